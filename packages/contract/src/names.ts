@@ -1,0 +1,38 @@
+import type { ParticipantRef, ParticipantType } from './identity.ts'
+
+/** Redis streams that message events are spread over. Fixed: readers and writers must agree. */
+export const PARTITIONS = 4
+
+/** The partition of a conversation: FNV-1a of its id, so that a room's events stay in one stream, in order. */
+export function partitionOf(conversationId: string): number {
+  let hash = 0x811c9dc5
+  for (let i = 0; i < conversationId.length; i++) {
+    hash = Math.imul(hash ^ conversationId.charCodeAt(i), 0x01000193)
+  }
+  return (hash >>> 0) % PARTITIONS
+}
+
+/** Braces keep a partition in one slot of a Redis Cluster. */
+export const eventStream = (partition: number): string => `events:{${partition}}`
+export const CONTROL_STREAM = 'events:control'
+/** Set once per life of a Redis; another value means that the streams were lost. */
+export const epochKey = (partition: number): string => `events:{${partition}}:epoch`
+
+export const SUMMARY_QUEUE = 'summaries'
+export const summaryJobId = (conversationId: string, bucket: number | string): string =>
+  `summary-${conversationId}-${bucket}`
+
+/** Socket.IO room of a conversation. */
+export const conversationRoom = (conversationId: string): string => `conversation:${conversationId}`
+/** Socket.IO room of all sockets of a participant. */
+export const participantRoom = (orgId: string, { type, id }: ParticipantRef): string =>
+  `participant:${orgId}:${type}:${id}`
+
+/** Set of `<gateway>#<generation>:<socket>`: the live sockets of a participant. */
+export const presenceKey = (orgId: string, type: ParticipantType, id: string): string =>
+  `presence:${type}:${orgId}:${id}`
+/** Who of a type has a socket in a conversation's room. */
+export const roomPresenceKey = (conversationId: string, type: ParticipantType): string =>
+  `conversation:${conversationId}:${type}s`
+/** Text so far of a streamed answer. */
+export const streamTextKey = (messageId: string): string => `stream:${messageId}`

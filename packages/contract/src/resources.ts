@@ -1,0 +1,184 @@
+import { z } from 'zod'
+import { ParticipantRef, ParticipantType } from './identity.ts'
+import { Count, Id, OpaqueId, Seq, Timestamp } from './primitives.ts'
+
+export const ParticipantRole = z.enum(['owner', 'member', 'observer'])
+export type ParticipantRole = z.infer<typeof ParticipantRole>
+
+export const Participant = z
+  .strictObject({
+    type: ParticipantType,
+    id: OpaqueId,
+    role: ParticipantRole,
+    name: z.string().nullable(),
+    avatarUrl: z.string().nullable(),
+    joinedAt: Timestamp,
+    readSeq: Count,
+  })
+  .meta({ id: 'Participant' })
+export type Participant = z.infer<typeof Participant>
+
+export const Usage = z
+  .strictObject({ inputTokens: Count, outputTokens: Count, totalTokens: Count })
+  .meta({ id: 'Usage' })
+export type Usage = z.infer<typeof Usage>
+
+export const MessageRole = z.enum(['user', 'assistant', 'system', 'tool'])
+export type MessageRole = z.infer<typeof MessageRole>
+export const MessageType = z.enum(['text', 'image', 'audio', 'file', 'tool', 'system'])
+export type MessageType = z.infer<typeof MessageType>
+export const MessageStatus = z.enum(['sent', 'streaming', 'failed', 'cancelled'])
+export type MessageStatus = z.infer<typeof MessageStatus>
+export const ConversationStatus = z.enum(['active', 'archived', 'closed'])
+export type ConversationStatus = z.infer<typeof ConversationStatus>
+
+export const ToolCall = z
+  .strictObject({
+    id: z.string(),
+    name: z.string(),
+    arguments: z.unknown(),
+    result: z.unknown().optional(),
+  })
+  .meta({ id: 'ToolCall' })
+export type ToolCall = z.infer<typeof ToolCall>
+
+export const Message = z
+  .strictObject({
+    id: Id,
+    conversationId: Id,
+    seq: Seq,
+    changeSeq: Count,
+    type: MessageType,
+    role: MessageRole,
+    status: MessageStatus,
+    participantType: ParticipantType,
+    participantId: OpaqueId,
+    parentId: Id.nullable(),
+    content: z.string(),
+    attachments: z.array(z.string()),
+    thinking: z.string().nullable(),
+    toolCalls: z.array(ToolCall),
+    toolCallId: z.string().nullable(),
+    usage: Usage.nullable(),
+    model: z.string().nullable(),
+    cost: z.number().min(0).meta({ description: 'US dollars, exact to a millionth' }),
+    metadata: z.record(z.string(), z.unknown()),
+    clientMessageId: z.string().nullable(),
+    createdAt: Timestamp,
+    createdBy: ParticipantRef,
+    updatedAt: Timestamp,
+    updatedBy: ParticipantRef,
+    deletedAt: Timestamp.nullable(),
+  })
+  .meta({ id: 'Message' })
+export type Message = z.infer<typeof Message>
+
+export const LastMessage = z
+  .strictObject({
+    id: Id,
+    seq: Seq,
+    role: MessageRole,
+    participantType: ParticipantType,
+    participantId: OpaqueId,
+    preview: z.string(),
+    createdAt: Timestamp,
+  })
+  .meta({ id: 'LastMessage' })
+export type LastMessage = z.infer<typeof LastMessage>
+
+export const Membership = z.strictObject({ role: ParticipantRole, readSeq: Count, unread: Count })
+export type Membership = z.infer<typeof Membership>
+
+export const Conversation = z
+  .strictObject({
+    id: Id,
+    orgId: OpaqueId,
+    externalId: z.string().nullable(),
+    title: z.string(),
+    description: z.string().nullable(),
+    agentId: z.string().nullable(),
+    tags: z.array(z.string()),
+    metadata: z.record(z.string(), z.unknown()),
+    status: ConversationStatus,
+    participantCount: Count,
+    participants: z.array(Participant),
+    messageCount: Count,
+    lastSeq: Count,
+    changeSeq: Count,
+    lastMessage: LastMessage.nullable(),
+    usage: Usage,
+    totalCost: z.number().min(0),
+    contextSummary: z.string().nullable(),
+    summaryCoversSeq: Count,
+    createdAt: Timestamp,
+    createdBy: ParticipantRef,
+    updatedAt: Timestamp,
+    updatedBy: ParticipantRef,
+    me: Membership.nullable(),
+  })
+  .meta({ id: 'Conversation' })
+export type Conversation = z.infer<typeof Conversation>
+
+/** What a room sees: the conversation without the caller's own part in it. */
+export const RoomConversation = Conversation.omit({ me: true }).meta({ id: 'RoomConversation' })
+export type RoomConversation = z.infer<typeof RoomConversation>
+
+export const Receipt = z.strictObject({
+  conversationId: Id,
+  participantType: ParticipantType,
+  participantId: OpaqueId,
+  userId: OpaqueId,
+  readSeq: Count,
+})
+export type Receipt = z.infer<typeof Receipt>
+
+export const ChangeKind = z.enum([
+  'message.updated',
+  'message.deleted',
+  'conversation.updated',
+  'conversation.deleted',
+  'participant.added',
+  'participant.removed',
+])
+export type ChangeKind = z.infer<typeof ChangeKind>
+
+export const Change = z
+  .strictObject({
+    changeSeq: Seq,
+    kind: ChangeKind,
+    message: Message.optional(),
+    conversation: RoomConversation.optional(),
+  })
+  .meta({ id: 'Change' })
+export type Change = z.infer<typeof Change>
+
+export const AuditEntry = z
+  .strictObject({
+    id: Id,
+    at: Timestamp,
+    by: ParticipantRef,
+    action: z.string(),
+    changeSeq: Count,
+    subject: z.string().nullable(),
+    before: z.record(z.string(), z.unknown()),
+    after: z.record(z.string(), z.unknown()),
+  })
+  .meta({ id: 'AuditEntry' })
+export type AuditEntry = z.infer<typeof AuditEntry>
+
+export const PageInfo = z
+  .strictObject({
+    nextCursor: z.string().nullable(),
+    prevCursor: z.string().nullable(),
+    hasMore: z.boolean(),
+  })
+  .meta({ id: 'PageInfo' })
+export type PageInfo = z.infer<typeof PageInfo>
+
+/** `{data, page}` of some resource. */
+export const pageOf = <T extends z.ZodType>(item: T) =>
+  z.strictObject({ data: z.array(item), page: PageInfo })
+export interface Page<T> {
+  data: T[]
+  page: PageInfo
+}

@@ -1,0 +1,58 @@
+import { z } from 'zod'
+import { ParticipantRef, ParticipantType } from './identity.ts'
+import { Count, Id, OpaqueId } from './primitives.ts'
+import { Message, Participant, RoomConversation } from './resources.ts'
+
+/** Version of the stream entries' form, in their field `v`. */
+export const STREAM_VERSION = '1'
+
+/**
+ * What services tell each other through the Redis streams, by type, with the form of `data`.
+ *
+ * An entry has the fields `v`, `type`, `org`, `cid`, then `seq` (messages) or `change` (changes) where there is one,
+ * `to` (participant keys as a JSON array, conversations of up to 50 participants) and `data` (JSON). An entry whose
+ * data would exceed 8 KiB has no `data`: readers fetch the current state from the api.
+ * At least once; readers drop repeats. `data` is the state when it was written, at least as new as its number.
+ */
+export const STREAM_EVENTS = {
+  'message.created': Message,
+  /** A number that no message will ever have. */
+  'message.void': z.null(),
+  'message.updated': Message,
+  'message.deleted': Message,
+  'conversation.created': RoomConversation,
+  'conversation.updated': z.strictObject({ changed: z.array(z.string()), conversation: RoomConversation }),
+  'conversation.deleted': z.null(),
+  'participant.added': z.strictObject({ participant: Participant, conversation: RoomConversation }),
+  'participant.removed': z.strictObject({ participant: ParticipantRef, conversation: RoomConversation }),
+  'receipt.read': z.strictObject({ type: ParticipantType, id: OpaqueId, readSeq: Count }),
+  /** On the control stream only. Tokens issued before `before` (seconds since 1970) are void. */
+  'auth.revoked': z.strictObject({ type: ParticipantType, id: OpaqueId, before: z.int() }),
+} as const
+export type StreamEventType = keyof typeof STREAM_EVENTS
+export type StreamEventData<T extends StreamEventType> = z.infer<(typeof STREAM_EVENTS)[T]>
+
+/** One stream entry, as written and as read. */
+export interface StreamEvent {
+  type: StreamEventType
+  org: string
+  /** The conversation's id; empty on the control stream. */
+  cid: string
+  /** Messages: their seq. */
+  seq?: number
+  /** Changes: their changeSeq. */
+  change?: number
+  /** Participant keys (`user:ada`), for conversations of up to 50 participants. */
+  to?: string[]
+  /** JSON text; absent: fetch the current state. */
+  data?: string
+}
+
+/** Payload of a job in the queue `summaries`; its id is `summary-<conversation>-<bucket>`. */
+export const SummaryJob = z.strictObject({
+  orgId: OpaqueId,
+  conversationId: Id,
+  /** Summarise up to this seq: ten times the bucket's number, or what was asked for on demand. */
+  throughSeq: Count,
+})
+export type SummaryJob = z.infer<typeof SummaryJob>

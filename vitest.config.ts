@@ -1,0 +1,42 @@
+import { defineConfig } from 'vitest/config'
+
+const devstack = './packages/devstack/src/testing'
+
+export default defineConfig({
+  ssr: { resolve: { conditions: ['@parley/source', 'module', 'node', 'development|production'] } },
+  test: {
+    globalSetup: [`${devstack}/global-setup.ts`],
+    setupFiles: [`${devstack}/quiet.ts`],
+    pool: 'forks',
+    execArgv: ['--conditions=@parley/source'],
+    testTimeout: 15_000,
+    hookTimeout: 60_000,
+    passWithNoTests: true,
+    projects: [
+      {
+        extends: true,
+        test: { name: 'unit', include: ['packages/*/src/**/*.test.ts', 'services/*/src/**/*.test.ts'] },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'blackbox',
+          include: ['tests/**/*.test.ts'],
+          exclude: ['**/node_modules/**', 'tests/faults/**'],
+          testTimeout: 60_000,
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'faults',
+          include: ['tests/faults/**/*.test.ts'],
+          testTimeout: 180_000,
+          hookTimeout: 120_000,
+          // Each of these loads the machine by itself; side by side they would only measure each other.
+          fileParallelism: false,
+        },
+      },
+    ],
+  },
+})
