@@ -1,0 +1,8 @@
+export { ensureMongod, ensureRedis } from './binaries/find.ts'
+export { StackError } from './errors.ts'
+export { throwAwayFolder } from './folders.ts'
+export { freePort } from './ports.ts'
+export { type Stack, type StackOptions, startStack } from './stack.ts'
+export { type StoreProcess, startMongodb, startRedis } from './stores/index.ts'
+export { waitWritable } from './stores/mongod.ts'
+export { signToken, type TokenClaims } from './token.ts'

@@ -1,0 +1,178 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { createInterface } from 'node:readline'
+import { messageOf, StackError } from './errors.ts'
+import { guardProcess, releaseProcess } from './guard.ts'
+import { until } from './wait.ts'
+
+export type ProcessSpec = {
+  /** `api-0`, `mongod-0`, … */
+  name: string
+  command: string
+  args: string[]
+  env: Record<string, string>
+  cwd: string
+  /** Whether it can do its work now. Must settle within seconds and not throw. */
+  isReady(): Promise<boolean>
+  /** A sentence for a person when its last lines show a known mistake. */
+  explain?(lines: readonly string[]): string | undefined
+  readyTimeoutMs: number
+  /** Start it again, on its port with its data, when it dies by itself. */
+  supervise: boolean
+  /** Told what a supervisor does, and what the process wrote if `forwardOutput`. */
+  log(line: string): void
+  forwardOutput: boolean
+}
+
+export type ManagedProcess = ReturnType<typeof createManagedProcess>
+
+const keptLines = 200
+const restartDelay = { firstMs: 50, mostMs: 2_000 }
+
+/** One child process: started, stopped, killed, paused by name; its last 200 lines are kept for failure messages. */
+export function createManagedProcess(spec: ProcessSpec) {
+  const lines: string[] = []
+  let child: ChildProcess | undefined
+  let wanted = false
+  let deaths = 0
+  let revival: NodeJS.Timeout | undefined
+
+  function keep(line: string): void {
+    lines.push(line)
+    if (lines.length > keptLines) lines.shift()
+    if (spec.forwardOutput) spec.log(`${spec.name} | ${line}`)
+  }
+
+  function launch(): ChildProcess {
+    const launched = spawn(spec.command, spec.args, {
+      cwd: spec.cwd,
+      env: spec.env,
+      // A group of its own: Ctrl-C reaches it through this process, once.
+      detached: true,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+    child = launched
+    const { pid } = launched
+    if (pid !== undefined) guardProcess(pid)
+    createInterface({ input: launched.stdout }).on('line', keep)
+    createInterface({ input: launched.stderr }).on('line', keep)
+    launched.once('error', (error) => {
+      keep(`could not be started: ${messageOf(error)}`)
+      if (pid === undefined) forget(launched, 'could not be started')
+    })
+    launched.once('exit', () => {
+      if (pid !== undefined) releaseProcess(pid)
+    })
+    // Later than `exit`: by now its last words have been read.
+    launched.once('close', (code, signal) => {
+      forget(launched, signal ? `was ended by ${signal}` : `ended with code ${code}`)
+    })
+    return launched
+  }
+
+  function forget(gone: ChildProcess, how: string): void {
+    if (child !== gone) return
+    child = undefined
+    keep(`[${spec.name} ${how}]`)
+    if (!wanted || !spec.supervise) return
+    deaths += 1
+    const delay = Math.min(restartDelay.mostMs, restartDelay.firstMs * 2 ** Math.min(deaths - 1, 10))
+    spec.log(`${spec.name} ${how}; starting it again`)
+    revival = setTimeout(() => {
+      launch()
+      void waitReady().then(
+        () => {
+          deaths = 0
+          spec.log(`${spec.name} is back`)
+        },
+        (error: unknown) => {
+          // A further death has a restart of its own under way; one that hangs is worth a line.
+          if (wanted && child) spec.log(messageOf(error))
+        },
+      )
+    }, delay)
+  }
+
+  function failure(what: string): StackError {
+    const known = spec.explain?.(lines)
+    if (known) return new StackError(known)
+    const tail = lines.slice(-20).join('\n  ')
+    return new StackError(`${spec.name} ${what}. Its last lines:\n  ${tail || '(none)'}`)
+  }
+
+  async function waitReady(timeoutMs = spec.readyTimeoutMs): Promise<void> {
+    await until(
+      async () => {
+        if (!child && !(wanted && spec.supervise)) throw failure('is not running')
+        return child && (await spec.isReady()) ? true : undefined
+      },
+      { timeoutMs, everyMs: 25, failure: () => failure(`was not ready after ${timeoutMs / 1000} s`) },
+    )
+  }
+
+  function gone(process: ChildProcess): Promise<void> {
+    if (child !== process) return Promise.resolve()
+    return new Promise((resolve) => process.once('close', () => resolve()))
+  }
+
+  function signal(name: NodeJS.Signals): void {
+    if (!child) throw new StackError(`${spec.name} is not running.`)
+    child.kill(name)
+  }
+
+  return {
+    name: spec.name,
+    get pid(): number | undefined {
+      return child?.pid
+    },
+    /** Whether it is meant to run. */
+    get wanted(): boolean {
+      return wanted
+    },
+    /** The last lines it wrote, oldest first. */
+    get lines(): readonly string[] {
+      return lines
+    },
+    /** Starts it if it does not run. Resolves when it is ready; fails as soon as it dies without a supervisor. */
+    async start(): Promise<void> {
+      clearTimeout(revival)
+      wanted = true
+      if (!child) launch()
+      await waitReady()
+    },
+    waitReady,
+    /** Sends a signal and waits until the process is gone. A supervisor will start it again. */
+    async kill(name: NodeJS.Signals = 'SIGKILL'): Promise<void> {
+      const running = child
+      signal(name)
+      if (running) await gone(running)
+    },
+    /** SIGTERM, then SIGKILL after `graceMs`; it stays away. Returns whether it went by itself. */
+    async stop(graceMs: number): Promise<boolean> {
+      wanted = false
+      clearTimeout(revival)
+      const running = child
+      if (!running) return true
+      let forced = false
+      const timer = setTimeout(() => {
+        forced = true
+        running.kill('SIGKILL')
+      }, graceMs)
+      // One that was paused takes no SIGTERM before it goes on.
+      running.kill('SIGTERM')
+      running.kill('SIGCONT')
+      await gone(running)
+      clearTimeout(timer)
+      return !forced
+    },
+    /** SIGKILL and no restart, for what holds nothing worth a farewell. */
+    async destroy(): Promise<void> {
+      wanted = false
+      clearTimeout(revival)
+      const running = child
+      running?.kill('SIGKILL')
+      if (running) await gone(running)
+    },
+    pause: () => signal('SIGSTOP'),
+    resume: () => signal('SIGCONT'),
+  }
+}

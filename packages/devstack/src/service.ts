@@ -1,0 +1,49 @@
+import { join } from 'node:path'
+import { childEnvironment } from './environment.ts'
+import type { ProcessSpec } from './managed-process.ts'
+
+export type ServiceKind = 'api' | 'gateway' | 'worker'
+
+/** The folder of the clone: the devstack runs services by their path, so that it depends on none of them. */
+export const root = join(import.meta.dirname, '..', '..', '..')
+
+/** One of the three services as a process on 127.0.0.1:`port`, from its source or, if `built`, from `dist/`. */
+export function serviceSpec(options: {
+  kind: ServiceKind
+  name: string
+  port: number
+  built: boolean
+  env: Record<string, string>
+  supervise: boolean
+  forwardOutput: boolean
+  log(line: string): void
+}): ProcessSpec {
+  const { kind, name, port, built, env, supervise, forwardOutput, log } = options
+  const main = built ? ['dist/main.js'] : ['src/main.ts']
+  return {
+    name,
+    command: process.execPath,
+    args: [...(built ? [] : ['--conditions=@parley/source']), join(root, 'services', kind, ...main)],
+    env: { ...childEnvironment(), ...env, HOST: '127.0.0.1', PORT: String(port) },
+    cwd: root,
+    isReady: () => isReady(port),
+    readyTimeoutMs: 30_000,
+    supervise,
+    log,
+    forwardOutput,
+  }
+}
+
+async function isReady(port: number): Promise<boolean> {
+  try {
+    const answer = await fetch(`http://127.0.0.1:${port}/health/ready`, {
+      signal: AbortSignal.timeout(2_000),
+    })
+    await answer.arrayBuffer()
+    return answer.status === 200
+  } catch (error) {
+    // Not listening yet, or paused: the caller asks again until its own deadline.
+    if (error instanceof Error) return false
+    throw error
+  }
+}
