@@ -1,0 +1,71 @@
+import { MongoClient, ObjectId } from 'mongodb'
+import { type Collections, collections } from './collections.ts'
+import { ensureIndexes } from './indexes.ts'
+
+/** Milliseconds that one database operation may take, waiting for a primary included. */
+const OPERATION_TIMEOUT_MS = 10_000
+
+export type Database = Awaited<ReturnType<typeof connectDatabase>>
+
+/**
+ * Opens MongoDB: all reads from the primary with read concern majority, all writes on a majority, journaled.
+ * Rejects where no primary is found within 10 s.
+ */
+export async function connectDatabase(uri: string) {
+  const client = new MongoClient(uri, {
+    readConcern: { level: 'majority' },
+    readPreference: 'primary',
+    writeConcern: { w: 'majority', journal: true },
+    timeoutMS: OPERATION_TIMEOUT_MS,
+    serverSelectionTimeoutMS: OPERATION_TIMEOUT_MS,
+    maxPoolSize: 64,
+    ignoreUndefined: true,
+  })
+  let primary: string | undefined
+  let barrier: Promise<void> | undefined
+
+  // A new primary serves majority reads from before its term until a write of its own term is committed.
+  client.on('serverDescriptionChanged', ({ newDescription }) => {
+    if (newDescription.type !== 'RSPrimary') return
+    const elected = `${newDescription.address} ${newDescription.electionId?.toHexString()}`
+    if (elected === primary) return
+    const first = primary === undefined
+    primary = elected
+    if (!first) raiseBarrier()
+  })
+
+  const processId = new ObjectId()
+  function raiseBarrier(): void {
+    const raised = client
+      .db()
+      .collection('barriers')
+      .updateOne({ _id: processId }, { $currentDate: { at: true } }, { upsert: true })
+      .then(
+        () => {
+          if (barrier === raised) barrier = undefined
+        },
+        () => {
+          if (barrier === raised) raiseBarrier()
+        },
+      )
+    barrier = raised
+  }
+
+  await client.connect()
+  const db = client.db()
+  await ensureIndexes(db)
+  const rows: Collections = collections(db)
+
+  return {
+    client,
+    db,
+    ...rows,
+    /** Waits, after a change of primary, until reads are known to be current; at once otherwise. */
+    current: (): Promise<void> | undefined => barrier,
+    /** Rejects where the primary does not answer. */
+    ping: async (): Promise<void> => {
+      await db.command({ ping: 1 }, { timeoutMS: 2_000 })
+    },
+    close: (): Promise<void> => client.close(),
+  }
+}

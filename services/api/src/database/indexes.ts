@@ -1,0 +1,87 @@
+import type { Db, IndexDescription } from 'mongodb'
+
+type Named = IndexDescription & { name: string }
+
+/** All indexes, by collection. The name is the version: a changed index gets a new name, and the old one is dropped. */
+export const INDEXES: Record<string, Named[]> = {
+  conversations: [
+    {
+      name: 'externalId.1',
+      key: { org: 1, externalId: 1 },
+      unique: true,
+      partialFilterExpression: { externalId: { $exists: true } },
+    },
+    {
+      name: 'auto.1',
+      key: { org: 1, agentId: 1 },
+      unique: true,
+      partialFilterExpression: { auto: true },
+    },
+    { name: 'updated.1', key: { org: 1, updatedAt: -1, _id: -1 } },
+    { name: 'agent.1', key: { org: 1, agentId: 1, updatedAt: -1, _id: -1 } },
+    {
+      name: 'summaryDue.1',
+      key: { summaryDue: 1, updatedAt: 1 },
+      partialFilterExpression: { summaryDue: true },
+    },
+  ],
+  participants: [
+    { name: 'member.1', key: { cid: 1, key: 1 }, unique: true },
+    { name: 'joined.1', key: { cid: 1, joinedAt: 1, _id: 1 } },
+    { name: 'mine.1', key: { org: 1, key: 1, activityAt: -1, cid: -1 } },
+  ],
+  messages: [
+    { name: 'seq.1', key: { cid: 1, seq: 1 }, unique: true },
+    {
+      name: 'clientMessageId.1',
+      key: { cid: 1, author: 1, clientMessageId: 1 },
+      unique: true,
+      partialFilterExpression: { clientMessageId: { $exists: true } },
+    },
+    {
+      name: 'unsettled.1',
+      key: { unsettled: 1, cid: 1, seq: 1 },
+      partialFilterExpression: { unsettled: true },
+    },
+    {
+      name: 'change.1',
+      key: { cid: 1, changeSeq: 1 },
+      partialFilterExpression: { changeSeq: { $exists: true } },
+    },
+    {
+      name: 'thread.1',
+      key: { parentId: 1, seq: 1 },
+      partialFilterExpression: { parentId: { $exists: true } },
+    },
+    {
+      name: 'attachments.1',
+      key: { cid: 1, seq: 1, attachments: 1 },
+      partialFilterExpression: { 'attachments.0': { $exists: true } },
+    },
+    {
+      name: 'streaming.1',
+      key: { streamedAt: 1 },
+      partialFilterExpression: { streamedAt: { $exists: true } },
+    },
+  ],
+  outbox: [
+    { name: 'age.1', key: { createdAt: 1 } },
+    { name: 'change.1', key: { cid: 1, change: 1 } },
+  ],
+  audit: [{ name: 'change.1', key: { cid: 1, changeSeq: -1, _id: -1 } }],
+  summaries: [{ name: 'bucket.1', key: { cid: 1, bucket: 1 }, unique: true }],
+}
+
+/** Makes what is missing and drops what is no longer named. Safe to run from many processes at once. */
+export async function ensureIndexes(db: Db): Promise<void> {
+  await Promise.all(
+    Object.entries(INDEXES).map(async ([name, indexes]) => {
+      const collection = db.collection(name)
+      await collection.createIndexes(indexes)
+      const wanted = new Set(indexes.map((index) => index.name))
+      for (const { name: existing } of await collection.indexes()) {
+        if (existing && existing !== '_id_' && !wanted.has(existing)) await collection.dropIndex(existing)
+      }
+    }),
+  )
+}
