@@ -11,7 +11,6 @@ export default defineConfig({
     execArgv: ['--conditions=@parley/source'],
     testTimeout: 15_000,
     hookTimeout: 60_000,
-    passWithNoTests: true,
     projects: [
       {
         extends: true,
