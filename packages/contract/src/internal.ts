@@ -1,9 +1,18 @@
 import { z } from 'zod'
 import { Caller, ParticipantRef, ParticipantType } from './identity.ts'
 import { LIMITS } from './limits.ts'
-import { Count, Id, OpaqueId, TextOfBytes } from './primitives.ts'
+import { Count, Id, OpaqueId, Seq, TextOfBytes, Timestamp } from './primitives.ts'
 import { StreamResult, StreamStart } from './requests.ts'
-import { Change, Conversation, ConversationStatus, Message, ParticipantRole, Receipt } from './resources.ts'
+import {
+  Change,
+  Conversation,
+  ConversationStatus,
+  Message,
+  MessageRole,
+  ParticipantRole,
+  Receipt,
+  Usage,
+} from './resources.ts'
 
 /**
  * Calls between the services themselves, under a token of `SERVICE_SECRET`; not part of the public interface.
@@ -119,3 +128,84 @@ export const InternalStreamFinish = z.strictObject({
   caller: Caller.nullable(),
 })
 export const InternalStreamFinishResult = z.strictObject({ message: Message, won: z.boolean() })
+
+/** One sentence worth keeping, and the message that it comes from: what a summary is rebuilt from without that message. */
+export const SummaryNote = z.strictObject({
+  seq: Seq,
+  /** Who said it. */
+  author: z.string(),
+  text: z.string().max(400),
+  /** How much it tells; higher is kept longer. */
+  weight: z.number().min(0),
+})
+export type SummaryNote = z.infer<typeof SummaryNote>
+
+/** What a summariser sees of a message. */
+export const SummaryMessage = z.strictObject({
+  seq: Seq,
+  role: MessageRole,
+  /** The author's name, or id where no name is known. */
+  author: z.string(),
+  content: z.string(),
+  /** Names of the tools that it calls. */
+  tools: z.array(z.string()),
+  attachments: Count,
+  createdAt: Timestamp,
+})
+export type SummaryMessage = z.infer<typeof SummaryMessage>
+
+/** `/internal/summaries/read`: the next piece of work in this conversation. */
+export const InternalSummaryRead = z.strictObject({ conversationId: Id })
+export const SummaryWork = z.strictObject({
+  state: z.literal('ready'),
+  /** What the stored summary covers, its revision, and the content it has to be true to: compared when writing. */
+  coversSeq: Count,
+  contentRev: Count,
+  /** Cover everything up to here, not more. */
+  throughSeq: Seq,
+  /** The newest summary that holds nothing deleted or edited since, empty if none, and how far it goes. */
+  previousText: z.string(),
+  previousSeq: Count,
+  /** Notes on what was said up to `coversSeq` and still stands. */
+  notes: z.array(SummaryNote),
+  /** Not yet noted: what is new, and what was edited. Ascending. */
+  messages: z.array(SummaryMessage),
+})
+export type SummaryWork = z.infer<typeof SummaryWork>
+export const InternalSummaryReadResult = z.discriminatedUnion('state', [
+  SummaryWork,
+  /** Nothing to do, or the conversation is gone. */
+  z.strictObject({ state: z.literal('current') }),
+  /** A message in the piece is not final yet: being streamed, or in flight. */
+  z.strictObject({ state: z.literal('waiting') }),
+])
+export type InternalSummaryReadResult = z.infer<typeof InternalSummaryReadResult>
+
+/** `/internal/summaries/write`: stores a summary if nobody stored one since the read and the content is still the same. */
+export const InternalSummaryWrite = z.strictObject({
+  conversationId: Id,
+  coversSeq: Count,
+  contentRev: Count,
+  throughSeq: Seq,
+  text: TextOfBytes(LIMITS.summaryBytes),
+  notes: z.array(SummaryNote).max(LIMITS.summaryNotes),
+  source: z.enum(['model', 'extractive']),
+  /** The model that was used, and what it took; null without one. */
+  model: z.string().max(LIMITS.opaque).nullable(),
+  usage: Usage.nullable(),
+})
+export type InternalSummaryWrite = z.infer<typeof InternalSummaryWrite>
+/** `applied` false: someone else was first, or the content changed: read again. */
+export const InternalSummaryWriteResult = z.strictObject({ applied: z.boolean() })
+
+/** `/internal/summaries/failed`: jobs that used up their attempts, newest first. */
+export const InternalSummaryFailed = z.strictObject({ limit: z.int().min(1).max(1_000) })
+export const FailedSummaryJob = z.strictObject({
+  id: z.string(),
+  conversationId: Id,
+  attempts: Count,
+  reason: z.string(),
+  failedAt: Timestamp,
+})
+export type FailedSummaryJob = z.infer<typeof FailedSummaryJob>
+export const InternalSummaryFailedResult = z.strictObject({ jobs: z.array(FailedSummaryJob) })

@@ -38,6 +38,12 @@ export const LIMITS = {
   eventBytes: 8 * 1024,
   /** Rooms that one socket may be in. */
   roomsPerSocket: 500,
+  /** Messages that one summary step covers: a bucket. */
+  summaryBucket: 10,
+  /** A stored summary; configured far lower, in characters. */
+  summaryBytes: 64 * 1024,
+  /** Notes kept with a conversation's newest summary. */
+  summaryNotes: 100,
   /** Milliseconds after which a typing signal ends by itself. */
   typingMs: 6_000,
 } as const
