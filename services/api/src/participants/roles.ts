@@ -1,0 +1,79 @@
+import type { ParticipantRole } from '@parley/contract'
+import type { Collection, ObjectId } from 'mongodb'
+import type { ParticipantDocument } from '../database/collections.ts'
+
+/** Roles kept at most; the ones asked for longest ago go first. */
+const CAPACITY = 100_000
+
+export interface WantedRole {
+  cid: ObjectId
+  membersRev: ObjectId
+  key: string
+}
+
+export type Roles = ReturnType<typeof createRoles>
+
+/**
+ * Who plays which part in which conversation, remembered under the conversation's `membersRev`: a change of who
+ * takes part makes a new one, so nothing here is ever out of date, only no longer asked for.
+ */
+export function createRoles({
+  participants,
+  capacity = CAPACITY,
+}: {
+  participants: Collection<ParticipantDocument>
+  capacity?: number
+}) {
+  const cache = new Map<string, ParticipantRole | null>()
+  const slot = (membersRev: ObjectId, key: string): string => `${membersRev.toHexString()}${key}`
+
+  function remember(name: string, role: ParticipantRole | null): void {
+    cache.delete(name)
+    cache.set(name, role)
+    if (cache.size <= capacity) return
+    const [oldest] = cache.keys()
+    if (oldest !== undefined) cache.delete(oldest)
+  }
+
+  return {
+    /** The role; null: takes no part; undefined: not known here, `load` it. */
+    known(membersRev: ObjectId, key: string): ParticipantRole | null | undefined {
+      const name = slot(membersRev, key)
+      const role = cache.get(name)
+      if (role !== undefined) remember(name, role)
+      return role
+    },
+
+    /** Keeps a role that was read, by a majority read, after `membersRev` was. */
+    keep(membersRev: ObjectId, key: string, role: ParticipantRole | null): void {
+      remember(slot(membersRev, key), role)
+    },
+
+    /**
+     * Reads all of these in one query. Each `membersRev` must have been read before: rows are then at least as new,
+     * and a role that has changed since is kept under a revision that nobody will hold for long.
+     */
+    async load(wanted: readonly WantedRole[]): Promise<void> {
+      if (wanted.length === 0) return
+      const keysOf = new Map<string, { cid: ObjectId; keys: Set<string> }>()
+      for (const { cid, key } of wanted) {
+        const id = cid.toHexString()
+        const entry = keysOf.get(id) ?? { cid, keys: new Set<string>() }
+        entry.keys.add(key)
+        keysOf.set(id, entry)
+      }
+      const branches = [...keysOf.values()].map(({ cid, keys }) => ({ cid, key: { $in: [...keys] } }))
+      const [only, ...more] = branches
+      const rows = await participants
+        .find(more.length === 0 && only ? only : { $or: branches }, {
+          projection: { _id: 0, cid: 1, key: 1, role: 1 },
+          readConcern: { level: 'majority' },
+        })
+        .toArray()
+      const found = new Map(rows.map(({ cid, key, role }) => [`${cid.toHexString()}${key}`, role]))
+      for (const { cid, membersRev, key } of wanted) {
+        remember(slot(membersRev, key), found.get(`${cid.toHexString()}${key}`) ?? null)
+      }
+    },
+  }
+}
