@@ -33,12 +33,20 @@ export function createManagedProcess(spec: ProcessSpec) {
   const lines: string[] = []
   let child: ChildProcess | undefined
   let wanted = false
+  /** It was ready once since `start`: before that a death is a failure to start, not something to repair. */
+  let proven = false
   let deaths = 0
   let revival: NodeJS.Timeout | undefined
+
+  let lastEnd = 'is not running'
 
   function keep(line: string): void {
     lines.push(line)
     if (lines.length > keptLines) lines.shift()
+  }
+
+  function hear(line: string): void {
+    keep(line)
     if (spec.forwardOutput) spec.log(`${spec.name} | ${line}`)
   }
 
@@ -53,8 +61,8 @@ export function createManagedProcess(spec: ProcessSpec) {
     child = launched
     const { pid } = launched
     if (pid !== undefined) guardProcess(pid)
-    createInterface({ input: launched.stdout }).on('line', keep)
-    createInterface({ input: launched.stderr }).on('line', keep)
+    createInterface({ input: launched.stdout }).on('line', hear)
+    createInterface({ input: launched.stderr }).on('line', hear)
     launched.once('error', (error) => {
       keep(`could not be started: ${messageOf(error)}`)
       if (pid === undefined) forget(launched, 'could not be started')
@@ -72,8 +80,9 @@ export function createManagedProcess(spec: ProcessSpec) {
   function forget(gone: ChildProcess, how: string): void {
     if (child !== gone) return
     child = undefined
+    lastEnd = how
     keep(`[${spec.name} ${how}]`)
-    if (!wanted || !spec.supervise) return
+    if (!isRevived()) return
     deaths += 1
     const delay = Math.min(restartDelay.mostMs, restartDelay.firstMs * 2 ** Math.min(deaths - 1, 10))
     spec.log(`${spec.name} ${how}; starting it again`)
@@ -92,6 +101,10 @@ export function createManagedProcess(spec: ProcessSpec) {
     }, delay)
   }
 
+  function isRevived(): boolean {
+    return spec.supervise && wanted && proven
+  }
+
   function failure(what: string): StackError {
     const known = spec.explain?.(lines)
     if (known) return new StackError(known)
@@ -102,11 +115,12 @@ export function createManagedProcess(spec: ProcessSpec) {
   async function waitReady(timeoutMs = spec.readyTimeoutMs): Promise<void> {
     await until(
       async () => {
-        if (!child && !(wanted && spec.supervise)) throw failure('is not running')
+        if (!child && !isRevived()) throw failure(lastEnd)
         return child && (await spec.isReady()) ? true : undefined
       },
       { timeoutMs, everyMs: 25, failure: () => failure(`was not ready after ${timeoutMs / 1000} s`) },
     )
+    proven = true
   }
 
   function gone(process: ChildProcess): Promise<void> {
@@ -136,7 +150,10 @@ export function createManagedProcess(spec: ProcessSpec) {
     async start(): Promise<void> {
       clearTimeout(revival)
       wanted = true
-      if (!child) launch()
+      if (!child) {
+        proven = false
+        launch()
+      }
       await waitReady()
     },
     waitReady,

@@ -76,11 +76,13 @@ export type Stack = {
   waitReady(name?: string): Promise<void>
   /** The last 200 lines that the process wrote. */
   log(name: string): readonly string[]
-  /** Stops all that this stack started, within 5 s, and removes throw-away folders. */
-  close(): Promise<void>
+  /**
+   * Stops all that this stack started and removes its throw-away folder. Services get `graceMs` (3,500, or 0 where
+   * the data is thrown away) to end by themselves, stores 1,200 ms where their data is kept: 5 s at most.
+   */
+  close(graceMs?: number): Promise<void>
 }
 
-const serviceGraceMs = 3_500
 const storeGraceMs = 1_200
 const quiet = () => undefined
 
@@ -98,17 +100,15 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
   const running = new Map<string, StoreProcess>()
   let closing: Promise<void> | undefined
 
-  const close = () => {
-    closing ??= closeAll()
+  const close = (graceMs = folder ? 0 : 3_500) => {
+    closing ??= closeAll(graceMs)
     return closing
   }
-  async function closeAll(): Promise<void> {
+  async function closeAll(graceMs: number): Promise<void> {
     const all = [...running.entries()]
     const stores = all.filter(([name]) => isStore(name)).map(([, process]) => process)
     const services = all.filter(([name]) => !isStore(name)).map(([, process]) => process)
-    await Promise.all(
-      services.map((service) => (folder ? service.stop(1_000) : service.stop(serviceGraceMs))),
-    )
+    await Promise.all(services.map((service) => (graceMs > 0 ? service.stop(graceMs) : service.destroy())))
     await Promise.all(stores.map((store) => (folder ? store.destroy() : store.stop(storeGraceMs))))
     await folder?.remove()
   }
