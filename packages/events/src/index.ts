@@ -1,0 +1,5 @@
+export type { Partition, TailEvent } from './entries.ts'
+export type { EventsLogger } from './logger.ts'
+export type { LossReason } from './position.ts'
+export { createPublisher, PublishError, type Publisher } from './publisher.ts'
+export { createTail, type Tail, type TailOptions } from './tail.ts'

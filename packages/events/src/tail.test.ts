@@ -1,0 +1,336 @@
+import { PARTITIONS, partitionOf, type StreamEvent } from '@parley/contract'
+import { startRedis, throwAwayFolder } from '@parley/devstack'
+import fc from 'fast-check'
+import { Redis } from 'ioredis'
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from 'vitest'
+import { type Partition, streamKey } from './entries.ts'
+import type { LossReason } from './position.ts'
+import { createPublisher } from './publisher.ts'
+import { createTail, type Tail, type TailOptions } from './tail.ts'
+
+const quiet = { debug: () => undefined, warn: () => undefined }
+const partitions: Partition[] = ['control', ...Array.from({ length: PARTITIONS }, (_, index) => index)]
+
+/** A conversation of partition 0. */
+const room = Array.from({ length: 100 }, (_, n) => n.toString(16).padStart(24, '0')).find(
+  (id) => partitionOf(id) === 0,
+) as string
+const message = (seq: number, cid = room): StreamEvent => ({
+  type: 'message.created',
+  org: 'o',
+  cid,
+  seq,
+  data: '{}',
+})
+
+let folder: Awaited<ReturnType<typeof throwAwayFolder>>
+let server: Awaited<ReturnType<typeof startRedis>>
+let admin: Redis
+const open: Redis[] = []
+const tails: Tail[] = []
+
+const client = (options: object = {}) => {
+  const redis = new Redis(server.url, { retryStrategy: () => 20, maxRetriesPerRequest: null, ...options })
+  redis.on('error', () => undefined)
+  open.push(redis)
+  return redis
+}
+
+/** What one tail told, in order: numbers of messages, and losses. */
+type Told = number | LossReason
+function follow(options: Partial<TailOptions> = {}): { tail: Tail; told: Told[]; at: string[] } {
+  const told: Told[] = []
+  const at: string[] = []
+  const tail = createTail({
+    connect: () => client(),
+    partitions: [0],
+    logger: quiet,
+    onEvents: (_, events) => {
+      for (const event of events) {
+        told.push(event.seq ?? -1)
+        at.push(event.at)
+      }
+    },
+    onLoss: (_, reason) => told.push(reason),
+    ...options,
+  })
+  tails.push(tail)
+  tail.start()
+  return { tail, told, at }
+}
+
+const connected = (tail: Tail) =>
+  vi.waitFor(() => expect(tail.connected()).toBe(true), { timeout: 10_000, interval: 5 })
+const publisher = () => createPublisher({ redis: client(), logger: quiet })
+const soon = { timeout: 8_000, interval: 10 }
+
+beforeAll(async () => {
+  folder = await throwAwayFolder()
+  server = await startRedis({ dataDir: folder.path, persistent: true })
+  admin = new Redis(server.url, { retryStrategy: () => 20, maxRetriesPerRequest: null })
+  admin.on('error', () => undefined)
+})
+afterAll(async () => {
+  admin.disconnect()
+  await server.process.destroy()
+  await folder.remove()
+})
+beforeEach(async () => {
+  await admin.flushall()
+})
+afterEach(async () => {
+  await Promise.all(tails.splice(0).map((tail) => tail.close()))
+  for (const redis of open.splice(0)) redis.disconnect()
+})
+
+test('events of many partitions arrive once each, each room in its order', async () => {
+  const seen = new Map<string, number[]>()
+  const { tail } = follow({
+    partitions,
+    onEvents: (partition, events) => {
+      for (const { cid, seq } of events) {
+        expect(partition).toBe(partitionOf(cid))
+        seen.set(cid, [...(seen.get(cid) ?? []), seq ?? -1])
+      }
+    },
+  })
+  await connected(tail)
+  const rooms = Array.from({ length: 40 }, (_, n) => n.toString(16).padStart(24, 'a'))
+  const { publish } = publisher()
+  const numbers = Array.from({ length: 30 }, (_, n) => n + 1)
+  await Promise.all(numbers.map((seq) => publish(rooms.map((cid) => message(seq, cid)))))
+  await vi.waitFor(() => expect([...seen.values()].flat()).toHaveLength(rooms.length * numbers.length), soon)
+  for (const cid of rooms) expect(seen.get(cid)).toEqual(numbers)
+})
+
+test('a revocation goes to the control stream', async () => {
+  const onEvents = vi.fn()
+  const { tail } = follow({ partitions, onEvents })
+  await connected(tail)
+  const data = JSON.stringify({ type: 'user', id: 'ada', before: 5 })
+  await publisher().publish([{ type: 'auth.revoked', org: 'o', cid: '', data }])
+  await vi.waitFor(() => expect(onEvents).toHaveBeenCalledOnce(), soon)
+  expect(onEvents).toHaveBeenCalledWith('control', [
+    { at: expect.any(String), type: 'auth.revoked', org: 'o', cid: '', data },
+  ])
+})
+
+test('what was written before the start is not told, but said to be unseen', async () => {
+  const { publish } = publisher()
+  await publish([message(1), message(2)])
+  const { tail, told } = follow()
+  await connected(tail)
+  await publish([message(3)])
+  await vi.waitFor(() => expect(told).toEqual(['started', 3]), soon)
+})
+
+test('a lost connection costs nothing: the tail goes on where it stood', async () => {
+  const { tail, told } = follow()
+  await connected(tail)
+  const { publish } = publisher()
+  await publish([message(1)])
+  await vi.waitFor(() => expect(told).toEqual(['started', 1]), soon)
+  await admin.client('KILL', 'TYPE', 'normal', 'SKIPME', 'yes')
+  await publish([message(2)])
+  await vi.waitFor(() => expect(told).toEqual(['started', 1, 2]), soon)
+})
+
+test('a wipe is noticed within two seconds, also when nothing is written after it', async () => {
+  const { tail, told } = follow()
+  await connected(tail)
+  await publisher().publish([message(1)])
+  await vi.waitFor(() => expect(told).toEqual(['started', 1]), soon)
+  await admin.flushall()
+  await vi.waitFor(() => expect(told).toEqual(['started', 1, 'wiped']), { ...soon, timeout: 2_500 })
+})
+
+test('two readers of one wiped Redis both notice', async () => {
+  const [first, second] = [follow(), follow()]
+  await Promise.all([connected(first.tail), connected(second.tail)])
+  await admin.flushall()
+  for (const { told } of [first, second]) {
+    await vi.waitFor(() => expect(told).toEqual(['started', 'wiped']), soon)
+  }
+})
+
+test('an emptied stream whose epoch remains is noticed', async () => {
+  const { tail, told } = follow()
+  await connected(tail)
+  await publisher().publish([message(1)])
+  await vi.waitFor(() => expect(told).toEqual(['started', 1]), soon)
+  await admin.del(streamKey(0))
+  await vi.waitFor(() => expect(told).toEqual(['started', 1, 'rewound']), soon)
+  // The cursor went back too: without that, ids lower than the last one read would never be asked for.
+  await admin.xadd(
+    streamKey(0),
+    '1-1',
+    'v',
+    '1',
+    'type',
+    'message.created',
+    'org',
+    'o',
+    'cid',
+    room,
+    'seq',
+    '2',
+  )
+  await vi.waitFor(() => expect(told).toEqual(['started', 1, 'rewound', 2]), soon)
+})
+
+test('lower ids issued by a restored stream are read, and what lay between is said to be unseen', async () => {
+  const { tail, told, at } = follow()
+  await connected(tail)
+  const { publish } = publisher()
+  await publish([message(1)])
+  const old = await admin.dumpBuffer(streamKey(0))
+  await publish([message(2), message(3)])
+  await vi.waitFor(() => expect(told).toEqual(['started', 1, 2, 3]), soon)
+  await admin.restore(streamKey(0), 0, old as Buffer, 'REPLACE')
+  await vi.waitFor(() => expect(told).toEqual(['started', 1, 2, 3, 'rewound']), soon)
+  await publish([message(4)])
+  await vi.waitFor(() => expect(told).toEqual(['started', 1, 2, 3, 'rewound', 4]), soon)
+  expect(at).toHaveLength(4)
+})
+
+test('a restart is told even where the stream looks whole', async () => {
+  const { tail, told } = follow()
+  await connected(tail)
+  await publisher().publish([message(1)])
+  await vi.waitFor(() => expect(told).toEqual(['started', 1]), soon)
+  await server.process.stop(5_000)
+  await vi.waitFor(() => expect(tail.connected()).toBe(false), soon)
+  await server.process.start()
+  await vi.waitFor(() => expect(told).toEqual(['started', 1, 'restarted']), soon)
+  await publisher().publish([message(2)])
+  await vi.waitFor(() => expect(told).toEqual(['started', 1, 'restarted', 2]), soon)
+})
+
+test('entries trimmed before they were read are said to be unseen', async () => {
+  let hold: Promise<unknown> | undefined
+  const { tail, told } = follow({
+    // A connection that fails for a while stands for a reader that was paused.
+    connect: () => client(hold ? { port: 1, host: '127.0.0.1', path: '/nowhere' } : {}),
+  })
+  await connected(tail)
+  const { publish } = publisher()
+  await publish([message(1)])
+  await vi.waitFor(() => expect(told).toEqual(['started', 1]), soon)
+  hold = Promise.resolve()
+  await admin.client('KILL', 'TYPE', 'normal', 'SKIPME', 'yes')
+  await vi.waitFor(() => expect(tail.connected()).toBe(false), soon)
+  await publish([message(2), message(3)])
+  await admin.xtrim(streamKey(0), 'MAXLEN', 1)
+  hold = undefined
+  await vi.waitFor(() => expect(told).toEqual(['started', 1, 'trimmed']), soon)
+  await publish([message(4)])
+  await vi.waitFor(() => expect(told).toEqual(['started', 1, 'trimmed', 4]), soon)
+})
+
+test('entries trimmed from a stream that was empty at the start are said to be unseen', async () => {
+  let hold = false
+  const { tail, told } = follow({ connect: () => client(hold ? { path: '/nowhere' } : {}) })
+  await connected(tail)
+  hold = true
+  await admin.client('KILL', 'TYPE', 'normal', 'SKIPME', 'yes')
+  await vi.waitFor(() => expect(tail.connected()).toBe(false), soon)
+  await publisher().publish([message(1), message(2)])
+  await admin.xtrim(streamKey(0), 'MAXLEN', 1)
+  hold = false
+  await vi.waitFor(() => expect(told).toEqual(['started', 'trimmed']), soon)
+})
+
+test('a Redis that stops answering is left and found again', async () => {
+  const { tail, told } = follow()
+  await connected(tail)
+  server.process.pause()
+  await vi.waitFor(() => expect(tail.connected()).toBe(false), soon)
+  server.process.resume()
+  await connected(tail)
+  await publisher().publish([message(1)])
+  await vi.waitFor(() => expect(told).toEqual(['started', 1]), soon)
+})
+
+test('trimming follows the clock of Redis and keeps a minute', async () => {
+  const { publish } = publisher()
+  const key = streamKey(0)
+  const entry = ['v', '1', 'type', 'message.created', 'org', 'o', 'cid', room, 'seq', '1']
+  const now = Date.now()
+  // Trimming goes by whole nodes of 100 entries.
+  for (let n = 0; n < 200; n++) await admin.xadd(key, `${now - 70_000}-${n + 1}`, ...entry)
+  for (let n = 0; n < 200; n++) await admin.xadd(key, `${now - 50_000}-${n + 1}`, ...entry)
+  await publish([message(1)])
+  expect(await admin.xlen(key)).toBe(401)
+  await publish([message(2)])
+  const length = await admin.xlen(key)
+  expect(length).toBeGreaterThanOrEqual(202)
+  expect(length).toBeLessThanOrEqual(302)
+})
+
+test('publishing without Redis rejects at once and names what is missing', async () => {
+  const redis = client({
+    path: '/nowhere',
+    enableOfflineQueue: false,
+    maxRetriesPerRequest: 1,
+    retryStrategy: null,
+  })
+  const events = [message(1), message(2, 'f'.repeat(24))]
+  await expect(createPublisher({ redis, logger: quiet }).publish(events)).rejects.toMatchObject({
+    name: 'PublishError',
+    failed: expect.arrayContaining(events),
+  })
+})
+
+test('whatever happens to Redis, no event passes in silence', async () => {
+  const step = fc.constantFrom(
+    'publish',
+    'publish',
+    'publish',
+    'cut',
+    'wipe',
+    'empty',
+    'trim',
+    'restore',
+    'settle',
+  )
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 15 }), async (steps) => {
+      await admin.flushall()
+      let begun = 0
+      const read: number[] = []
+      /** Events that a fill covered: all that were begun when a loss was told. */
+      let covered = 0
+      const { tail } = follow({
+        checkMs: 40,
+        onEvents: (_, events) => read.push(...events.map((event) => event.seq ?? -1)),
+        onLoss: () => {
+          covered = begun
+        },
+      })
+      await connected(tail)
+      const { publish } = publisher()
+      const complete = () => {
+        const missing = Array.from({ length: begun }, (_, n) => n + 1).filter(
+          (n) => n > covered && !read.includes(n),
+        )
+        expect(missing).toEqual([])
+      }
+      let saved: Buffer | null = null
+      for (const what of steps) {
+        if (what === 'publish') {
+          saved ??= await admin.dumpBuffer(streamKey(0))
+          await publish([message(++begun), message(++begun)])
+        } else if (what === 'cut') await admin.client('KILL', 'TYPE', 'normal', 'SKIPME', 'yes')
+        else if (what === 'wipe') await admin.flushall()
+        else if (what === 'empty') await admin.del(streamKey(0))
+        else if (what === 'trim') await admin.xtrim(streamKey(0), 'MAXLEN', 0)
+        else if (what === 'restore' && saved) await admin.restore(streamKey(0), 0, saved, 'REPLACE')
+        else if (what === 'settle') await vi.waitFor(complete, soon)
+      }
+      await vi.waitFor(complete, soon)
+      expect(read).toEqual([...new Set(read)].sort((a, b) => a - b))
+      await tail.close()
+    }),
+    { numRuns: 40, interruptAfterTimeLimit: 20_000 },
+  )
+}, 40_000)

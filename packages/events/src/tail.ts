@@ -1,0 +1,65 @@
+import type { Redis } from 'ioredis'
+import type { Partition, TailEvent } from './entries.ts'
+import type { EventsLogger } from './logger.ts'
+import { createPartitionTail } from './partition-tail.ts'
+import type { LossReason } from './position.ts'
+
+export interface Tail {
+  start(): void
+  /** Resolves when nothing more will be told and all connections are being closed. */
+  close(): Promise<void>
+  /** Whether every partition is being followed. */
+  connected(): boolean
+}
+
+export interface TailOptions {
+  /** Makes a connection, as for blocking commands. The tail closes it; each partition has one at a time. */
+  connect: () => Redis
+  partitions: readonly Partition[]
+  logger: EventsLogger
+  /** Milliseconds between two checks that nothing was lost. Default 1,000. */
+  checkMs?: number
+  /** New entries in their order, up to 500. Must not throw: a fault here ends the tail, and the process with it. */
+  onEvents(partition: Partition, events: TailEvent[]): void
+  /**
+   * Events of the partition may have passed unseen (also told once at its first connection): the current state has
+   * to be fetched. What is written after this call comes by `onEvents`.
+   */
+  onLoss(partition: Partition, reason: LossReason): void
+  /** Told at each change of {@link Tail.connected}. */
+  onState?(connected: boolean): void
+}
+
+/**
+ * Follows the event streams. Nothing passes unseen in silence: on each connection, and once a second, it is checked
+ * that the stream still continues what was read, and otherwise `onLoss` is called.
+ */
+export function createTail({ partitions, onState, checkMs = 1_000, ...options }: TailOptions): Tail {
+  const following = new Set<Partition>()
+  const isConnected = () => following.size === partitions.length
+  const tails = partitions.map((partition) =>
+    createPartitionTail({
+      ...options,
+      checkMs,
+      partition,
+      onConnected(now) {
+        const before = isConnected()
+        if (now) following.add(partition)
+        else following.delete(partition)
+        if (before !== isConnected()) onState?.(isConnected())
+      },
+    }),
+  )
+  let running: Promise<void>[] = []
+  return {
+    start() {
+      if (running.length > 0) return
+      running = tails.map((tail) => tail.run())
+    },
+    async close() {
+      for (const tail of tails) tail.close()
+      await Promise.all(running)
+    },
+    connected: isConnected,
+  }
+}
