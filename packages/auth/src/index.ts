@@ -1,0 +1,6 @@
+export * from './claims.ts'
+export * from './permissions.ts'
+export * from './revocations.ts'
+export * from './service-tokens.ts'
+export * from './user-tokens.ts'
+export * from './verifier.ts'

@@ -1,0 +1,220 @@
+import { createHash } from 'node:crypto'
+import { signServiceToken } from '@parley/auth'
+import { PROBLEM_CODES, type ProblemCode, ProblemError, problem } from '@parley/contract'
+import { Pool } from 'undici'
+import { z } from 'zod'
+
+export interface CallOptions {
+  /** The conversation's id: its calls prefer one api process, where its sends form batches. */
+  key?: string
+  /** Milliseconds for the whole answer; default 10,000. */
+  timeoutMs?: number
+  /** May the call be made again elsewhere once it may have arrived? Default: as its method and body allow. */
+  repeatable?: boolean
+}
+
+export interface CallerOptions extends CallOptions {
+  requestId?: string
+  headers?: Record<string, string>
+}
+
+export interface ApiClient {
+  /** A call between services, under a service token; such calls can be repeated without a second effect. */
+  internal<T>(path: `/internal/${string}`, body: unknown, options?: CallOptions): Promise<T>
+  /** A call in somebody's name, with their own token. */
+  asCaller<T>(
+    method: 'GET' | 'POST' | 'PUT' | 'DELETE',
+    path: string,
+    token: string,
+    body?: unknown,
+    options?: CallerOptions,
+  ): Promise<{ status: number; body: T }>
+  /** False while every api process is believed away. */
+  reachable(): boolean
+  close(): Promise<void>
+}
+
+export interface ApiClientOptions {
+  urls: string[]
+  serviceSecret: string
+  userAgent: string
+  /** Connections to each api process; default 128. */
+  connections?: number
+}
+
+/** Milliseconds that a process which refused or answered 503 is asked last. */
+const UNREADY_MS = 1_000
+const TIMEOUT_MS = 10_000
+/** Errors after which the request has certainly not arrived. */
+const NOT_SENT = new Set([
+  'ECONNREFUSED',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'EHOSTUNREACH',
+  'UND_ERR_CONNECT_TIMEOUT',
+])
+
+const ProblemBody = z.object({
+  code: z.enum(PROBLEM_CODES),
+  detail: z.string().optional(),
+  errors: z.array(z.strictObject({ pointer: z.string(), detail: z.string() })).optional(),
+})
+
+const errorCode = (error: unknown): string =>
+  error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : ''
+
+/** Rendezvous hashing: each key ranks the urls in its own order, and a url that goes moves only its own keys. */
+function weight(url: string, key: string): number {
+  return createHash('md5').update(url).update('\0').update(key).digest().readUInt32LE(0)
+}
+
+function problemOf(status: number, text: string, retryAfter: string | undefined): ProblemError {
+  let body: unknown
+  try {
+    body = JSON.parse(text)
+  } catch {
+    body = undefined // an answer from something between us and the api
+  }
+  const { data } = ProblemBody.safeParse(body)
+  const code: ProblemCode = data?.code ?? (status >= 500 ? 'unavailable' : 'bad_request')
+  const seconds = Number(retryAfter)
+  return problem(code, {
+    ...(data?.detail === undefined ? {} : { detail: data.detail }),
+    ...(data?.errors === undefined ? {} : { errors: data.errors }),
+    ...(retryAfter !== undefined && Number.isFinite(seconds) ? { retryAfter: seconds } : {}),
+  })
+}
+
+/**
+ * Calls to the api processes. A refused connection or a 503 turns to the next process, where repeating the call is
+ * harmless; then the error is the api's own problem, or `unavailable`.
+ */
+export function createApiClient(options: ApiClientOptions): ApiClient {
+  const { serviceSecret, userAgent, connections = 128 } = options
+  const targets = options.urls.map((url) => ({
+    url,
+    pool: new Pool(url, { connections, connect: { timeout: 2_000 }, keepAliveTimeout: 30_000 }),
+    unreadyUntil: 0,
+  }))
+  type Target = (typeof targets)[number]
+  const rankings = new Map<string, Target[]>()
+  let serviceToken = { token: '', until: 0 }
+  let turn = 0
+
+  function authorization(): string {
+    const now = Date.now()
+    if (now > serviceToken.until) {
+      serviceToken = {
+        token: `Bearer ${signServiceToken(serviceSecret, userAgent)}`,
+        until: now + 60_000,
+      }
+    }
+    return serviceToken.token
+  }
+
+  function ranked(key: string | undefined): Target[] {
+    if (targets.length === 1) return targets
+    let order: Target[] | undefined
+    if (key === undefined) {
+      turn = (turn + 1) % targets.length
+      order = [...targets.slice(turn), ...targets.slice(0, turn)]
+    } else {
+      order = rankings.get(key)
+      if (!order) {
+        order = [...targets].sort((a, b) => weight(b.url, key) - weight(a.url, key))
+        if (rankings.size > 100_000) rankings.clear()
+        rankings.set(key, order)
+      }
+    }
+    const now = Date.now()
+    const ready = order.filter((target) => target.unreadyUntil <= now)
+    return ready.length === order.length ? order : [...ready, ...order.filter((t) => t.unreadyUntil > now)]
+  }
+
+  async function call<T>(
+    method: string,
+    path: string,
+    headers: Record<string, string>,
+    body: string | undefined,
+    { key, timeoutMs = TIMEOUT_MS, repeatable = false }: CallOptions,
+  ): Promise<{ status: number; body: T }> {
+    const order = ranked(key)
+    const attempts = Math.max(2, order.length)
+    let failure: ProblemError = problem('unavailable', { retryAfter: 1 })
+    for (let attempt = 0; attempt < attempts; attempt++) {
+      const target = order[attempt % order.length]
+      if (!target) break
+      try {
+        const answer = await target.pool.request({
+          method,
+          path,
+          headers,
+          body: body ?? null,
+          headersTimeout: timeoutMs,
+          bodyTimeout: timeoutMs,
+        })
+        const text = await answer.body.text()
+        if (answer.statusCode < 400) {
+          target.unreadyUntil = 0
+          return { status: answer.statusCode, body: (text === '' ? undefined : JSON.parse(text)) as T }
+        }
+        const retryAfter = answer.headers['retry-after']
+        failure = problemOf(answer.statusCode, text, Array.isArray(retryAfter) ? retryAfter[0] : retryAfter)
+        if (answer.statusCode !== 503) throw failure
+        target.unreadyUntil = Date.now() + UNREADY_MS
+        // A lone process that sheds load must not be asked twice for it.
+        if (!repeatable || order.length === 1) throw failure
+      } catch (error) {
+        if (error instanceof ProblemError) throw error
+        failure = problem('unavailable', { retryAfter: 1, cause: error })
+        if (NOT_SENT.has(errorCode(error))) target.unreadyUntil = Date.now() + UNREADY_MS
+        else if (!repeatable) throw failure
+      }
+    }
+    throw failure
+  }
+
+  const isRepeatable = (
+    method: string,
+    body: unknown,
+    headers: Record<string, string> | undefined,
+  ): boolean =>
+    method !== 'POST' ||
+    (typeof body === 'object' && body !== null && 'clientMessageId' in body) ||
+    headers?.['idempotency-key'] !== undefined
+
+  return {
+    internal: async <T>(path: `/internal/${string}`, body: unknown, callOptions: CallOptions = {}) => {
+      const headers = {
+        authorization: authorization(),
+        'content-type': 'application/json',
+        'user-agent': userAgent,
+      }
+      const answer = await call<T>('POST', path, headers, JSON.stringify(body), {
+        repeatable: true,
+        ...callOptions,
+      })
+      return answer.body
+    },
+    asCaller: <T>(
+      method: 'GET' | 'POST' | 'PUT' | 'DELETE',
+      path: string,
+      token: string,
+      body?: unknown,
+      callerOptions: CallerOptions = {},
+    ) => {
+      const headers: Record<string, string> = { authorization: `Bearer ${token}`, 'user-agent': userAgent }
+      if (body !== undefined) headers['content-type'] = 'application/json'
+      if (callerOptions.requestId !== undefined) headers['x-request-id'] = callerOptions.requestId
+      Object.assign(headers, callerOptions.headers)
+      return call<T>(method, path, headers, body === undefined ? undefined : JSON.stringify(body), {
+        repeatable: isRepeatable(method, body, callerOptions.headers),
+        ...callerOptions,
+      })
+    },
+    reachable: () => targets.some((target) => target.unreadyUntil <= Date.now()),
+    close: async () => {
+      await Promise.all(targets.map((target) => target.pool.destroy()))
+    },
+  }
+}

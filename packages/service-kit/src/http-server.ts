@@ -1,0 +1,109 @@
+import { randomUUID } from 'node:crypto'
+import type { IncomingMessage, Server, ServerResponse } from 'node:http'
+import { LIMITS, problem } from '@parley/contract'
+import {
+  type FastifyBaseLogger,
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
+  type FastifySchemaCompiler,
+  fastify,
+  LogController,
+} from 'fastify'
+import type { ZodTypeProvider } from 'fastify-type-provider-zod'
+import type { z } from 'zod'
+import type { Logger } from './logging.ts'
+import { sendProblem, toProblemError } from './problem-errors.ts'
+
+/** A Fastify whose routes take and give zod schemas. */
+export type HttpServer = FastifyInstance<
+  Server,
+  IncomingMessage,
+  ServerResponse,
+  FastifyBaseLogger,
+  ZodTypeProvider
+>
+
+const REQUEST_ID = /^[\w.:-]{1,128}$/
+/** 128 characters of an opaque id, each up to nine once percent-encoded. */
+const PARAMETER_LENGTH = LIMITS.opaque * 9
+
+const requestId = ({ headers }: IncomingMessage): string => {
+  const given = headers['x-request-id']
+  return typeof given === 'string' && REQUEST_ID.test(given) ? given : randomUUID()
+}
+
+const validator: FastifySchemaCompiler<z.ZodType> = ({ schema }) => {
+  return (data: unknown) => {
+    const result = schema.safeParse(data)
+    return result.success ? { value: result.data } : { error: result.error }
+  }
+}
+
+/** A problem for what was not even HTTP; the connection ends with it. */
+const NOT_HTTP = (() => {
+  const body = JSON.stringify(problem('bad_request').toProblem('', ''))
+  return `HTTP/1.1 400 Bad Request\r\nContent-Type: application/problem+json\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`
+})()
+
+export interface HttpServerOptions {
+  logger: Logger
+  /** Bytes of a request's body; default 1 MiB. */
+  bodyLimit?: number
+  /** Proxies whose `X-Forwarded-*` are believed: addresses or ranges, comma-separated; default none. */
+  trustProxy?: string
+}
+
+/**
+ * An HTTP server as all services have it: bounded in every direction, zod on the way in, plain `JSON.stringify` on the
+ * way out (answers are checked against their schemas by the tests, not at run time), a request id on every answer.
+ */
+export function createHttpServer({
+  logger,
+  bodyLimit = LIMITS.requestBytes,
+  trustProxy,
+}: HttpServerOptions): HttpServer {
+  const app = fastify({
+    loggerInstance: logger as FastifyBaseLogger,
+    // A line per request costs more than most requests; the URL may hold a search text.
+    logController: new LogController({ disableRequestLogging: true }),
+    genReqId: requestId,
+    requestIdHeader: false,
+    bodyLimit,
+    trustProxy: trustProxy ?? false,
+    requestTimeout: 30_000,
+    connectionTimeout: 60_000,
+    keepAliveTimeout: 72_000,
+    forceCloseConnections: 'idle',
+    return503OnClosing: false,
+    routerOptions: { maxParamLength: PARAMETER_LENGTH },
+    frameworkErrors: (error: Error, request: FastifyRequest, reply: FastifyReply) => {
+      sendProblem(toProblemError(error), request, reply)
+    },
+    clientErrorHandler: (_error, socket) => {
+      if (socket.writable) socket.end(NOT_HTTP)
+      else socket.destroy()
+    },
+  })
+  app.setValidatorCompiler(validator)
+  app.setSerializerCompiler(() => (data) => JSON.stringify(data))
+  app.addHook('onRequest', (request, reply, done) => {
+    reply.header('x-request-id', request.id)
+    done()
+  })
+  // JSON.parse makes `__proto__` an ordinary own key, which the schemas then refuse by name and place. An empty body
+  // is no body, whatever its type says: clients send the header out of habit.
+  app.removeContentTypeParser(['application/json', 'text/plain'])
+  app.addContentTypeParser<string>('application/json', { parseAs: 'string' }, (_request, body, done) => {
+    if (body === '') {
+      done(null, undefined)
+      return
+    }
+    try {
+      done(null, JSON.parse(body))
+    } catch (error) {
+      done(problem('bad_request', { detail: 'The body is not JSON', cause: error }))
+    }
+  })
+  return app.withTypeProvider<ZodTypeProvider>()
+}

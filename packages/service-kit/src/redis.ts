@@ -1,0 +1,67 @@
+import { Redis, type RedisOptions } from 'ioredis'
+import type { Logger } from './logging.ts'
+
+/**
+ * - `fast`: a command fails at once while Redis is away and after 2 s where it stalls, so that no request waits on it.
+ * - `blocking`: for `XREAD BLOCK` of at most 4 s: keeps trying for ever, gives up a silent connection after 6 s.
+ * - `queue`: as BullMQ's workers want it: commands wait for the connection.
+ */
+export type RedisKind = 'fast' | 'blocking' | 'queue'
+
+const KINDS = {
+  fast: { maxRetriesPerRequest: 1, enableOfflineQueue: false, commandTimeout: 2_000 },
+  blocking: { maxRetriesPerRequest: null, enableOfflineQueue: false, socketTimeout: 6_000 },
+  queue: { maxRetriesPerRequest: null },
+} satisfies Record<RedisKind, RedisOptions>
+
+/** Milliseconds between attempts to reconnect. */
+const RETRY_MS = { step: 50, most: 1_000 }
+
+/** A connection that is made in the background and made again whenever it is lost: never throws, at boot neither. */
+export function connectRedis(
+  url: string,
+  { name, kind, logger }: { name: string; kind: RedisKind; logger?: Logger },
+): Redis {
+  const options = {
+    connectionName: name,
+    connectTimeout: 2_000,
+    keepAlive: 5_000,
+    retryStrategy: (attempt: number) => Math.min(attempt * RETRY_MS.step, RETRY_MS.most),
+    // A replica after a failover: connect again (the address may lead to the new primary) and repeat the command.
+    reconnectOnError: (error: Error) => (error.message.startsWith('READONLY') ? (2 as const) : false),
+    ...KINDS[kind],
+  } satisfies RedisOptions
+  const redis = new Redis(url, options)
+  let away = false
+  redis.on('error', (error: Error) => {
+    if (!away) logger?.warn({ redis: name, reason: error.message }, 'redis is away')
+    away = true
+  })
+  redis.on('ready', () => {
+    if (away) logger?.info({ redis: name }, 'redis is back')
+    away = false
+  })
+  return redis
+}
+
+/** Waits until the connection is usable, at most `timeoutMs` milliseconds; says whether it is. */
+export function redisReady(redis: Redis, timeoutMs: number): Promise<boolean> {
+  if (redis.status === 'ready') return Promise.resolve(true)
+  const { promise, resolve } = Promise.withResolvers<boolean>()
+  const onReady = () => resolve(true)
+  const timer = setTimeout(resolve, timeoutMs, false)
+  redis.once('ready', onReady)
+  return promise.finally(() => {
+    clearTimeout(timer)
+    redis.off('ready', onReady)
+  })
+}
+
+/** Ends a connection in whatever state it is. */
+export async function closeRedis(redis: Redis): Promise<void> {
+  if (redis.status === 'ready') {
+    await redis.quit().catch(() => redis.disconnect())
+  } else {
+    redis.disconnect()
+  }
+}

@@ -1,0 +1,51 @@
+import { ConfigError } from './config.ts'
+import type { Shutdown } from './shutdown.ts'
+
+/** After an error that nobody caught, the orderly end gets this long. */
+const CRASH_MS = 5_000
+
+const sentence = (error: unknown): string => (error instanceof Error ? error.message : String(error))
+
+/**
+ * The frame of a service's `main.ts`. `boot` reads its configuration from `env`, starts everything and returns the
+ * phases of its end. What cannot boot exits 1 with one message; SIGTERM and SIGINT run the phases and exit 0;
+ * an error that nobody caught runs them too, and exits 1: nothing goes on in an unknown state.
+ */
+export function runService(
+  name: string,
+  boot: (context: { env: NodeJS.ProcessEnv }) => Promise<Shutdown>,
+): void {
+  let shutdown: Shutdown | undefined
+  let ending = false
+
+  async function end(exitCode: number): Promise<void> {
+    if (ending) return
+    ending = true
+    if (exitCode !== 0) setTimeout(() => process.exit(exitCode), CRASH_MS)
+    await shutdown?.run()
+    process.exit(exitCode)
+  }
+
+  function crash(error: unknown): void {
+    const detail = error instanceof Error ? (error.stack ?? error.message) : String(error)
+    process.stderr.write(`${name}: uncaught: ${detail}\n`)
+    void end(1)
+  }
+
+  process.on('SIGTERM', () => void end(0))
+  process.on('SIGINT', () => void end(0))
+  process.on('uncaughtException', crash)
+  process.on('unhandledRejection', crash)
+
+  boot({ env: process.env }).then(
+    (started) => {
+      shutdown = started
+      if (ending) void started.run()
+    },
+    (error: unknown) => {
+      const kind = error instanceof ConfigError ? 'configuration' : 'cannot start'
+      process.stderr.write(`${name}: ${kind}: ${sentence(error)}\n`)
+      process.exit(1)
+    },
+  )
+}
