@@ -1,0 +1,197 @@
+import type { Message, StreamResult } from '@parley/contract'
+import type { Connection } from './connection.ts'
+import { ParleyError, toParleyError } from './errors.ts'
+import type { Rest } from './rest.ts'
+import { anySignal, backoff, sleep } from './timing.ts'
+
+export interface AnswerOptions {
+  model?: string
+  /** The message that this one answers. */
+  parentId?: string
+}
+
+/** An answer in the writing. */
+export interface Answer {
+  /** Appends; goes out within 25 ms, together with what else was written by then. Nothing happens once it is over. */
+  write(text: string): void
+  /** All that was written. */
+  readonly text: string
+  /**
+   * Ends the answer; resolves with the message as stored, which has its cost. `content` replaces what was written.
+   * Where somebody else ended it before (a cancel), that is what one gets.
+   */
+  end(result?: StreamResult): Promise<Message>
+  /** Ends it as failed, with what was written. */
+  abort(reason?: string): Promise<Message>
+  /** Fires when the answer is over before `end`: cancelled by a participant, or refused. */
+  readonly signal: AbortSignal
+}
+
+export interface AnswerDependencies {
+  connection: Connection
+  rest: Rest
+  closed: AbortSignal
+}
+
+interface Started {
+  messageId: string
+  /** Set once the message is no longer streaming. */
+  ended: Message | null
+}
+
+const FLUSH_MS = 25
+
+/**
+ * Streams into one message. After a reconnect it takes the message up again by the same `start`, on whichever gateway,
+ * and goes on where the server says that it stands; `end` carries the whole text, so nothing that got lost on the way
+ * is missing in the end.
+ */
+export function createAnswer(
+  { connection, rest, closed }: AnswerDependencies,
+  conversationId: string,
+  clientMessageId: string,
+  options: AnswerOptions,
+): Answer {
+  const over = new AbortController()
+  let text = ''
+  let sent = 0
+  let messageId: string | null = null
+  /** This connection's `start` is acknowledged, so deltas may flow. */
+  let flowing = false
+  let timer: ReturnType<typeof setTimeout> | undefined
+  let ending: Promise<Message> | null = null
+  let starting: Promise<Started> | null = null
+  let refused: ParleyError | null = null
+
+  function finish(): void {
+    clearTimeout(timer)
+    for (const off of offs) off()
+    over.abort()
+  }
+
+  function flush(): void {
+    timer = undefined
+    if (!flowing || messageId === null || over.signal.aborted || ending) return
+    // Half of a surrogate pair is no text: it waits for its other half.
+    const last = text.charCodeAt(text.length - 1)
+    const until = last >= 0xd800 && last <= 0xdbff ? text.length - 1 : text.length
+    if (until <= sent) return
+    connection.tell('message:stream', { op: 'delta', messageId, index: sent, text: text.slice(sent, until) })
+    sent = until
+  }
+
+  async function requestStart(): Promise<Started> {
+    for (let failures = 1; ; failures++) {
+      try {
+        await connection.connect(closed)
+        const ack = await connection.request('message:stream', {
+          op: 'start',
+          conversationId,
+          clientMessageId,
+          ...(options.parentId === undefined ? {} : { parentId: options.parentId }),
+          ...(options.model === undefined ? {} : { model: options.model }),
+        })
+        if (ack.messageId === undefined) throw new ParleyError('internal', 'A start without a message')
+        messageId = ack.messageId
+        const ended = ack.message && ack.message.status !== 'streaming' ? ack.message : null
+        sent = ack.index ?? 0
+        flowing = true
+        flush()
+        return { messageId, ended }
+      } catch (thrown) {
+        const error = toParleyError(thrown)
+        if (!error.retryable) throw error
+        await sleep(backoff(failures, error.retryAfterMs), closed)
+      }
+    }
+  }
+
+  function start(): Promise<Started> {
+    starting ??= requestStart().finally(() => {
+      starting = null
+    })
+    return starting
+  }
+
+  /** Takes the message up again; ends here if it ended there. */
+  function resume(): void {
+    flowing = false
+    start().then(
+      ({ ended }) => {
+        if (ended) finish()
+      },
+      (error: unknown) => {
+        refused = toParleyError(error)
+        finish()
+      },
+    )
+  }
+
+  async function settle(op: 'end' | 'abort', fields: StreamResult & { reason?: string }): Promise<Message> {
+    let known: Started | null = messageId === null || !flowing ? await start() : { messageId, ended: null }
+    for (let failures = 1; ; failures++) {
+      if (refused) throw refused
+      if (known.ended) return known.ended
+      try {
+        const request =
+          op === 'end'
+            ? ({ op: 'end', messageId: known.messageId, ...fields } as const)
+            : ({
+                op: 'abort',
+                messageId: known.messageId,
+                ...(fields.reason ? { reason: fields.reason } : {}),
+              } as const)
+        const { message } = await connection.request('message:stream', request)
+        return message ?? (await rest.messages.get(known.messageId))
+      } catch (thrown) {
+        const error = toParleyError(thrown)
+        if (error.code === 'conflict' || error.code === 'not_found') {
+          // It was ended by somebody else, or its owner forgot it: the stored message says how it stands.
+          const stored = await rest.messages.get(known.messageId)
+          if (stored.status !== 'streaming') return stored
+        } else if (!error.retryable) throw error
+        await sleep(backoff(failures, error.retryAfterMs), closed)
+        known = await start()
+      }
+    }
+  }
+
+  function close(op: 'end' | 'abort', fields: StreamResult & { reason?: string }): Promise<Message> {
+    ending ??= settle(op, fields).finally(finish)
+    return ending
+  }
+
+  const offs = [
+    connection.events.on('connected', () => {
+      if (!ending) resume()
+    }),
+    connection.events.on('disconnected', () => {
+      flowing = false
+    }),
+    connection.events.on('message:cancel', (cancel) => {
+      if (cancel.messageId === messageId) over.abort()
+    }),
+    connection.events.on('message:updated', (message) => {
+      if (message.id === messageId && message.status !== 'streaming') over.abort()
+    }),
+    connection.events.on('message:error', ({ event }) => {
+      // A delta was refused; which one isn't said. The start tells where the server stands.
+      if (event === 'message:stream' && flowing && !ending) resume()
+    }),
+  ]
+  resume()
+
+  return {
+    get text() {
+      return text
+    },
+    signal: anySignal(over.signal, closed) ?? over.signal,
+    write(more) {
+      if (over.signal.aborted || ending) return
+      text += more
+      timer ??= setTimeout(flush, FLUSH_MS)
+    },
+    end: (result = {}) => close('end', { content: text, ...result }),
+    abort: (reason) => close('abort', reason === undefined ? {} : { reason: reason.slice(0, 200) }),
+  }
+}

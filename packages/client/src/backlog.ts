@@ -1,0 +1,33 @@
+import type { JoinResult, Message } from '@parley/contract'
+import type { Parley } from './client.ts'
+
+/** How far an agent looks back for what it has not answered. */
+const LOOK_BACK = 50
+
+/**
+ * What was written to an agent while it was away, ascending: of the last 50 messages those after the one that it
+ * answered last, or, if it never answered, those since it takes part.
+ */
+export async function findUnanswered(
+  parley: Parley,
+  conversationId: string,
+  joined: JoinResult,
+  self: string,
+): Promise<Message[]> {
+  if (joined.lastSeq === 0) return []
+  const { data } = await parley.messages.last(conversationId, LOOK_BACK)
+  const recent = data.filter((message) => message.seq <= joined.lastSeq)
+  const isMine = (message: Message) => message.participantType === 'agent' && message.participantId === self
+  const answered = recent.findLast((message) => isMine(message) && message.parentId !== null)
+  const others = recent.filter((message) => !isMine(message))
+  if (answered) {
+    const parent = recent.find((message) => message.id === answered.parentId)
+    const after = parent?.seq ?? answered.seq
+    return others.filter((message) => message.seq > after)
+  }
+  if (others.length === 0) return []
+  const conversation = await parley.conversations.get(conversationId)
+  const me = conversation.participants.find(({ type, id }) => type === 'agent' && id === self)
+  if (!me) return []
+  return others.filter((message) => message.createdAt >= me.joinedAt)
+}

@@ -1,0 +1,258 @@
+import type {
+  Ack,
+  ClientEvent,
+  ClientPayload,
+  ClientResult,
+  ConnectErrorData,
+  ServerEvent,
+  ServerPayload,
+} from '@parley/contract'
+import { io, type Socket } from 'socket.io-client'
+import { createEmitter, type Emitter } from './emitter.ts'
+import { fromProblem, ParleyError, toParleyError } from './errors.ts'
+import { abortedBy, anySignal, backoff, raceSignal, sleep } from './timing.ts'
+import type { TokenSource } from './tokens.ts'
+
+export type ConnectionState = 'idle' | 'connecting' | 'connected' | 'away' | 'failed' | 'closed'
+
+type Incoming = { [E in ServerEvent]: ServerPayload<E> }
+
+export interface ConnectionEvents extends Incoming {
+  state: ConnectionState
+  /** A socket is up; rooms join again. */
+  connected: { gatewayUrl: string }
+  disconnected: { reason: string }
+  /** Nothing will connect until the application does something: the token is refused, or the origin. */
+  failed: ParleyError
+}
+
+export interface Connection {
+  readonly state: ConnectionState
+  readonly events: Emitter<ConnectionEvents>
+  /** Starts if it hasn't; resolves once connected, rejects when that can't be. */
+  connect(signal?: AbortSignal): Promise<void>
+  /** Sends an event and waits for its acknowledgement. Throws ParleyError; `network` when there is no socket. */
+  request<E extends ClientEvent>(
+    event: E,
+    payload: ClientPayload<E>,
+    options?: { timeoutMs?: number; signal?: AbortSignal | undefined },
+  ): Promise<ClientResult<E>>
+  /** Sends without asking for an acknowledgement; nothing happens while there is no socket. */
+  tell<E extends ClientEvent>(event: E, payload: ClientPayload<E>): void
+  close(): void
+}
+
+const CONNECT_TIMEOUT_MS = 10_000
+/** A connection that lasted this long was a good one: the next try starts without a penalty. */
+const STEADY_MS = 5_000
+const FATAL = new Set(['unauthenticated', 'token_expired', 'origin_not_allowed'])
+
+/**
+ * Keeps one socket to one of the gateways: the next in the list when one is gone, drains or stops answering. Knows
+ * nothing of rooms; they listen to `connected`.
+ */
+export function createConnection(
+  urls: readonly string[],
+  tokens: TokenSource,
+  closed: AbortSignal,
+): Connection {
+  const events = createEmitter<ConnectionEvents>()
+  let state: ConnectionState = 'idle'
+  let socket: Socket | null = null
+  let running = false
+  let gateway = 0
+
+  function setState(next: ConnectionState): void {
+    if (state === next) return
+    state = next
+    events.emit('state', next)
+  }
+
+  function open(token: string): Socket {
+    return io(`${urls[gateway % urls.length]}/chat`, {
+      transports: ['websocket'],
+      auth: { token },
+      autoConnect: false,
+      forceNew: true,
+      reconnection: false,
+      timeout: CONNECT_TIMEOUT_MS,
+    })
+  }
+
+  /** Resolves once the handshake is through; rejects with why it isn't. */
+  function handshake(opened: Socket): Promise<void> {
+    return new Promise((resolve, reject) => {
+      opened.once('connect', resolve)
+      opened.once('connect_error', (error: Error & { data?: ConnectErrorData }) => {
+        const code = error.data?.code
+        if (!code) {
+          reject(
+            new ParleyError('network', `The gateway can't be reached: ${error.message}`, { cause: error }),
+          )
+          return
+        }
+        const wait = error.data?.reconnectAfterMs
+        reject(new ParleyError(code, error.message, wait === undefined ? {} : { retryAfterMs: wait }))
+      })
+      opened.connect()
+    })
+  }
+
+  /** Stays until the socket is gone; says why. */
+  function stay(opened: Socket): Promise<string> {
+    return new Promise((resolve) => {
+      opened.once('disconnect', (reason) => resolve(reason))
+      if (!opened.connected) resolve('lost at once')
+    })
+  }
+
+  function listen(opened: Socket): void {
+    opened.onAny((event: ServerEvent, payload: ServerPayload<ServerEvent>) => {
+      if (opened === socket) events.emit(event, payload as ConnectionEvents[ServerEvent])
+    })
+    opened.once('server:draining', ({ reconnectAfterMs }: ServerPayload<'server:draining'>) => {
+      // Leaves before it is put out, for another gateway where there is one.
+      sleep(reconnectAfterMs, closed).then(() => opened.disconnect(), ignoreAbort)
+    })
+  }
+
+  async function run(): Promise<void> {
+    let failures = 0
+    let renewed = false
+    while (!closed.aborted) {
+      setState(state === 'idle' || state === 'failed' ? 'connecting' : 'away')
+      let since = 0
+      let atLeastMs = 0
+      try {
+        const opened = open(await tokens.get())
+        try {
+          listen(opened)
+          await raceSignal(handshake(opened), closed)
+          since = Date.now()
+          renewed = false
+          socket = opened
+          setState('connected')
+          events.emit('connected', { gatewayUrl: urls[gateway % urls.length] ?? '' })
+          const reason = await raceSignal(stay(opened), closed)
+          socket = null
+          events.emit('disconnected', { reason })
+        } finally {
+          if (socket === opened) socket = null
+          opened.disconnect()
+          opened.offAny()
+        }
+      } catch (thrown) {
+        if (closed.aborted) break
+        const error = toParleyError(thrown)
+        if (FATAL.has(error.code)) {
+          if (renewed || !tokens.renewable || error.code === 'origin_not_allowed') {
+            setState('failed')
+            events.emit('failed', error)
+            return
+          }
+          renewed = true
+          await tokens.renew().catch((cause: unknown) => {
+            // Whoever issues tokens is away; the next round asks again.
+            atLeastMs = cause instanceof Error ? 1_000 : 0
+          })
+        }
+        atLeastMs = Math.max(atLeastMs, error.retryAfterMs ?? 0)
+      }
+      gateway += 1
+      failures = since > 0 && Date.now() - since > STEADY_MS ? 0 : failures + 1
+      setState('away')
+      const delay = failures === 0 ? Math.random() * 100 : backoff(failures - 1, atLeastMs)
+      await sleep(delay, closed).catch(ignoreAbort)
+    }
+  }
+
+  function start(): void {
+    if (running || closed.aborted) return
+    running = true
+    run().finally(() => {
+      running = false
+      if (closed.aborted) setState('closed')
+    })
+  }
+
+  async function refresh(): Promise<void> {
+    const token = await tokens.renew()
+    await request('auth:refresh', { token })
+  }
+
+  // A fixed token can't be replaced: the application hears of its end by the event itself.
+  events.on('auth:expiring', ({ expiresAt }) => {
+    if (!tokens.renewable) return
+    const until = Date.parse(expiresAt)
+    const attempt = async (): Promise<void> => {
+      for (let failures = 1; Date.now() < until && state === 'connected'; failures++) {
+        try {
+          return await refresh()
+        } catch (error) {
+          if (!toParleyError(error).retryable) return
+          await sleep(backoff(failures), closed)
+        }
+      }
+    }
+    attempt().catch(ignoreAbort)
+  })
+
+  async function request<E extends ClientEvent>(
+    event: E,
+    payload: ClientPayload<E>,
+    options: { timeoutMs?: number; signal?: AbortSignal | undefined } = {},
+  ): Promise<ClientResult<E>> {
+    const used = socket
+    if (!used?.connected) throw new ParleyError('network', 'There is no connection to a gateway')
+    let answer: Ack<ClientResult<E>>
+    try {
+      const asked: Promise<Ack<ClientResult<E>>> = used
+        .timeout(options.timeoutMs ?? 10_000)
+        .emitWithAck(event, payload)
+      answer = await raceSignal(asked, anySignal(options.signal, closed))
+    } catch (error) {
+      if (error instanceof ParleyError) throw error
+      if (!used.connected)
+        throw new ParleyError('network', `The connection went during ${event}`, { cause: error })
+      // Connected and dumb: a gateway that hangs. Another one may do better.
+      used.disconnect()
+      throw new ParleyError('timeout', `No acknowledgement of ${event}`, { cause: error })
+    }
+    if (answer.ok) return answer
+    throw fromProblem(answer.error)
+  }
+
+  return {
+    get state() {
+      return state
+    },
+    events,
+    async connect(signal) {
+      if (closed.aborted) throw abortedBy(closed)
+      if (state === 'connected') return
+      start()
+      const offs: (() => void)[] = []
+      const connected = new Promise<void>((resolve, reject) => {
+        offs.push(
+          events.on('connected', () => resolve()),
+          events.on('failed', reject),
+        )
+      })
+      await raceSignal(connected, anySignal(signal, closed)).finally(() => {
+        for (const off of offs) off()
+      })
+    },
+    request,
+    tell(event, payload) {
+      if (socket?.connected) socket.emit(event, payload)
+    },
+    close() {
+      socket?.disconnect()
+      socket = null
+    },
+  }
+}
+
+function ignoreAbort(error: unknown): void {
+  if (!(error instanceof ParleyError)) throw error
+}

@@ -1,0 +1,52 @@
+/** Takes a listener away again. */
+export type Off = () => void
+
+export interface Emitter<Events> {
+  on<E extends keyof Events>(event: E, listener: (payload: Events[E]) => void): Off
+  once<E extends keyof Events>(event: E, listener: (payload: Events[E]) => void): Off
+  emit<E extends keyof Events>(event: E, payload: Events[E]): void
+  /** Takes all listeners away. */
+  clear(): void
+}
+
+/**
+ * A small typed emitter. A listener that throws stops neither delivery nor the others: what it threw surfaces as an
+ * uncaught error of its own.
+ */
+export function createEmitter<Events>(): Emitter<Events> {
+  const listeners: { [E in keyof Events]?: Set<(payload: Events[E]) => void> } = {}
+
+  function on<E extends keyof Events>(event: E, listener: (payload: Events[E]) => void): Off {
+    const set = listeners[event] ?? new Set()
+    listeners[event] = set
+    set.add(listener)
+    return () => {
+      set.delete(listener)
+    }
+  }
+
+  return {
+    on,
+    once(event, listener) {
+      const off = on(event, (payload) => {
+        off()
+        listener(payload)
+      })
+      return off
+    },
+    emit(event, payload) {
+      for (const listener of [...(listeners[event] ?? [])]) {
+        try {
+          listener(payload)
+        } catch (error) {
+          queueMicrotask(() => {
+            throw error
+          })
+        }
+      }
+    },
+    clear() {
+      for (const event of Object.keys(listeners)) delete listeners[event as keyof Events]
+    },
+  }
+}

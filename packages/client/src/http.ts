@@ -1,0 +1,115 @@
+import type { Problem } from '@parley/contract'
+import { fromProblem, ParleyError, toParleyError } from './errors.ts'
+import { abortedBy, anySignal, backoff, sleep } from './timing.ts'
+import type { TokenSource } from './tokens.ts'
+
+export type Query = Record<string, string | number | boolean | undefined>
+
+export interface RequestOptions {
+  query?: Query | undefined
+  body?: unknown
+  /**
+   * Asking twice does no more than asking once, so a request that got no answer is sent again. Left out: GET, PUT
+   * and DELETE are, POST is not.
+   */
+  repeatable?: boolean
+  /** Tries in all, for what may be tried again. Default 5. */
+  attempts?: number
+  /** Milliseconds for one try. Default 15,000. */
+  timeoutMs?: number
+  signal?: AbortSignal | undefined
+}
+
+export interface Http {
+  request<T>(method: string, path: string, options?: RequestOptions): Promise<T>
+}
+
+/** `fetch` with the token, the contract's errors, and tries again where that is safe. Throws ParleyError. */
+export function createHttp(urls: readonly string[], tokens: TokenSource, closed: AbortSignal): Http {
+  let preferred = 0
+
+  async function once(method: string, url: string, token: string, options: RequestOptions): Promise<unknown> {
+    const timeout = AbortSignal.timeout(options.timeoutMs ?? 15_000)
+    const given = anySignal(options.signal, closed)
+    const headers: Record<string, string> = { authorization: `Bearer ${token}`, accept: 'application/json' }
+    const init: RequestInit = { method, headers, signal: anySignal(given, timeout) ?? timeout }
+    if (options.body !== undefined) {
+      headers['content-type'] = 'application/json'
+      init.body = JSON.stringify(options.body)
+    }
+    let response: Response
+    let text: string
+    try {
+      response = await fetch(url, init)
+      text = await response.text()
+    } catch (error) {
+      if (given?.aborted) throw abortedBy(given)
+      if (timeout.aborted) throw new ParleyError('timeout', `No answer to ${method} ${url}`, { cause: error })
+      throw new ParleyError('network', `${method} ${url} failed`, { cause: error })
+    }
+    if (response.ok) return text === '' ? undefined : parseJson(text, url)
+    throw answeredError(response, text, url)
+  }
+
+  async function request(method: string, path: string, options: RequestOptions = {}): Promise<unknown> {
+    const query = queryString(options.query)
+    const repeatable = options.repeatable ?? method !== 'POST'
+    const attempts = options.attempts ?? 5
+    let renewed = false
+    for (let failures = 0; ; ) {
+      const base = urls[preferred % urls.length]
+      const token = await tokens.get()
+      try {
+        return await once(method, `${base}${path}${query}`, token, options)
+      } catch (thrown) {
+        const error = toParleyError(thrown)
+        if (error.status === 401 && tokens.renewable && !renewed) {
+          renewed = true
+          await tokens.renew()
+          continue
+        }
+        if (error.code === 'network' || error.code === 'timeout' || error.status === 503) preferred += 1
+        failures += 1
+        // 429 means that nothing was done yet, whatever was asked.
+        const again = error.status === 429 || (error.retryable && repeatable)
+        if (!again || failures >= attempts) throw error
+        await sleep(backoff(failures, error.retryAfterMs), anySignal(options.signal, closed))
+      }
+    }
+  }
+
+  return {
+    request: <T>(method: string, path: string, options?: RequestOptions) =>
+      request(method, path, options) as Promise<T>,
+  }
+}
+
+function queryString(query: Query | undefined): string {
+  const parameters = new URLSearchParams()
+  for (const [name, value] of Object.entries(query ?? {})) {
+    if (value !== undefined) parameters.set(name, String(value))
+  }
+  const text = parameters.toString()
+  return text === '' ? '' : `?${text}`
+}
+
+function parseJson(text: string, url: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch (error) {
+    throw new ParleyError('network', `${url} answered something that is not JSON`, { cause: error })
+  }
+}
+
+function answeredError(response: Response, text: string, url: string): ParleyError {
+  const seconds = Number(response.headers.get('retry-after'))
+  const retryAfterMs = Number.isFinite(seconds) && seconds > 0 ? seconds * 1000 : undefined
+  if (response.headers.get('content-type')?.includes('application/problem+json')) {
+    return fromProblem(parseJson(text, url) as Problem, retryAfterMs)
+  }
+  // A balancer in between, not Parley.
+  const busy = response.status === 429 || response.status >= 500
+  return new ParleyError(busy ? 'network' : 'bad_request', `${url} answered ${response.status}`, {
+    ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
+  })
+}

@@ -1,0 +1,366 @@
+import type {
+  Change,
+  ClientPayload,
+  JoinResult,
+  Message,
+  Online,
+  ReadResult,
+  ServerEvent,
+  ServerPayload,
+} from '@parley/contract'
+import type { Connection } from './connection.ts'
+import { createEmitter, type Emitter } from './emitter.ts'
+import { ParleyError, toParleyError } from './errors.ts'
+import { createLiveText } from './live-text.ts'
+import { createMessageQueue } from './message-queue.ts'
+import { createReader } from './reader.ts'
+import type { Rest } from './rest.ts'
+import type { Sender } from './sender.ts'
+import { createTimeline } from './timeline.ts'
+import { anySignal, backoff, raceSignal, randomId, sleep } from './timing.ts'
+import type { CallOptions, MessageInput, SendOptions, StreamProgress } from './types.ts'
+import { createTypist } from './typist.ts'
+
+export type RoomState = 'out' | 'joining' | 'live' | 'filling' | 'away' | 'removed'
+
+export interface RoomEvents {
+  /** Each stored message once, in rising seq. A placeholder of a streamed answer has status `streaming`. */
+  'message:new': Message
+  /** A newer state of a message that came before: edited, or the end of a streamed answer. */
+  'message:updated': Message
+  'message:deleted': Message
+  /** An answer being written. */
+  'message:stream': StreamProgress
+  'message:receipt': ServerPayload<'message:receipt'>
+  /** To agents: a participant wants this answer to end. */
+  'message:cancel': ServerPayload<'message:cancel'>
+  'user:typing': ServerPayload<'user:typing'>
+  'user:joined': ServerPayload<'user:joined'>
+  'user:left': ServerPayload<'user:left'>
+  'conversation:updated': ServerPayload<'conversation:updated'>
+  /** Nothing comes any more. */
+  'conversation:removed': ServerPayload<'conversation:removed'>
+  /** Each time the room was joined: at first, and after each reconnect. */
+  joined: JoinResult
+  state: RoomState
+}
+
+export interface JoinOptions extends CallOptions {
+  /** Also deliver what came after this seq. Left out: only what comes from now on. */
+  afterSeq?: number
+  afterChangeSeq?: number
+}
+
+export interface Room {
+  readonly id: string
+  readonly state: RoomState
+  /** Where this reader stands: everything up to here was delivered. Kept by the caller, it resumes a later session. */
+  readonly position: { seq: number; changeSeq: number }
+  readonly on: Emitter<RoomEvents>['on']
+  readonly once: Emitter<RoomEvents>['once']
+  /** Starts following; resolves with what the server said. From then on reconnects resume by themselves. */
+  join(options?: JoinOptions): Promise<JoinResult>
+  /** Stops following. */
+  leave(): Promise<void>
+  /** Resolves once the message is stored; see SendOptions for how long it tries. */
+  send(message: MessageInput, options?: SendOptions): Promise<Message>
+  /** Messages from now on, in order, until the loop is left, the signal fires, or the room is gone. */
+  messages(options?: CallOptions): AsyncIterableIterator<Message>
+  /** Tells the others that the caller types; call it on each key. Ends by itself, or with false. */
+  typing(isTyping?: boolean): void
+  /** Marks everything up to `seq` as read; of calls in quick succession the highest goes out. */
+  read(seq?: number): Promise<ReadResult>
+  online(): Promise<Online>
+  /** Ends an agent's answer that is being written. */
+  cancel(messageId: string): Promise<void>
+}
+
+export interface RoomDependencies {
+  connection: Connection
+  rest: Rest
+  sender: Sender
+  role: 'user' | 'assistant'
+  closed: AbortSignal
+}
+
+/** Number of tries of one fill before the room is joined anew. */
+const FILL_ATTEMPTS = 8
+/** Changes ahead of the contiguous ones at which the position is brought up by asking. */
+const CHANGES_AHEAD = 64
+
+export function createRoom(
+  id: string,
+  deps: RoomDependencies,
+): Room & { receive(event: ServerEvent, payload: unknown): void } {
+  const { connection, rest, sender, closed } = deps
+  const events = createEmitter<RoomEvents>()
+  const queue = createMessageQueue()
+  const liveText = createLiveText()
+  const typist = createTypist((isTyping) =>
+    connection.tell('message:typing', { conversationId: id, isTyping }),
+  )
+  const reader = createReader(async (seq) => {
+    if (connection.state !== 'connected') return rest.conversations.read(id, seq)
+    return connection.request('message:read', { conversationId: id, seq })
+  })
+  const timeline = createTimeline({
+    message(message) {
+      events.emit('message:new', message)
+      queue.push(message)
+    },
+    update(message) {
+      if (message.status !== 'streaming') liveText.forget(message.id)
+      events.emit(message.deletedAt ? 'message:deleted' : 'message:updated', message)
+    },
+  })
+
+  let state: RoomState = 'out'
+  let wanted = false
+  let started = false
+  let filling: Promise<void> | null = null
+  let again = false
+  /** Changes that arrive while older ones are fetched. */
+  let changesHeld: (() => void)[] | null = null
+  let joining: Promise<JoinResult> | null = null
+
+  function setState(next: RoomState): void {
+    if (state === next) return
+    state = next
+    events.emit('state', next)
+  }
+
+  async function enter(options: JoinOptions): Promise<JoinResult> {
+    const payload: ClientPayload<'conversation:join'> = { conversationId: id }
+    const afterSeq = started ? timeline.seq : options.afterSeq
+    const afterChangeSeq = started ? timeline.changeSeq : options.afterChangeSeq
+    if (afterSeq !== undefined) payload.afterSeq = afterSeq
+    if (afterChangeSeq !== undefined) payload.afterChangeSeq = afterChangeSeq
+    const result = await connection.request('conversation:join', payload, { signal: options.signal })
+    if (!started) {
+      started = true
+      timeline.startAt(afterSeq ?? result.lastSeq, afterChangeSeq ?? result.changeSeq)
+    }
+    timeline.page(result.messages, result.hasMore ? 0 : result.lastSeq)
+    for (const change of result.changes) applyChange(change)
+    events.emit('joined', result)
+    for (const receipt of result.receipts) events.emit('message:receipt', receipt)
+    if (result.hasMore) fill(result.lastSeq, result.changeSeq)
+    else {
+      timeline.changesThrough(result.changeSeq)
+      if (!filling) setState('live')
+    }
+    return result
+  }
+
+  /** Joins on the present connection until that is done or pointless. */
+  function follow(options: JoinOptions = {}): Promise<JoinResult> {
+    joining ??= (async () => {
+      setState('joining')
+      for (let failures = 1; ; failures++) {
+        await connection.connect(anySignal(options.signal, closed))
+        try {
+          return await enter(options)
+        } catch (thrown) {
+          const error = toParleyError(thrown)
+          if (!error.retryable || !wanted) throw error
+          await sleep(backoff(failures, error.retryAfterMs), anySignal(options.signal, closed))
+        }
+      }
+    })().finally(() => {
+      joining = null
+    })
+    return joining
+  }
+
+  function gone(error: ParleyError): void {
+    wanted = false
+    setState('removed')
+    if (error.status === 404) events.emit('conversation:removed', { conversationId: id, reason: 'removed' })
+    queue.end()
+  }
+
+  function rejoin(): void {
+    if (!wanted || joining) return
+    follow().catch((error: unknown) => {
+      const failure = toParleyError(error)
+      if (failure.code === 'closed' || failure.code === 'aborted') return
+      gone(failure)
+    })
+  }
+
+  function applyChange(change: Change): void {
+    if (change.message) {
+      timeline.changed(change.message)
+      return
+    }
+    if (!timeline.change(change.changeSeq) || !change.conversation) return
+    events.emit('conversation:updated', {
+      conversationId: id,
+      changeSeq: change.changeSeq,
+      changed: [],
+      conversation: change.conversation,
+    })
+  }
+
+  /** Fetches what is missing by REST, up to these numbers at least. One at a time; what comes meanwhile waits. */
+  function fill(toSeq: number, toChangeSeq: number): void {
+    if (filling) {
+      again = true
+      return
+    }
+    setState('filling')
+    changesHeld = []
+    filling = (async () => {
+      await fillMessages(toSeq)
+      await fillChanges(toChangeSeq)
+    })()
+      .then(
+        () => true,
+        (error: unknown) => {
+          const failure = toParleyError(error)
+          if (failure.code === 'closed') return false
+          if (!failure.retryable) gone(failure)
+          return false
+        },
+      )
+      .then((done) => {
+        filling = null
+        const held = changesHeld ?? []
+        changesHeld = null
+        for (const apply of held) apply()
+        const missing = timeline.missingUpTo
+        if (!wanted || closed.aborted) return
+        if (done && !again && missing === 0) setState(connection.state === 'connected' ? 'live' : 'away')
+        else {
+          again = false
+          fill(missing, 0)
+        }
+      })
+  }
+
+  async function fillMessages(toSeq: number): Promise<void> {
+    for (let failures = 0; ; ) {
+      const page = await rest.messages.list(id, { after: timeline.seq, limit: 100, signal: closed })
+      timeline.page(page.data)
+      if (page.page.hasMore) continue
+      if (timeline.seq >= Math.max(toSeq, timeline.missingUpTo)) return
+      // The answer is older than what the socket already told: ask again.
+      failures += 1
+      if (failures > FILL_ATTEMPTS)
+        throw new ParleyError('network', `Messages up to ${toSeq} can't be had yet`)
+      await sleep(backoff(failures), closed)
+    }
+  }
+
+  async function fillChanges(toChangeSeq: number): Promise<void> {
+    let after = timeline.changeSeq
+    for (let failures = 0; ; ) {
+      const { data, page } = await rest.conversations.changes(id, { after, limit: 100, signal: closed })
+      for (const change of data) applyChange(change)
+      after = data.at(-1)?.changeSeq ?? after
+      if (page.hasMore) continue
+      timeline.changesThrough(page.lastChangeSeq)
+      if (page.lastChangeSeq >= toChangeSeq) return
+      failures += 1
+      if (failures > FILL_ATTEMPTS)
+        throw new ParleyError('network', `Changes up to ${toChangeSeq} can't be had yet`)
+      await sleep(backoff(failures), closed)
+    }
+  }
+
+  function inOrder(apply: () => void): void {
+    if (changesHeld) changesHeld.push(apply)
+    else apply()
+    if (!filling && timeline.changesAhead > CHANGES_AHEAD) fill(0, 0)
+  }
+
+  const handlers: { [E in ServerEvent]?: (payload: ServerPayload<E>) => void } = {
+    'message:new': ({ prevSeq, ...message }) => {
+      if (!timeline.live(message, prevSeq)) fill(prevSeq, 0)
+    },
+    'message:updated': (message) => inOrder(() => timeline.changed(message)),
+    'message:deleted': (message) => inOrder(() => timeline.changed(message)),
+    'conversation:updated': (update) =>
+      inOrder(() => {
+        if (timeline.change(update.changeSeq)) events.emit('conversation:updated', update)
+      }),
+    'message:stream': (update) => {
+      const progress = liveText.apply(update)
+      if (progress) events.emit('message:stream', progress)
+    },
+    'message:receipt': (receipt) => events.emit('message:receipt', receipt),
+    'message:cancel': (cancel) => events.emit('message:cancel', cancel),
+    'user:typing': (typing) => events.emit('user:typing', typing),
+    'user:joined': (joined) => events.emit('user:joined', joined),
+    'user:left': (left) => events.emit('user:left', left),
+    'conversation:removed': (removed) => {
+      wanted = false
+      setState('removed')
+      events.emit('conversation:removed', removed)
+      queue.end()
+    },
+    resync: () => fill(0, 0),
+  }
+
+  connection.events.on('connected', rejoin)
+  connection.events.on('disconnected', () => {
+    if (wanted) setState('away')
+  })
+  connection.events.on('failed', () => queue.end())
+
+  return {
+    id,
+    get state() {
+      return state
+    },
+    get position() {
+      return { seq: timeline.seq, changeSeq: timeline.changeSeq }
+    },
+    on: events.on,
+    once: events.once,
+    receive(event, payload) {
+      const handler: ((payload: never) => void) | undefined = handlers[event]
+      if (handler && (wanted || event === 'message:cancel')) handler(payload as never)
+    },
+    async join(options = {}) {
+      wanted = true
+      try {
+        return await raceSignal(follow(options), options.signal)
+      } catch (error) {
+        if (!started) {
+          wanted = false
+          setState('out')
+        }
+        throw error
+      }
+    },
+    async leave() {
+      wanted = false
+      setState('out')
+      typist.stop()
+      queue.end()
+      if (connection.state === 'connected')
+        await connection.request('conversation:leave', { conversationId: id })
+    },
+    send(input, options) {
+      typist.sent()
+      const draft = typeof input === 'string' ? { content: input } : input
+      return sender.send(
+        {
+          role: deps.role,
+          ...draft,
+          conversationId: id,
+          clientMessageId: draft.clientMessageId ?? randomId(),
+        },
+        options,
+      )
+    },
+    messages: (options = {}) => queue.iterate(anySignal(options.signal, closed)),
+    typing: (isTyping = true) => typist.type(isTyping),
+    read: (seq = timeline.seq) => reader.read(seq),
+    online: () => connection.request('conversation:online', { conversationId: id }),
+    async cancel(messageId) {
+      await connection.request('message:cancel', { conversationId: id, messageId })
+    },
+  }
+}

@@ -1,0 +1,78 @@
+import type { Message } from '@parley/contract'
+import type { Connection } from './connection.ts'
+import { ParleyError, toParleyError } from './errors.ts'
+import type { Rest } from './rest.ts'
+import { abortedBy, anySignal, backoff, raceSignal, sleep } from './timing.ts'
+import type { TokenSource } from './tokens.ts'
+import type { OutgoingMessage, SendOptions } from './types.ts'
+
+export type Sender = ReturnType<typeof createSender>
+
+/**
+ * Sends until the answer is definite: over the socket, or by REST while there is none, with the same clientMessageId
+ * each time, so that the message is stored once however often it took. Messages of one conversation go out one after
+ * the other and are stored in that order.
+ */
+export function createSender(connection: Connection, rest: Rest, tokens: TokenSource, closed: AbortSignal) {
+  const tails = new Map<string, Promise<unknown>>()
+
+  async function once(message: OutgoingMessage, signal: AbortSignal | undefined): Promise<Message> {
+    if (connection.state === 'connected') {
+      const { message: stored } = await connection.request('message:send', message, { signal })
+      return stored
+    }
+    return rest.messages.create(message, { attempts: 1, ...(signal ? { signal } : {}) })
+  }
+
+  async function untilDefinite(message: OutgoingMessage, options: SendOptions): Promise<Message> {
+    const limit = options.timeoutMs === undefined ? undefined : AbortSignal.timeout(options.timeoutMs)
+    const signal = anySignal(options.signal, limit, closed)
+    let renewed = false
+    for (let failures = 0; ; ) {
+      try {
+        if (signal?.aborted) throw abortedBy(signal)
+        return await once(message, signal)
+      } catch (thrown) {
+        const error = toParleyError(thrown)
+        if (limit?.aborted) {
+          throw new ParleyError('timeout', 'Gave up; the message may or may not have been stored', {
+            cause: error,
+          })
+        }
+        const refused = error.code === 'token_expired' && tokens.renewable && !renewed
+        if (refused) {
+          renewed = true
+          await tokens.renew()
+        } else if (!error.retryable) throw error
+        failures += 1
+        const atLeastMs = error.retryAfterMs ?? (error.code === 'rate_limited' ? 1_000 : 0)
+        // The first repeat after a lost connection goes out at once: by REST, or on a connection that is new.
+        if (failures > 1 || error.status > 0) await pause(backoff(failures - 1, atLeastMs), signal)
+      }
+    }
+  }
+
+  async function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
+    await sleep(ms, signal).catch((error: unknown) => {
+      // The loop's next round says whether it was the caller, the time limit, or the end of the client.
+      if (!signal?.aborted) throw error
+    })
+  }
+
+  return {
+    send(message: OutgoingMessage, options: SendOptions = {}): Promise<Message> {
+      const key = message.conversationId
+      const before = tails.get(key) ?? Promise.resolve()
+      const sent = before.then(() => untilDefinite(message, options))
+      const settled = sent.then(
+        () => undefined,
+        () => undefined,
+      )
+      tails.set(key, settled)
+      settled.then(() => {
+        if (tails.get(key) === settled) tails.delete(key)
+      })
+      return raceSignal(sent, anySignal(options.signal, closed))
+    },
+  }
+}

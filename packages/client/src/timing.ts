@@ -1,0 +1,66 @@
+import { ParleyError } from './errors.ts'
+
+/** Waits; ends early by throwing `aborted` when the signal fires. */
+export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    if (signal?.aborted) {
+      reject(abortedBy(signal))
+      return
+    }
+    const onAbort = () => {
+      clearTimeout(timer)
+      reject(abortedBy(signal))
+    }
+    const timer = setTimeout(() => {
+      signal?.removeEventListener('abort', onAbort)
+      resolve()
+    }, ms)
+    signal?.addEventListener('abort', onAbort, { once: true })
+  })
+}
+
+/** The error that a signal stands for: its own reason where that is one of ours. */
+export function abortedBy(signal: AbortSignal | undefined): ParleyError {
+  const reason: unknown = signal?.reason
+  if (reason instanceof ParleyError) return reason
+  return new ParleyError('aborted', 'The call was aborted', { cause: reason })
+}
+
+/** Gives up on a promise when the signal fires; the promise itself goes on unheard. */
+export function raceSignal<T>(promise: Promise<T>, signal?: AbortSignal): Promise<T> {
+  if (!signal) return promise
+  if (signal.aborted) {
+    promise.catch(() => undefined)
+    return Promise.reject(abortedBy(signal))
+  }
+  return new Promise((resolve, reject) => {
+    const onAbort = () => reject(abortedBy(signal))
+    signal.addEventListener('abort', onAbort, { once: true })
+    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort))
+  })
+}
+
+/** One signal out of several; none if there are none. */
+export function anySignal(...signals: (AbortSignal | undefined)[]): AbortSignal | undefined {
+  const given = signals.filter((signal) => signal !== undefined)
+  return given.length > 1 ? AbortSignal.any(given) : given[0]
+}
+
+/**
+ * Milliseconds before the next try, after `failures` (1, 2 …) of them: doubling from 200 ms up to 5 s, of which a
+ * random half to whole is waited, so that many clients don't come back as one. Never less than the server asked for.
+ */
+export function backoff(failures: number, atLeastMs = 0): number {
+  const ceiling = Math.min(5_000, 100 * 2 ** Math.min(failures, 10))
+  const jittered = ceiling * (0.5 + Math.random() / 2)
+  return atLeastMs > jittered ? atLeastMs + Math.random() * 250 : jittered
+}
+
+/** A random UUID, also where a page has no secure context. */
+export function randomId(): string {
+  if (typeof crypto.randomUUID === 'function') return crypto.randomUUID()
+  const hex = [...crypto.getRandomValues(new Uint8Array(16))].map((byte) =>
+    byte.toString(16).padStart(2, '0'),
+  )
+  return hex.join('')
+}
