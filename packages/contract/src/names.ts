@@ -34,5 +34,21 @@ export const presenceKey = (orgId: string, type: ParticipantType, id: string): s
 /** Who of a type has a socket in a conversation's room. */
 export const roomPresenceKey = (conversationId: string, type: ParticipantType): string =>
   `conversation:${conversationId}:${type}s`
-/** Text so far of a streamed answer. */
+/** Hash: generation of a gateway -> milliseconds since 1970 until which it counts as alive. */
+export const LEASES_KEY = 'presence:leases'
+/** All that a generation of a gateway holds, for whoever clears up after it. */
+export const heldKey = (generation: string): string => `presence:held:${generation}`
+/** Sorted set: who of an org is online, as far as known; readers check each. */
+export const onlineKey = (orgId: string, type: ParticipantType): string => `presence:online:${type}:${orgId}`
+/** When a participant was last seen to come or go. */
+export const seenKey = (orgId: string, type: ParticipantType, id: string): string =>
+  `presence:seen:${type}:${orgId}:${id}`
+/** Pub/sub between gateways: who came and went, in all orgs. */
+export const PRESENCE_CHANNEL = 'presence'
+/** Pub/sub between gateways: what passes in a conversation and is not stored. */
+export const roomChannel = (conversationId: string): string => `room:${conversationId}`
+
+/** Hash: text so far of a streamed answer, and who owns it. */
 export const streamTextKey = (messageId: string): string => `stream:${messageId}`
+/** Hash: messages of a conversation that are being streamed -> their seq. */
+export const roomStreamsKey = (conversationId: string): string => `conversation:${conversationId}:streams`

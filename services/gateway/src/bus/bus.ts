@@ -1,0 +1,117 @@
+import type { Logger } from '@parley/service-kit'
+import type { Redis } from 'ioredis'
+
+/** Milliseconds between signs of life on the subscribing connection, which is given up when silent for 6 s. */
+const PING_MS = 2_000
+
+export type Bus = ReturnType<typeof createBus>
+export type BusHandler = (channel: string, payload: string) => void
+
+/**
+ * What gateways tell each other at once and forget: Redis pub/sub, nothing kept, nothing repeated. A message is
+ * `<kind> <payload>`; a gateway hears its own. While Redis is away nothing is heard; `onRestored` then says that
+ * messages may have been missed.
+ *
+ * `subscriber` is a connection of kind `blocking` of the bus's own, `publisher` a `fast` one.
+ */
+export function createBus({
+  subscriber,
+  publisher,
+  logger,
+}: {
+  subscriber: Redis
+  publisher: Redis
+  logger: Logger
+}) {
+  const holders = new Map<string, number>()
+  const handlers = new Map<string, BusHandler>()
+  const restored: (() => void)[] = []
+  let wasReady = false
+
+  const onReady = () => {
+    const again = wasReady
+    wasReady = true
+    const channels = [...holders.keys()]
+    const subscribed = channels.length > 0 ? subscriber.subscribe(...channels) : Promise.resolve()
+    subscribed.then(
+      () => {
+        if (again) for (const listener of restored) listener()
+      },
+      (error: unknown) => logger.debug({ error }, 'subscribing was cut short, the next connection repeats it'),
+    )
+  }
+  const onMessage = (channel: string, message: string) => {
+    const space = message.indexOf(' ')
+    const handler = handlers.get(message.slice(0, space))
+    if (!handler) return
+    try {
+      handler(channel, message.slice(space + 1))
+    } catch (error) {
+      logger.error({ error, channel }, 'a message between gateways could not be handled')
+    }
+  }
+  subscriber.on('ready', onReady)
+  subscriber.on('message', onMessage)
+  if (subscriber.status === 'ready') onReady()
+
+  const pinging = setInterval(() => {
+    if (subscriber.status !== 'ready') return
+    subscriber.ping().catch((error: unknown) => logger.debug({ error }, 'no answer on the bus'))
+  }, PING_MS)
+
+  return {
+    /** Hears a channel until as many `release` as `hold`. Resolves when subscribed; at once while Redis is away. */
+    async hold(channel: string): Promise<void> {
+      const held = holders.get(channel) ?? 0
+      holders.set(channel, held + 1)
+      if (held > 0 || subscriber.status !== 'ready') return
+      await subscriber.subscribe(channel).catch((error: unknown) => {
+        logger.debug({ error, channel }, 'subscribing waits for the next connection')
+      })
+    },
+
+    release(channel: string): void {
+      const held = holders.get(channel) ?? 0
+      if (held > 1) {
+        holders.set(channel, held - 1)
+        return
+      }
+      holders.delete(channel)
+      if (held === 0 || subscriber.status !== 'ready') return
+      subscriber.unsubscribe(channel).catch((error: unknown) => {
+        logger.debug({ error, channel }, 'unsubscribing was cut short')
+      })
+    },
+
+    /** One handler a kind; a kind has no space in it. */
+    handle(kind: string, handler: BusHandler): void {
+      handlers.set(kind, handler)
+    },
+
+    /** Best effort: what can't be sent now is gone. Resolves to whether it was sent. */
+    publish(channel: string, kind: string, payload: string): Promise<boolean> {
+      return publisher.publish(channel, busMessage(kind, payload)).then(
+        () => true,
+        (error: unknown) => {
+          logger.debug({ error, channel }, 'a message between gateways was not sent')
+          return false
+        },
+      )
+    },
+
+    /** Called whenever hearing starts again after a break. */
+    onRestored(listener: () => void): void {
+      restored.push(listener)
+    },
+
+    /** The connections belong to whoever made them. */
+    close(): void {
+      clearInterval(pinging)
+      subscriber.off('ready', onReady)
+      subscriber.off('message', onMessage)
+    },
+  }
+}
+
+/** As scripts publish it themselves. */
+export const busMessage = (kind: string, payload: string): string => `${kind} ${payload}`
