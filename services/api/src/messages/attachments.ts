@@ -1,0 +1,42 @@
+import { problem } from '@parley/contract'
+
+export type AttachmentReference = { kind: 'url'; url: URL } | { kind: 'document'; id: string }
+
+const DOCUMENT = /^document:([A-Za-z0-9][A-Za-z0-9._-]{0,127})$/
+
+/**
+ * An attachment reference taken apart: an `https:` URL without credentials, or `document:<id>` (1–128 of
+ * `A–Z a–z 0–9 . _ -`). null for anything else. Nothing is ever fetched.
+ */
+export function parseAttachment(reference: string): AttachmentReference | null {
+  const id = DOCUMENT.exec(reference)?.[1]
+  if (id !== undefined) return { kind: 'document', id }
+  // URL parsing forgives spaces and back slashes that other programs read otherwise.
+  if (!/^https:\/\/[^\s\\]+$/i.test(reference)) return null
+  const url = URL.parse(reference)
+  if (
+    !url ||
+    url.protocol !== 'https:' ||
+    url.hostname === '' ||
+    url.username !== '' ||
+    url.password !== ''
+  ) {
+    return null
+  }
+  return { kind: 'url', url }
+}
+
+/** @throws ProblemError `invalid_attachment` naming each reference that is not one. */
+export function assertAttachments(references: readonly string[]): void {
+  const errors = references.flatMap((reference, index) =>
+    parseAttachment(reference)
+      ? []
+      : [
+          {
+            pointer: `/attachments/${index}`,
+            detail: 'must be an https: URL without credentials, or document:<id>',
+          },
+        ],
+  )
+  if (errors.length > 0) throw problem('invalid_attachment', { errors })
+}

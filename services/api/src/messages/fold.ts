@@ -1,0 +1,199 @@
+import type { ObjectId } from 'mongodb'
+import type { Collections, MessageRow } from '../database/collections.ts'
+import type { MessageStore } from './store.ts'
+import { type Fold, foldTail } from './tail.ts'
+
+/** Milliseconds in which the messages of a conversation are gathered before its head is written. */
+const INTERVAL_MS = 100
+const HEADS_AT_ONCE = 500
+/** Messages that make a bucket, each of which gets a summary. */
+export const SUMMARY_BUCKET = 10
+
+/** As much of a message as counts; of its text only what a preview can show. */
+const COUNTED = {
+  cid: 1,
+  seq: 1,
+  void: 1,
+  author: 1,
+  role: 1,
+  usage: 1,
+  costMicros: 1,
+  deletedAt: 1,
+  createdAt: 1,
+  content: { $substrCP: [{ $ifNull: ['$content', ''] }, 0, 141] },
+} as const
+
+const HEAD = {
+  org: 1,
+  settledSeq: 1,
+  lastSeq: 1,
+  messageCount: 1,
+  lastMessage: 1,
+  inputTokens: 1,
+  outputTokens: 1,
+  totalTokens: 1,
+  costMicros: 1,
+  agentRun: 1,
+  updatedAt: 1,
+  updatedBy: 1,
+  changeSeq: 1,
+} as const
+
+export interface FolderOptions {
+  conversations: Collections['conversations']
+  messages: Collections['messages']
+  store: MessageStore
+  /** Called after a conversation has crossed a bucket; must not throw. */
+  summaryDue(conversation: { cid: ObjectId; org: string; settledSeq: number }): void
+  /** Called for each conversation with new messages. */
+  touched(cid: ObjectId, at: Date): void
+  logger: { warn(details: object, message: string): void }
+}
+
+export type Folder = ReturnType<typeof createFolder>
+
+/**
+ * Brings the heads of conversations up to date with their messages, a moment after they are stored: counts, usage,
+ * cost, preview, the run of agents, and the summary that falls due. Readers do not wait for it.
+ */
+export function createFolder({ conversations, messages, store, summaryDue, touched, logger }: FolderOptions) {
+  const waiting = new Map<string, ObjectId>()
+  /** Rows this process has put on the stream, and may therefore mark settled once a head covers them. */
+  const published = new Map<string, Map<number, ObjectId>>()
+  let timer: NodeJS.Timeout | undefined
+  let running: Promise<void> | undefined
+  let closed = false
+
+  function touch(cid: ObjectId): void {
+    waiting.set(cid.toHexString(), cid)
+    if (!timer && !running && !closed) timer = setTimeout(start, INTERVAL_MS)
+  }
+
+  function start(): void {
+    timer = undefined
+    running = pass()
+      .catch((error: unknown) => logger.warn({ err: error }, 'the fold waits for the database'))
+      .finally(() => {
+        running = undefined
+        if (waiting.size > 0 && !closed) timer = setTimeout(start, INTERVAL_MS)
+      })
+  }
+
+  async function pass(): Promise<void> {
+    const batch = [...waiting].slice(0, HEADS_AT_ONCE)
+    for (const [id] of batch) waiting.delete(id)
+    try {
+      await fold(batch.map(([, cid]) => cid))
+    } catch (error) {
+      for (const [id, cid] of batch) waiting.set(id, cid)
+      throw error
+    }
+  }
+
+  /** Reads heads, then tails, and writes what moved; a head that changed in between is read again. */
+  async function fold(cids: ObjectId[]): Promise<void> {
+    const heads = await conversations
+      .find<Fold & { _id: ObjectId; org: string; changeSeq: number }>(
+        { _id: { $in: cids } },
+        { projection: HEAD, batchSize: HEADS_AT_ONCE },
+      )
+      .toArray()
+    const tails = await store.tails(
+      heads.map(({ _id, settledSeq }) => ({ cid: _id, settledSeq })),
+      COUNTED,
+    )
+    const tailOf = Map.groupBy(tails, ({ cid }) => cid.toHexString())
+    const moves = heads.flatMap((head) => {
+      const next = foldTail(head, tailOf.get(head._id.toHexString()) ?? [])
+      return next.settledSeq > head.settledSeq ? [{ head, next }] : []
+    })
+    if (moves.length > 0) {
+      const result = await conversations.bulkWrite(
+        moves.map(({ head, next: { _id, org, changeSeq, ...counted } }) => ({
+          updateOne: {
+            filter: { _id, settledSeq: head.settledSeq, changeSeq },
+            update: {
+              $set: {
+                ...counted,
+                ...(crosses(head.settledSeq, counted.settledSeq) ? { summaryDue: true as const } : {}),
+              },
+            },
+          },
+        })),
+        { ordered: false },
+      )
+      if (result.matchedCount < moves.length) {
+        // Some head changed meanwhile, and the reply does not say which: look at all again.
+        for (const { head } of moves) touch(head._id)
+        return
+      }
+    }
+    for (const { head, next } of moves) {
+      touched(head._id, next.updatedAt)
+      if (crosses(head.settledSeq, next.settledSeq)) {
+        summaryDue({ cid: head._id, org: head.org, settledSeq: next.settledSeq })
+      }
+    }
+    const moved = new Map(moves.map(({ next }) => [next._id.toHexString(), next.settledSeq]))
+    const covered = heads.map(({ _id, settledSeq }) => ({
+      _id,
+      settledSeq: moved.get(_id.toHexString()) ?? settledSeq,
+    }))
+    await settle(covered)
+  }
+
+  /** Clears `unsettled` where a row is both published by this process and counted in a head on a majority. */
+  async function settle(covered: { _id: ObjectId; settledSeq: number }[]): Promise<void> {
+    const ids: ObjectId[] = []
+    for (const { _id, settledSeq } of covered) {
+      const id = _id.toHexString()
+      const rows = published.get(id)
+      if (!rows) continue
+      for (const [seq, row] of rows) {
+        if (seq > settledSeq) continue
+        ids.push(row)
+        rows.delete(seq)
+      }
+      if (rows.size === 0) published.delete(id)
+    }
+    if (ids.length === 0) return
+    // Losing this write costs a repeat on the stream, so it waits for nobody.
+    await messages.updateMany({ _id: { $in: ids } }, { $unset: { unsettled: 1 } }, { writeConcern: { w: 1 } })
+  }
+
+  return {
+    /** The conversation has new messages. */
+    touch,
+
+    /** These rows are on the stream. */
+    published(rows: readonly Pick<MessageRow, '_id' | 'cid' | 'seq'>[]): void {
+      for (const { _id, cid, seq } of rows) {
+        const id = cid.toHexString()
+        const own = published.get(id) ?? new Map<number, ObjectId>()
+        own.set(seq, _id)
+        published.set(id, own)
+        touch(cid)
+      }
+    },
+
+    /** Resolves when all that was touched before is folded, or could not be. */
+    async flush(): Promise<void> {
+      clearTimeout(timer)
+      timer = undefined
+      await running
+      while (waiting.size > 0) await pass()
+    },
+
+    async close(): Promise<void> {
+      closed = true
+      clearTimeout(timer)
+      await running
+      await pass().catch((error: unknown) =>
+        logger.warn({ err: error }, 'a last fold was left to the sweeper'),
+      )
+    },
+  }
+}
+
+const crosses = (from: number, to: number): boolean =>
+  Math.floor(to / SUMMARY_BUCKET) > Math.floor(from / SUMMARY_BUCKET)

@@ -1,0 +1,90 @@
+import type { Message, ProblemError } from '@parley/contract'
+import type { ObjectId } from 'mongodb'
+import type { MessageDocument } from '../database/collections.ts'
+import type { MessageDraft } from './message.ts'
+
+/** Conversations whose numbers are remembered while they are quiet. */
+const IDLE_LANES = 20_000
+
+/** A message on its way into the log. */
+export interface Entry {
+  readonly org: string
+  readonly draft: MessageDraft
+  /** An admin may read where it takes no part, so it learns `forbidden` there, not `not_found`. */
+  readonly admin: boolean
+  /** Repeats that came while it was on its way; they share its fate. */
+  readonly followers: Entry[]
+  resolve(result: Appended): void
+  reject(problem: ProblemError): void
+  /** Answered: refused, stored, or given up on. What is given up on before it has a number is never stored. */
+  done: boolean
+}
+
+export interface Appended {
+  row: MessageDocument
+  message: Message
+  /** `message` as JSON text. */
+  json: string
+  /** false: a repeat; `message` is the original. */
+  created: boolean
+}
+
+/** The sends of one conversation in this process: one batch in flight, the rest waiting for the next. */
+export interface Lane {
+  readonly id: string
+  readonly cid: ObjectId
+  waiting: Entry[]
+  busy: boolean
+  /** Entries in flight or waiting, by author and idempotency key. */
+  readonly keys: Map<string, Entry>
+  /** The last number known stored or void with all below it; undefined: take the head's word. */
+  known: { seq: number; agentRun: number } | undefined
+  /** Somebody else numbers messages here too: read the tail before the next number. */
+  contended: boolean
+}
+
+export const idempotencyName = (author: string, clientMessageId: string): string =>
+  `${clientMessageId} ${author}`
+
+/** All lanes; quiet ones are forgotten, longest quiet first. */
+export function createLanes() {
+  const lanes = new Map<string, Lane>()
+
+  return {
+    of(cid: ObjectId): Lane {
+      const id = cid.toHexString()
+      const known = lanes.get(id)
+      if (known) return known
+      const lane: Lane = {
+        id,
+        cid,
+        waiting: [],
+        busy: false,
+        keys: new Map(),
+        known: undefined,
+        contended: false,
+      }
+      lanes.set(id, lane)
+      if (lanes.size > IDLE_LANES) forgetOne()
+      return lane
+    },
+    /** Numbers learnt under another primary are not relied upon. */
+    forgetNumbers(): void {
+      for (const lane of lanes.values()) lane.known = undefined
+    },
+  }
+
+  function forgetOne(): void {
+    let looked = 0
+    for (const [id, lane] of lanes) {
+      if (!lane.busy && lane.waiting.length === 0) {
+        lanes.delete(id)
+        return
+      }
+      // Busy lanes go behind the others, so that the search stays short.
+      lanes.delete(id)
+      lanes.set(id, lane)
+      if (++looked === 16) return
+    }
+  }
+}

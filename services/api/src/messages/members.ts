@@ -1,0 +1,78 @@
+import { LIMITS } from '@parley/contract'
+import type { ObjectId } from 'mongodb'
+import type { Collections } from '../database/collections.ts'
+import type { Roles } from '../participants/roles.ts'
+
+/** Conversations whose list of participants is kept, at most. */
+const CAPACITY = 20_000
+
+interface Wanted {
+  cid: ObjectId
+  membersRev: ObjectId
+  participantCount: number
+  authors: readonly string[]
+}
+
+export type Members = ReturnType<typeof createMembers>
+
+/**
+ * What the message log must know of who takes part: the roles of authors, and, in conversations of up to 50, everyone's
+ * keys, which travel with the event. Both under `membersRev`, so a quiet conversation is read once.
+ */
+export function createMembers({
+  participants,
+  roles,
+}: {
+  participants: Collections['participants']
+  roles: Roles
+}) {
+  const recipients = new Map<string, string[]>()
+
+  const isSmall = (wanted: Wanted): boolean => wanted.participantCount <= LIMITS.recipientsNamed
+  const isKnown = (wanted: Wanted): boolean =>
+    (!isSmall(wanted) || recipients.has(wanted.membersRev.toHexString())) &&
+    wanted.authors.every((key) => roles.known(wanted.membersRev, key) !== undefined)
+
+  return {
+    /** Makes {@link Members.recipients} and the roles of the authors known. At most two reads, none when warm. */
+    async load(wanted: readonly Wanted[]): Promise<void> {
+      const unknown = wanted.filter((conversation) => !isKnown(conversation))
+      if (unknown.length === 0) return
+      const small = unknown.filter(isSmall)
+      const large = unknown.filter((conversation) => !isSmall(conversation))
+      const [rows] = await Promise.all([
+        small.length === 0
+          ? []
+          : participants
+              .find(
+                { cid: { $in: small.map(({ cid }) => cid) } },
+                { projection: { _id: 0, cid: 1, key: 1, role: 1 } },
+              )
+              .toArray(),
+        roles.load(
+          large.flatMap(({ cid, membersRev, authors }) => authors.map((key) => ({ cid, membersRev, key }))),
+        ),
+      ])
+      const byConversation = Map.groupBy(rows, ({ cid }) => cid.toHexString())
+      for (const { cid, membersRev, authors } of small) {
+        const members = byConversation.get(cid.toHexString()) ?? []
+        for (const { key, role } of members) roles.keep(membersRev, key, role)
+        for (const key of authors) {
+          if (!members.some((member) => member.key === key)) roles.keep(membersRev, key, null)
+        }
+        recipients.set(
+          membersRev.toHexString(),
+          members.map(({ key }) => key),
+        )
+        if (recipients.size > CAPACITY) {
+          const [oldest] = recipients.keys()
+          if (oldest !== undefined) recipients.delete(oldest)
+        }
+      }
+    },
+
+    /** Everyone's keys; undefined for large conversations, and where {@link Members.load} was not called. */
+    recipients: (membersRev: ObjectId): string[] | undefined => recipients.get(membersRev.toHexString()),
+    role: roles.known,
+  }
+}

@@ -1,0 +1,105 @@
+import { createHmac } from 'node:crypto'
+import { type CreateMessage, type Message, parseParticipantKey } from '@parley/contract'
+import { ObjectId } from 'mongodb'
+import type { MessageDocument } from '../database/collections.ts'
+
+/** A message before it has a number. */
+export type MessageDraft = Omit<MessageDocument, 'cid' | 'org' | 'seq' | 'unsettled' | 'createdAt'>
+
+/** A stored message as the world sees it; a deleted one as its tombstone. */
+export function toMessage(row: MessageDocument): Message {
+  const author = parseParticipantKey(row.author)
+  const createdAt = row.createdAt.toISOString()
+  const deleted = row.deletedAt !== undefined
+  return {
+    id: row._id.toHexString(),
+    conversationId: row.cid.toHexString(),
+    seq: row.seq,
+    changeSeq: row.changeSeq ?? 0,
+    type: row.type,
+    role: row.role,
+    status: row.status,
+    participantType: author.type,
+    participantId: author.id,
+    parentId: row.parentId?.toHexString() ?? null,
+    content: deleted ? '' : row.content,
+    attachments: deleted ? [] : (row.attachments ?? []),
+    thinking: deleted ? null : (row.thinking ?? null),
+    toolCalls: deleted ? [] : (row.toolCalls ?? []),
+    toolCallId: row.toolCallId ?? null,
+    usage: row.usage ?? null,
+    model: row.model ?? null,
+    cost: (row.costMicros ?? 0) / 1e6,
+    metadata: row.metadata ?? {},
+    clientMessageId: row.clientMessageId ?? null,
+    createdAt,
+    createdBy: author,
+    updatedAt: row.updatedAt?.toISOString() ?? createdAt,
+    updatedBy: row.updatedBy === undefined ? author : parseParticipantKey(row.updatedBy),
+    deletedAt: row.deletedAt?.toISOString() ?? null,
+  }
+}
+
+/** JSON with the keys of every object in order, so that equal payloads have equal text. */
+function canonical(value: unknown): string {
+  return JSON.stringify(value, (_key, inner: unknown) =>
+    typeof inner === 'object' && inner !== null && !Array.isArray(inner)
+      ? Object.fromEntries(Object.entries(inner).sort(([a], [b]) => (a < b ? -1 : 1)))
+      : inner,
+  )
+}
+
+/**
+ * What a repeat under the same idempotency key is compared by. Keyed, so that the text of a deleted message
+ * can't be guessed from what stays of it.
+ */
+export const payloadHash = (key: Buffer, payload: unknown): string =>
+  createHmac('sha256', key).update(canonical(payload)).digest('base64url')
+
+/** The fields of a draft that a request decides; who may set which is checked before. */
+export function draftOf(
+  author: string,
+  body: CreateMessage,
+  costOf: (usage: NonNullable<MessageDocument['usage']> | undefined, model: string | undefined) => number,
+  hashKey: Buffer,
+): MessageDraft {
+  const { conversationId: _, clientMessageId, ...payload } = body
+  const usage = body.usage ? { ...body.usage, totalTokens: totalOf(body.usage) } : undefined
+  const draft: MessageDraft = {
+    _id: new ObjectId(),
+    author,
+    role: body.role,
+    type: body.type ?? (body.role === 'tool' ? 'tool' : body.role === 'system' ? 'system' : 'text'),
+    status: 'sent',
+    content: body.content,
+  }
+  if (body.parentId) draft.parentId = new ObjectId(body.parentId)
+  if (body.attachments?.length) draft.attachments = body.attachments
+  if (body.thinking) draft.thinking = body.thinking
+  if (body.toolCalls?.length) {
+    draft.toolCalls = body.toolCalls.map(({ id, name, arguments: args, result }) => ({
+      id,
+      name,
+      arguments: args ?? null,
+      ...(result === undefined ? {} : { result }),
+    }))
+  }
+  if (body.toolCallId) draft.toolCallId = body.toolCallId
+  if (body.model) draft.model = body.model
+  if (body.metadata && Object.keys(body.metadata).length > 0) draft.metadata = body.metadata
+  if (usage) {
+    draft.usage = usage
+    draft.costMicros = costOf(usage, body.model ?? undefined)
+  }
+  if (clientMessageId !== undefined) {
+    draft.clientMessageId = clientMessageId
+    draft.payloadHash = payloadHash(hashKey, payload)
+  }
+  return draft
+}
+
+export const totalOf = (usage: {
+  inputTokens: number
+  outputTokens: number
+  totalTokens?: number | undefined
+}) => usage.totalTokens ?? usage.inputTokens + usage.outputTokens

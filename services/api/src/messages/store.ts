@@ -1,0 +1,118 @@
+import { type Binary, type Document, MongoServerError, ObjectId } from 'mongodb'
+import type { Database } from '../database/client.ts'
+import type { MessageDocument, MessageRow, VoidDocument } from '../database/collections.ts'
+
+const DUPLICATE_KEY = 11000
+
+/** What became of one row of an insert. `unknown`: it may be stored, or be stored later. */
+export type Outcome = 'stored' | 'id_taken' | 'seq_taken' | 'key_taken' | 'unknown'
+
+interface InsertReply {
+  writeErrors?: { index: number; code: number; keyPattern?: Document }[]
+  writeConcernError?: unknown
+  electionId?: ObjectId
+}
+
+export interface Place {
+  cid: ObjectId
+  org: string
+  seq: number
+}
+
+export type MessageStore = ReturnType<typeof createMessageStore>
+
+/** Reads and writes of rows in `messages` that the log, the fold and the sweeper share. All majority. */
+export function createMessageStore({ db, messages }: Pick<Database, 'db' | 'messages'>) {
+  const at = ({ cid, seq }: Place) => messages.findOne({ cid, seq })
+
+  /**
+   * Inserts rows in one command. Raw, because the driver would retry it: a retry can carry a number across a change
+   * of primary, and the reply's election id and key patterns are needed.
+   */
+  async function insert(
+    rows: readonly MessageRow[],
+  ): Promise<{ outcomes: Outcome[]; election: string | undefined }> {
+    const outcomes = new Array<Outcome>(rows.length).fill('stored')
+    let reply: InsertReply
+    try {
+      reply = (await db.command({
+        insert: 'messages',
+        documents: [...rows],
+        ordered: false,
+        writeConcern: { w: 'majority', j: true },
+      })) as InsertReply
+    } catch {
+      // Whatever went wrong, the rows may be there: the caller finds out.
+      return { outcomes: outcomes.fill('unknown'), election: undefined }
+    }
+    for (const { index, code, keyPattern } of reply.writeErrors ?? []) {
+      outcomes[index] = code === DUPLICATE_KEY ? takenBy(keyPattern) : 'unknown'
+    }
+    if (reply.writeConcernError || outcomes.includes('unknown')) outcomes.fill('unknown')
+    return { outcomes, election: reply.electionId?.toHexString() }
+  }
+
+  function takenBy(keyPattern: Document | undefined): Outcome {
+    if (keyPattern && 'clientMessageId' in keyPattern) return 'key_taken'
+    if (keyPattern && 'seq' in keyPattern) return 'seq_taken'
+    return keyPattern && '_id' in keyPattern ? 'id_taken' : 'unknown'
+  }
+
+  return {
+    insert,
+
+    /**
+     * Makes sure that a number is decided: whoever inserts first under the unique (cid, seq) wins. Returns what is
+     * there now, on a majority: a message, or a void. Rejects while no primary answers.
+     */
+    async seal({ cid, org, seq }: Place): Promise<MessageRow> {
+      const row: VoidDocument = { _id: new ObjectId(), cid, org, seq, void: true, unsettled: true }
+      try {
+        await messages.insertOne(row)
+        return row
+      } catch (error) {
+        if (!(error instanceof MongoServerError) || error.code !== DUPLICATE_KEY) throw error
+      }
+      // Who was first may not be on a majority yet, and then this read does not see it.
+      for (let pause = 5; ; pause = Math.min(pause * 2, 200)) {
+        const found = await at({ cid, org, seq })
+        if (found) return found
+        await new Promise((resolve) => setTimeout(resolve, pause))
+      }
+    },
+
+    byIds: (ids: readonly ObjectId[]): Promise<MessageRow[]> =>
+      messages.find({ _id: { $in: [...ids] } }).toArray(),
+
+    /** The message that an author stored under an idempotency key. */
+    byKey: (cid: ObjectId, author: string, clientMessageId: string): Promise<MessageDocument | null> =>
+      messages.findOne({ cid, author, clientMessageId }) as Promise<MessageDocument | null>,
+
+    /** Rows above each conversation's `settledSeq`, ascending by conversation and seq. */
+    tails(
+      above: readonly { cid: ObjectId; settledSeq: number }[],
+      projection?: Document,
+    ): Promise<MessageRow[]> {
+      if (above.length === 0) return Promise.resolve([])
+      const branches = above.map(({ cid, settledSeq }) => ({ cid, seq: { $gt: settledSeq } }))
+      const [only, ...more] = branches
+      return messages
+        .find(more.length === 0 && only ? only : { $or: branches }, projection ? { projection } : {})
+        .sort({ cid: 1, seq: 1 })
+        .toArray()
+    },
+  }
+}
+
+/** The secret that payload hashes are keyed by: made once, kept with the data, so that repeats match for ever. */
+export async function payloadHashKey(db: Database['db']): Promise<Buffer> {
+  const settings = db.collection<{ _id: string; value: Binary | Buffer }>('settings')
+  const fresh = Buffer.from(globalThis.crypto.getRandomValues(new Uint8Array(32)))
+  const row = await settings.findOneAndUpdate(
+    { _id: 'payloadHashKey' },
+    { $setOnInsert: { value: fresh } },
+    { upsert: true, returnDocument: 'after' },
+  )
+  if (!row) throw new Error('the payload hash key could not be stored')
+  return Buffer.isBuffer(row.value) ? row.value : Buffer.from(row.value.buffer)
+}
