@@ -32,13 +32,15 @@ export interface VerifierDependencies {
   revocations: RevocationList
   /** Milliseconds since 1970. */
   now?: () => number
+  /** Milliseconds between two fetches of the issuer's keys on account of an unknown one; default 10,000. */
+  keyCooldownMs?: number
 }
 
 const MAX_TOKEN = 16_384
 /** A key that its issuer withdrew is believed this long at most. */
 const TRUST_MS = 300_000
 const PUBLIC_ALGORITHMS = ['RS256', 'ES256', 'EdDSA'] as const
-const JWKS = { cacheMaxAge: 600_000, cooldownDuration: 10_000, timeoutDuration: 3_000 }
+const JWKS = { cacheMaxAge: 600_000, timeoutDuration: 3_000 }
 
 type SignatureCheck = (token: string) => Claims | Promise<Claims>
 
@@ -50,7 +52,7 @@ const asClaims = (payload: unknown): Claims => {
 }
 
 /** Neither library judges claims here: one set of rules, in this package, whatever the key. */
-function signatureCheck(config: JwtConfig): SignatureCheck {
+function signatureCheck(config: JwtConfig, cooldownDuration: number): SignatureCheck {
   const claimsUnjudged = { ignoreExpiration: true, ignoreNotBefore: true, cache: false }
   if (config.JWT_SECRET !== undefined) {
     const check = createSignatureCheck({ key: config.JWT_SECRET, algorithms: ['HS256'], ...claimsUnjudged })
@@ -65,7 +67,7 @@ function signatureCheck(config: JwtConfig): SignatureCheck {
     return (token) => asClaims(check(token))
   }
   if (config.JWT_JWKS_URL === undefined) throw new Error('a verifier needs a key')
-  const keys = createRemoteJWKSet(new URL(config.JWT_JWKS_URL), JWKS)
+  const keys = createRemoteJWKSet(new URL(config.JWT_JWKS_URL), { ...JWKS, cooldownDuration })
   const decoder = new TextDecoder('utf-8', { fatal: true })
   return async (token) => {
     const { payload } = await compactVerify(token, keys, { algorithms: [...PUBLIC_ALGORITHMS] })
@@ -94,8 +96,8 @@ const refusal = (error: unknown): ProblemError => {
 
 /** Verifies users' and agents' tokens. One kind of key per deployment, its algorithms pinned. */
 export function createVerifier(config: JwtConfig, dependencies: VerifierDependencies): Verifier {
-  const { revocations, now = Date.now } = dependencies
-  const check = signatureCheck(config)
+  const { revocations, now = Date.now, keyCooldownMs = 10_000 } = dependencies
+  const check = signatureCheck(config, keyCooldownMs)
   const cache = createTokenCache<{ verified: VerifiedToken; trustedUntil: number }>(10_000)
 
   /** What can change after a token was first seen. */
