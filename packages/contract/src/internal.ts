@@ -170,6 +170,8 @@ export const SummaryWork = z.strictObject({
   notes: z.array(SummaryNote),
   /** Not yet noted: what is new, and what was edited. Ascending. */
   messages: z.array(SummaryMessage),
+  /** The last few up to `throughSeq`, shortened: what came last. Ascending. */
+  recent: z.array(SummaryMessage),
 })
 export type SummaryWork = z.infer<typeof SummaryWork>
 export const InternalSummaryReadResult = z.discriminatedUnion('state', [
@@ -197,6 +199,7 @@ export const InternalSummaryWrite = z.strictObject({
 export type InternalSummaryWrite = z.infer<typeof InternalSummaryWrite>
 /** `applied` false: someone else was first, or the content changed: read again. */
 export const InternalSummaryWriteResult = z.strictObject({ applied: z.boolean() })
+export type InternalSummaryWriteResult = z.infer<typeof InternalSummaryWriteResult>
 
 /** `/internal/summaries/failed`: jobs that used up their attempts, newest first. */
 export const InternalSummaryFailed = z.strictObject({ limit: z.int().min(1).max(1_000) })

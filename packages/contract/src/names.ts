@@ -21,6 +21,8 @@ export const epochKey = (partition: number): string => `events:{${partition}}:ep
 export const SUMMARY_QUEUE = 'summaries'
 export const summaryJobId = (conversationId: string, bucket: number | string): string =>
   `summary-${conversationId}-${bucket}`
+/** Who is summarising a conversation at the moment. */
+export const summaryLeaseKey = (conversationId: string): string => `summary:lease:${conversationId}`
 
 /** Socket.IO room of a conversation. */
 export const conversationRoom = (conversationId: string): string => `conversation:${conversationId}`

@@ -1,0 +1,29 @@
+import {
+  createHttpServer,
+  type HttpServer,
+  health,
+  type Logger,
+  metrics,
+  problemErrors,
+  type Registry,
+} from '@parley/service-kit'
+
+export interface AppDependencies {
+  logger: Logger
+  registry: Registry
+  metricsListen: { host: string; port: number } | undefined
+  isReady(): boolean
+  degraded(): string[]
+}
+
+/** The worker's own port: health and metrics, nothing else. */
+export async function buildApp(deps: AppDependencies): Promise<HttpServer> {
+  const app = createHttpServer({ logger: deps.logger })
+  problemErrors(app)
+  health(app, { isReady: deps.isReady, degraded: deps.degraded })
+  await metrics(app, {
+    registry: deps.registry,
+    ...(deps.metricsListen === undefined ? {} : { listen: deps.metricsListen }),
+  })
+  return app
+}

@@ -1,0 +1,82 @@
+import { SUMMARY_QUEUE, SummaryJob } from '@parley/contract'
+import { describeError, type Logger } from '@parley/service-kit'
+import { DelayedError, type Job, Worker } from 'bullmq'
+import type { Redis } from 'ioredis'
+import type { WorkerMetrics } from '../metrics.ts'
+import type { Outcome } from './conversation.ts'
+import type { Leases } from './lease.ts'
+
+export interface ConsumerOptions {
+  /** A connection for commands that wait (kind `queue`). */
+  redis: Redis
+  leases: Leases
+  /** Conversations at a time. */
+  concurrency: number
+  /** Milliseconds after which the job of a worker that shows no sign of life goes to another. */
+  lockMs: number
+  run(conversationId: string): Promise<Outcome>
+  logger: Logger
+  metrics: WorkerMetrics
+}
+
+/** A worker that dies with its job is no fault of the job: it is handed on as often as it takes. */
+const STALLED_TIMES = 1_000
+const FAILED_JOBS_KEPT = 10_000
+/** Milliseconds until a job that found its conversation taken, or a message unfinished, looks again. */
+const AGAIN = { first: 100, most: 5_000 }
+
+/** Takes jobs from the queue. A job that fails is retried with backoff, then kept for inspection and the reconciler. */
+export function createConsumer({
+  redis,
+  leases,
+  concurrency,
+  lockMs,
+  run,
+  logger,
+  metrics,
+}: ConsumerOptions) {
+  const worker = new Worker(SUMMARY_QUEUE, perform, {
+    connection: redis,
+    concurrency,
+    lockDuration: lockMs,
+    stalledInterval: lockMs,
+    maxStalledCount: STALLED_TIMES,
+    removeOnComplete: { count: 0 },
+    removeOnFail: { count: FAILED_JOBS_KEPT },
+    autorun: false,
+  })
+
+  async function perform(job: Job, token?: string): Promise<void> {
+    const stopTimer = metrics.jobSeconds.startTimer()
+    let outcome: Outcome | 'taken' | 'failed' = 'failed'
+    try {
+      const { conversationId } = SummaryJob.parse(job.data)
+      outcome = (await leases.run(conversationId, () => run(conversationId))) ?? 'taken'
+    } finally {
+      stopTimer({ outcome })
+    }
+    if (outcome === 'current') return
+    const wait = Math.min(AGAIN.most, AGAIN.first * 2 ** Math.min(job.attemptsStarted - 1, 10))
+    await job.moveToDelayed(Date.now() + wait, token)
+    throw new DelayedError()
+  }
+
+  worker.on('failed', (job, error) => {
+    metrics.failures.inc()
+    const attempts = job?.attemptsMade ?? 0
+    logger.warn({ job: job?.id, attempts, err: describeError(error) }, 'a summary job failed')
+  })
+  // Redis being away is told by the connection's own log line; everything else belongs in the log.
+  worker.on('error', (error) => {
+    if (redis.status === 'ready') logger.warn({ err: describeError(error) }, 'the queue reported an error')
+  })
+
+  return {
+    /** Resolves when the consumer has been closed. */
+    start: (): Promise<void> => worker.run(),
+    /** Takes no more jobs, and waits for those at work. */
+    close: (): Promise<void> => worker.close(),
+    /** Leaves the jobs at work to their locks. */
+    abandon: (): Promise<void> => worker.close(true),
+  }
+}

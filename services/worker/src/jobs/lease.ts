@@ -1,0 +1,38 @@
+import { randomUUID } from 'node:crypto'
+import { summaryLeaseKey } from '@parley/contract'
+import type { Redis, Result } from 'ioredis'
+import { KEEP_OR_RELEASE } from './lease-script.ts'
+
+declare module 'ioredis' {
+  interface RedisCommander<Context> {
+    summaryLease(key: string, token: string, ms: string): Result<number, Context>
+  }
+}
+
+export type Leases = ReturnType<typeof createLeases>
+
+/**
+ * One worker at a time in a conversation, so that no model is paid twice for the same bucket. Only that: what is stored
+ * is decided by compare-and-set, so a lease that was lost does no harm.
+ */
+export function createLeases(redis: Redis, ttlMs: number) {
+  redis.defineCommand('summaryLease', { numberOfKeys: 1, lua: KEEP_OR_RELEASE })
+  return {
+    /** Runs `task` under the lease and keeps it alive; undefined where somebody else has it. */
+    async run<T>(conversationId: string, task: () => Promise<T>): Promise<T | undefined> {
+      const key = summaryLeaseKey(conversationId)
+      const token = randomUUID()
+      if ((await redis.set(key, token, 'PX', ttlMs, 'NX')) === null) return undefined
+      const renewal = setInterval(() => {
+        redis.summaryLease(key, token, String(ttlMs)).catch(() => clearInterval(renewal))
+      }, ttlMs / 3)
+      try {
+        return await task()
+      } finally {
+        clearInterval(renewal)
+        // Where this fails the lease runs out by itself.
+        await redis.summaryLease(key, token, '0').catch(() => 0)
+      }
+    },
+  }
+}

@@ -1,0 +1,60 @@
+import { shorten } from '../extractive/shorten.ts'
+import { SECTIONS } from './prompt.ts'
+
+const names = new Map(SECTIONS.map((name) => [name.toLowerCase(), name]))
+const HEADING = /^[\s#*_>]*([A-Za-z ]{2,20}?)[\s*_]*:?[\s*_]*$/u
+/** "Goal: book a table", a heading with its text on the same line. */
+const INLINE = /^[\s#*_>]*([A-Za-z ]{2,20}?)[\s*_]*:[\s*_]*(\S.*)$/u
+const LINE_LENGTH = 400
+
+/**
+ * A model's answer brought into the form of a summary: the known sections, in order, one fact a line, at most `length`
+ * characters. Null where it has no such section: an answer that is something else is not a summary.
+ */
+export function normaliseAnswer(answer: string, length: number): string | null {
+  const found = new Map<string, string[]>()
+  let current: string[] | undefined
+  const open = (name: string) => {
+    const lines = found.get(name) ?? []
+    found.set(name, lines)
+    return lines
+  }
+  for (const line of answer.toWellFormed().split('\n')) {
+    const heading = names.get((HEADING.exec(line)?.[1] ?? '').trim().toLowerCase())
+    if (heading) {
+      current = open(heading)
+      continue
+    }
+    const inline = INLINE.exec(line)
+    const named = names.get((inline?.[1] ?? '').trim().toLowerCase())
+    if (named) current = open(named)
+    const text = shorten((named ? (inline?.[2] ?? '') : line).replace(/^[\s\-*•]+/u, ''), LINE_LENGTH)
+    if (text !== '' && /[\p{L}\p{N}]/u.test(text)) current?.push(text)
+  }
+  return render(found, length)
+}
+
+/** Takes lines from all sections in turn until the length is used up, so that no section is lost to a long one. */
+function render(found: Map<string, string[]>, length: number): string | null {
+  const sections = SECTIONS.map((name) => ({
+    name,
+    all: found.get(name) ?? [],
+    kept: [] as string[],
+  })).filter((section) => section.all.length > 0)
+  let left = length
+  for (let i = 0; sections.some((section) => i < section.all.length); i++) {
+    for (const section of sections) {
+      const line = section.all[i]
+      const size =
+        line === undefined ? 0 : line.length + 3 + (section.kept.length === 0 ? section.name.length + 3 : 0)
+      if (line === undefined || size > left) continue
+      left -= size
+      section.kept.push(line)
+    }
+  }
+  const text = sections
+    .filter((section) => section.kept.length > 0)
+    .map((section) => `${section.name}:\n${section.kept.map((line) => `- ${line}`).join('\n')}`)
+    .join('\n\n')
+  return text === '' ? null : text
+}
