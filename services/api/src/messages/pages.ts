@@ -1,0 +1,243 @@
+import type { Message, Page } from '@parley/contract'
+import type { Filter, ObjectId } from 'mongodb'
+import { z } from 'zod'
+import { decodeCursor, encodeCursor } from '../cursors.ts'
+import type { Collections, MessageDocument, MessageRow } from '../database/collections.ts'
+import { isVoid } from '../database/collections.ts'
+import { toMessage } from './message.ts'
+import type { MessageStore } from './store.ts'
+import { contiguous } from './tail.ts'
+
+/** Milliseconds that a reader waits for a number in flight before it seals it. */
+const IN_FLIGHT_MS = 1_000
+const POLL_MS = 40
+
+/** The conversation that is read: as of a head read just before. */
+export interface ReadScope {
+  _id: ObjectId
+  org: string
+  settledSeq: number
+}
+
+export interface SeqRange {
+  before?: number | undefined
+  after?: number | undefined
+  around?: number | undefined
+  cursor?: string | undefined
+}
+
+interface Walk {
+  rows: MessageDocument[]
+  more: boolean
+}
+
+const Position = z.tuple([z.enum(['before', 'after']), z.int().min(0)])
+
+export type MessagePages = ReturnType<typeof createMessagePages>
+
+/**
+ * Reads of a conversation's messages. All end where numbers stop being decided: nobody is shown a message while a
+ * lower one may still come.
+ */
+export function createMessagePages({
+  messages,
+  store,
+}: {
+  messages: Collections['messages']
+  store: MessageStore
+}) {
+  /** The last number that is decided with all below it. */
+  async function decided({ _id, settledSeq }: ReadScope): Promise<number> {
+    const tail = await store.tails([{ cid: _id, settledSeq }], { _id: 0, cid: 1, seq: 1 })
+    return settledSeq + contiguous(settledSeq, tail).length
+  }
+
+  const select = (cid: ObjectId, filter: Filter<MessageRow>, seq: object): Filter<MessageRow> => ({
+    cid,
+    seq,
+    ...filter,
+  })
+
+  /** Up to `limit` messages below `before`, ascending. */
+  async function older(
+    scope: ReadScope,
+    filter: Filter<MessageRow>,
+    before: number,
+    limit: number,
+  ): Promise<Walk> {
+    const found: MessageDocument[] = []
+    let bound = before
+    let end = before - 1 <= scope.settledSeq ? before - 1 : undefined
+    for (;;) {
+      const wanted = limit + 1 - found.length
+      const rows = await messages
+        .find(select(scope._id, filter, { $lt: bound }))
+        .sort({ seq: -1 })
+        .limit(wanted)
+        .toArray()
+      const top = rows[0]?.seq ?? 0
+      end ??=
+        top <= scope.settledSeq ? top : (endWithin(scope, filter, rows, wanted) ?? (await decided(scope)))
+      for (const row of rows) if (row.seq <= end && !isVoid(row)) found.push(row)
+      const last = rows.at(-1)
+      if (found.length > limit || rows.length < wanted || !last) {
+        return { rows: found.slice(0, limit).reverse(), more: found.length > limit }
+      }
+      bound = last.seq
+    }
+  }
+
+  /** What {@link decided} would say, where the rows at hand show it: they reach down to what is settled. */
+  function endWithin(
+    scope: ReadScope,
+    filter: object,
+    rows: MessageRow[],
+    wanted: number,
+  ): number | undefined {
+    if (Object.keys(filter).length > 0) return undefined
+    const lowest = rows.at(-1)?.seq ?? 0
+    if (lowest > scope.settledSeq + 1 && rows.length >= wanted) return undefined
+    const tail = rows.filter(({ seq }) => seq > scope.settledSeq).reverse()
+    return scope.settledSeq + contiguous(scope.settledSeq, tail).length
+  }
+
+  /** Up to `limit` messages above `after`, ascending. */
+  async function newer(
+    scope: ReadScope,
+    filter: Filter<MessageRow>,
+    after: number,
+    limit: number,
+  ): Promise<Walk> {
+    const found: MessageDocument[] = []
+    const unfiltered = Object.keys(filter).length === 0
+    // Who holds `after` has seen it, so all below it is decided.
+    let end = Math.max(after, scope.settledSeq)
+    let bound = after
+    for (;;) {
+      const wanted = limit + 1 - found.length
+      const rows = await messages
+        .find(select(scope._id, filter, { $gt: bound }))
+        .sort({ seq: 1 })
+        .limit(wanted)
+        .toArray()
+      if ((rows.at(-1)?.seq ?? 0) > end) {
+        const above = rows.filter(({ seq }) => seq > end)
+        end = unfiltered ? end + contiguous(end, above).length : Math.max(end, await decided(scope))
+      }
+      for (const row of rows) if (row.seq <= end && !isVoid(row)) found.push(row)
+      const last = rows.at(-1)
+      if (found.length > limit || rows.length < wanted || !last || last.seq > end) {
+        return { rows: found.slice(0, limit), more: found.length > limit }
+      }
+      bound = last.seq
+    }
+  }
+
+  /**
+   * A page, ascending by seq; the newest where the range names nothing. `list` names the list for its cursors, `filter`
+   * what is in it. `limit` 1–100.
+   */
+  async function page(
+    scope: ReadScope,
+    list: readonly string[],
+    filter: Filter<MessageRow>,
+    range: SeqRange,
+    limit: number,
+  ): Promise<Page<Message>> {
+    const name = [...list, scope._id.toHexString()]
+    const { direction, at } = resolve(range, name)
+    let rows: MessageDocument[]
+    let olderExist: boolean
+    let newerExist: boolean
+    if (direction === 'around') {
+      const [low, high] = await Promise.all([
+        older(scope, filter, at + 1, Math.ceil(limit / 2)),
+        newer(scope, filter, at, Math.floor(limit / 2)),
+      ])
+      rows = [...low.rows, ...high.rows]
+      olderExist = low.more
+      newerExist = high.more
+    } else if (direction === 'after') {
+      const walk = await newer(scope, filter, at, limit)
+      rows = walk.rows
+      newerExist = walk.more
+      olderExist = (rows[0]?.seq ?? 1) > 1
+    } else {
+      const walk = await older(scope, filter, at, limit)
+      rows = walk.rows
+      olderExist = walk.more
+      newerExist = at !== Number.MAX_SAFE_INTEGER && rows.length > 0
+    }
+    const first = rows[0]
+    const last = rows.at(-1)
+    return {
+      data: rows.map(toMessage),
+      page: {
+        prevCursor: first && olderExist ? encodeCursor(name, ['before', first.seq]) : null,
+        nextCursor: last && newerExist ? encodeCursor(name, ['after', last.seq]) : null,
+        hasMore:
+          direction === 'after' ? newerExist : direction === 'around' ? olderExist || newerExist : olderExist,
+      },
+    }
+  }
+
+  function resolve({ before, after, around, cursor }: SeqRange, name: string[]) {
+    if (cursor !== undefined) {
+      const [direction, at] = decodeCursor(cursor, name, Position)
+      return { direction, at }
+    }
+    if (after !== undefined) return { direction: 'after', at: after } as const
+    if (around !== undefined) return { direction: 'around', at: around } as const
+    return { direction: 'before', at: before ?? Number.MAX_SAFE_INTEGER } as const
+  }
+
+  /**
+   * What a room that has seen `afterSeq` misses: up to `limit` messages, and the number through which nothing more will
+   * come. Waits up to a second for a number in flight, then seals it.
+   */
+  async function fill(scope: ReadScope, afterSeq: number, limit: number) {
+    const deadline = Date.now() + IN_FLIGHT_MS
+    for (;;) {
+      const rows = await messages
+        .find({ cid: scope._id, seq: { $gt: afterSeq } })
+        .sort({ seq: 1 })
+        .limit(limit)
+        .toArray()
+      const run = contiguous(afterSeq, rows)
+      if (run.length === rows.length || Date.now() >= deadline) {
+        const gap = afterSeq + run.length + 1
+        if (run.length < rows.length) {
+          await store.seal({ cid: scope._id, org: scope.org, seq: gap })
+          continue
+        }
+        return {
+          messages: run.flatMap((row) => (isVoid(row) ? [] : [toMessage(row)])),
+          throughSeq: afterSeq + run.length,
+          more: rows.length === limit,
+        }
+      }
+      await new Promise((resolve) => setTimeout(resolve, POLL_MS))
+    }
+  }
+
+  return {
+    page,
+    fill,
+    decided,
+    /** The newest `count` messages that are not deleted, ascending. */
+    async last(scope: ReadScope, count: number): Promise<Message[]> {
+      const { rows } = await older(scope, { deletedAt: { $exists: false } }, Number.MAX_SAFE_INTEGER, count)
+      return rows.filter(({ deletedAt }) => !deletedAt).map(toMessage)
+    },
+    /** Messages above `after`, ascending, without waiting for what is in flight. */
+    async after(scope: ReadScope, after: number, limit: number) {
+      const { rows, more } = await newer(scope, {}, after, limit)
+      return { messages: rows.map(toMessage), more }
+    },
+    /** By id within an org; null where there is none. */
+    async byId(org: string, id: ObjectId): Promise<MessageDocument | null> {
+      const row = await messages.findOne({ _id: id, org })
+      return row && !isVoid(row) ? row : null
+    },
+  }
+}

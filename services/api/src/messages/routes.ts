@@ -1,0 +1,145 @@
+import {
+  CreateMessage,
+  Id,
+  ListMessagesQuery,
+  Message,
+  MessageRole,
+  PageInfo,
+  PageQuery,
+  ParticipantType,
+  pageOf,
+  QueryInt,
+} from '@parley/contract'
+import type { HttpServer } from '@parley/service-kit'
+import { z } from 'zod'
+import type { MessageService } from './service.ts'
+
+const ConversationParams = z.strictObject({ id: Id })
+const MessageParams = z.strictObject({ id: Id })
+const Statistics = z
+  .strictObject({
+    total: z.int(),
+    byRole: z.record(z.string(), z.int()),
+    byType: z.record(z.string(), z.int()),
+    byParticipant: z.array(
+      z.strictObject({
+        type: ParticipantType,
+        id: z.string(),
+        messages: z.int(),
+        tokens: z.int(),
+        cost: z.number(),
+      }),
+    ),
+    tokens: z.strictObject({ input: z.int(), output: z.int(), total: z.int() }),
+    cost: z.number(),
+    withAttachments: z.int(),
+    attachments: z.int(),
+    firstAt: z.iso.datetime().nullable(),
+    lastAt: z.iso.datetime().nullable(),
+  })
+  .meta({ id: 'MessageStatistics' })
+
+/** `/messages`: send, and read in every way but search. */
+export async function messageRoutes(
+  app: HttpServer,
+  { messages }: { messages: MessageService },
+): Promise<void> {
+  app.post(
+    '/',
+    {
+      config: { permission: 'message:create' },
+      schema: { body: CreateMessage, response: { 201: Message, 200: Message } },
+    },
+    async (request, reply) => {
+      const header = request.headers['idempotency-key']
+      const { json, created } = await messages.create(
+        request.caller,
+        request.body,
+        Array.isArray(header) ? header.join(',') : header,
+      )
+      // The log has it as text already, for the stream.
+      reply
+        .code(created ? 201 : 200)
+        .type('application/json; charset=utf-8')
+        .serializer(asIs)
+      return reply.send(json)
+    },
+  )
+
+  app.get(
+    '/conversation/:id',
+    {
+      config: { permission: 'message:list' },
+      schema: {
+        params: ConversationParams,
+        querystring: ListMessagesQuery,
+        response: { 200: pageOf(Message) },
+      },
+    },
+    (request) => messages.list(request.caller, request.params.id, request.query),
+  )
+
+  app.get(
+    '/conversation/:id/role/:role',
+    {
+      config: { permission: 'message:list' },
+      schema: {
+        params: ConversationParams.extend({ role: MessageRole }),
+        querystring: PageQuery,
+        response: { 200: pageOf(Message) },
+      },
+    },
+    (request) => messages.listByRole(request.caller, request.params.id, request.params.role, request.query),
+  )
+
+  app.get(
+    '/conversation/:id/attachments',
+    {
+      config: { permission: 'message:list' },
+      schema: { params: ConversationParams, querystring: PageQuery, response: { 200: pageOf(Message) } },
+    },
+    (request) => messages.listWithAttachments(request.caller, request.params.id, request.query),
+  )
+
+  app.get(
+    '/conversation/:id/last/:count',
+    {
+      config: { permission: 'message:list' },
+      schema: {
+        params: ConversationParams.extend({ count: QueryInt(1, 100) }),
+        response: { 200: z.strictObject({ data: z.array(Message) }) },
+      },
+    },
+    (request) => messages.last(request.caller, request.params.id, request.params.count),
+  )
+
+  app.get(
+    '/conversation/:id/statistics',
+    {
+      config: { permission: 'message:statistics' },
+      schema: { params: ConversationParams, response: { 200: Statistics } },
+    },
+    (request) => messages.statistics(request.caller, request.params.id),
+  )
+
+  app.get(
+    '/thread/:messageId',
+    {
+      config: { permission: 'message:read' },
+      schema: {
+        params: z.strictObject({ messageId: Id }),
+        querystring: PageQuery,
+        response: { 200: z.strictObject({ parent: Message, data: z.array(Message), page: PageInfo }) },
+      },
+    },
+    (request) => messages.thread(request.caller, request.params.messageId, request.query),
+  )
+
+  app.get(
+    '/:id',
+    { config: { permission: 'message:read' }, schema: { params: MessageParams, response: { 200: Message } } },
+    (request) => messages.get(request.caller, request.params.id),
+  )
+}
+
+const asIs = (payload: unknown): string => String(payload)
