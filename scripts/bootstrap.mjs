@@ -136,14 +136,18 @@ function install(env) {
   say(`  done after ${((Date.now() - started) / 1000).toFixed(1)} s`)
 }
 
+/** Over the lock file, the workspace file and every package.json that it names. */
 function stampOf() {
+  const workspace = readFileSync(join(root, 'pnpm-workspace.yaml'), 'utf8')
+  const patterns = /^packages: *\[([^\]]*)\]/m.exec(workspace)?.[1]?.split(',') ?? []
+  const folders = patterns.flatMap((pattern) => {
+    const [parent, all] = pattern.trim().split('/')
+    if (all !== '*') return [pattern.trim()]
+    const names = existsSync(join(root, parent)) ? readdirSync(join(root, parent)).sort() : []
+    return names.map((name) => join(parent, name))
+  })
   const hash = createHash('sha256')
-  const folders = ['packages', 'services'].flatMap((parent) =>
-    readdirSync(join(root, parent))
-      .sort()
-      .map((name) => join(parent, name)),
-  )
-  const manifests = ['.', 'tests', 'bench', ...folders].map((folder) => join(folder, 'package.json'))
+  const manifests = ['.', ...folders].map((folder) => join(folder, 'package.json'))
   for (const file of ['pnpm-lock.yaml', 'pnpm-workspace.yaml', ...manifests]) {
     if (existsSync(join(root, file))) hash.update(`${file}\n`).update(readFileSync(join(root, file)))
   }

@@ -1,3 +1,4 @@
+import { root } from '../service.ts'
 import type { Stack } from '../stack.ts'
 
 const org = 'demo'
@@ -39,9 +40,9 @@ export function readyLine(stack: Stack): string {
 /** What a person sees when all is ready: where things are, and lines that work when pasted into another terminal. */
 export function welcome(stack: Stack, dataDir: string | undefined, seconds: string): string {
   const { apiUrl, gatewayUrls } = stack
-  const tokens = devTokens(stack)
-  const exports = Object.entries(tokens).map(([name, token]) => `export ${name.toUpperCase()}=${token}`)
-  const json = `-H 'content-type: application/json'`
+  const tokens = Object.entries(devTokens(stack)).map(
+    ([name, token]) => `export ${name.toUpperCase()}=${token}`,
+  )
   return `
 Parley is ready after ${seconds} s.
   api        ${apiUrl}   (reference: ${apiUrl}/docs)
@@ -51,14 +52,38 @@ Parley is ready after ${seconds} s.
   Redis      ${stack.redisUrl}
   data       ${dataDir ?? 'thrown away at the end'}
 
-Paste into another terminal. Tokens of two people, an admin and an agent of the org "${org}", good for 30 days:
-${exports.join('\n')}
+Paste what follows into another terminal.
 
-A conversation of two, and a message, with curl:
-CID=$(curl -s ${apiUrl}/conversations -H "authorization: Bearer $USER1" ${json} -d '{"title":"Hello","participants":[{"type":"user","id":"user2","role":"member"}]}' | grep -o '"id":"[0-9a-f]\\{24\\}"' | head -n 1 | cut -d '"' -f 4); echo "$CID"
-curl -s ${apiUrl}/messages -H "authorization: Bearer $USER1" ${json} -d '{"conversationId":"'$CID'","role":"user","content":"Hello, is anybody here?"}'
-curl -s ${apiUrl}/messages/conversation/$CID -H "authorization: Bearer $USER2"
+# Two people, an admin and an agent of the org "${org}"; their tokens are good for 30 days.
+cd '${root}'
+export PARLEY_API=${apiUrl} PARLEY_GATEWAY=${gatewayUrls[0]}
+${tokens.join('\n')}
 
-Ctrl-C ends everything.
+# With curl: a conversation of two people and the agent, a message, and what the other one reads.
+${curlLines}
+
+# With the SDK: the other one listens and answers (Ctrl-C ends it).
+${sdkLines(process.execPath)}
+
+Ctrl-C here ends everything.
 `
+}
+
+const json = `-H 'content-type: application/json'`
+const curlLines = [
+  `export CID=$(curl -s $PARLEY_API/conversations -H "authorization: Bearer $USER1" ${json} -d '{"title":"Hello","agentId":"agent","participants":[{"type":"user","id":"user2","role":"member"}]}' | grep -o '"id":"[0-9a-f]\\{24\\}"' | head -n 1 | cut -d '"' -f 4)`,
+  `curl -s $PARLEY_API/messages -H "authorization: Bearer $USER1" ${json} -d '{"conversationId":"'$CID'","role":"user","content":"Hello, is anybody here?"}'; echo`,
+  `curl -s $PARLEY_API/messages/conversation/$CID -H "authorization: Bearer $USER2"; echo`,
+].join('\n')
+
+/** The Node that runs this runs TypeScript; the one on the PATH may be too old for it. */
+function sdkLines(node: string): string {
+  return `'${node}' --conditions=@parley/source --input-type=module -e '
+import { createParley } from "@parley/client"
+const { PARLEY_API: apiUrl, PARLEY_GATEWAY: gatewayUrl, USER2: token, CID } = process.env
+const room = createParley({ apiUrl, gatewayUrl, token }).conversation(CID)
+room.on("message:new", ({ seq, participantId, content }) => console.log(seq, participantId, content))
+await room.join({ afterSeq: 0 })
+await room.send({ content: "Yes, I am." })
+'`
 }
