@@ -1,0 +1,135 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { type Agent, createAgent, type MessageHandler } from './agent.ts'
+import { createWorld, type FakeServer, startFakeServer, type World } from './testing/fake-server.ts'
+
+let world: World
+let server: FakeServer
+let agent: Agent
+let errors: Error[]
+
+beforeEach(async () => {
+  world = createWorld()
+  server = await startFakeServer(world)
+  agent = createAgent({ url: server.url, token: 'bot' })
+  errors = []
+  agent.on('error', ({ error }) => errors.push(error))
+})
+afterEach(async () => {
+  await agent.stop()
+  await server.stop()
+})
+
+const ask = (content: string) => world.append({ clientMessageId: null, content })
+const announce = () => server.emit('conversation:added', { conversation: { id: world.conversationId } })
+const texts = () => world.messages.map(({ content, status }) => `${status}: ${content}`)
+
+async function answering(handler: MessageHandler): Promise<void> {
+  agent.onMessage(handler)
+  await agent.start()
+  const following = new Promise((resolve) => agent.on('following', resolve))
+  announce()
+  await following
+}
+
+describe('agent', () => {
+  it('streams an answer to what is written, with what it cost', async () => {
+    await answering(async (message, { stream }) => {
+      const answer = stream({ model: 'm' })
+      for (const word of ['You ', 'said ', message.content]) answer.write(word)
+      const stored = await answer.end({ usage: { inputTokens: 1, outputTokens: 3 } })
+      expect(stored.status).toBe('sent')
+    })
+    const question = ask('hello')
+    await vi.waitFor(() => expect(texts()).toEqual(['sent: hello', 'sent: You said hello']))
+    expect(world.messages[1]?.parentId).toBe(question.id)
+    const ends = server.of('message:stream').filter((step) => (step as { op: string }).op === 'end')
+    expect(ends).toMatchObject([{ usage: { inputTokens: 1, outputTokens: 3 } }])
+    expect(errors).toEqual([])
+  })
+
+  it('answers what was written before it came, and nothing twice', async () => {
+    ask('first')
+    world.append({
+      clientMessageId: 'x',
+      content: 'done',
+      parentId: world.messages[0]?.id ?? null,
+      participantType: 'agent',
+      participantId: 'bot',
+    })
+    ask('second')
+    ask('third')
+    await answering((message, { reply }) => reply(`re ${message.content}`).then(() => undefined))
+    await vi.waitFor(() => expect(texts().slice(4)).toEqual(['sent: re second', 'sent: re third']))
+  })
+
+  it('takes its answer up again after the connection broke, with no letter lost or doubled', async () => {
+    const proceed = Promise.withResolvers<void>()
+    await answering(async (_message, { stream }) => {
+      const answer = stream()
+      answer.write('Before, ')
+      await proceed.promise
+      answer.write('and after.')
+      await answer.end()
+    })
+    const deltas: unknown[] = []
+    world.listeners.add((event, payload) => {
+      if (event === 'message:stream') deltas.push(payload)
+    })
+    ask('go')
+    await vi.waitFor(() => expect(world.messages[1]?.content).toBe('Before, '))
+    server.dropAll()
+    proceed.resolve()
+    await vi.waitFor(() => expect(texts()).toEqual(['sent: go', 'sent: Before, and after.']))
+    expect(deltas).toMatchObject([{ index: 0, text: 'Before, ' }])
+    const starts = server.of('message:stream').filter((step) => (step as { op: string }).op === 'start')
+    expect(new Set(starts.map((step) => (step as { clientMessageId: string }).clientMessageId)).size).toBe(1)
+  })
+
+  it('stops writing when the answer is cancelled', async () => {
+    const stopped = Promise.withResolvers<boolean>()
+    await answering(async (_message, { stream, signal }) => {
+      const answer = stream()
+      answer.write('A very long story')
+      await new Promise((resolve) => signal.addEventListener('abort', resolve))
+      answer.write(' that nobody wants')
+      stopped.resolve(answer.text === 'A very long story')
+    })
+    ask('tell me')
+    await vi.waitFor(() => expect(world.messages[1]?.content).toBe('A very long story'))
+    const [, message] = world.messages
+    if (!message) throw new Error('no answer')
+    message.status = 'cancelled'
+    world.changed(message)
+    server.emit('message:cancel', { conversationId: world.conversationId, messageId: message.id })
+    await expect(stopped.promise).resolves.toBe(true)
+    expect(texts()).toEqual(['sent: tell me', 'cancelled: A very long story'])
+    expect(errors).toEqual([])
+  })
+
+  it('ends an answer as failed when its handler throws, and says so', async () => {
+    await answering(async (_message, { stream }) => {
+      stream().write('Half an ans')
+      throw new Error('the model is away')
+    })
+    ask('well?')
+    await vi.waitFor(() => expect(texts()[1]).toMatch(/^failed/))
+    expect(errors.map(({ message }) => message)).toEqual(['the model is away'])
+    ask('again?')
+    await vi.waitFor(() => expect(world.messages).toHaveLength(4))
+  })
+
+  it('never cuts a letter in two', async () => {
+    await answering(async (_message, { stream }) => {
+      const answer = stream()
+      for (const half of '🎭🎭'.split('')) {
+        answer.write(half)
+        await new Promise((resolve) => setTimeout(resolve, 30))
+      }
+      await answer.end()
+    })
+    ask('masks')
+    await vi.waitFor(() => expect(texts()[1]).toBe('sent: 🎭🎭'))
+    const deltas = server.of('message:stream').filter((step) => (step as { op: string }).op === 'delta')
+    for (const delta of deltas) expect((delta as { text: string }).text.isWellFormed()).toBe(true)
+  })
+})

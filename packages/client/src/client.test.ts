@@ -1,0 +1,233 @@
+import type { Message } from '@parley/contract'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { createParley, type Parley, type ParleyOptions } from './client.ts'
+import { createWorld, type FakeServer, startFakeServer, type World } from './testing/fake-server.ts'
+
+let world: World
+let servers: FakeServer[]
+let clients: Parley[]
+
+beforeEach(async () => {
+  world = createWorld()
+  servers = [await startFakeServer(world), await startFakeServer(world)]
+  clients = []
+})
+afterEach(async () => {
+  for (const client of clients) client.close()
+  await Promise.all(servers.map((server) => server.stop()))
+})
+
+const server = (index = 0): FakeServer => {
+  const found = servers[index]
+  if (!found) throw new Error(`No server ${index}`)
+  return found
+}
+
+function client(options: Partial<ParleyOptions> = {}): Parley {
+  const created = createParley({
+    apiUrl: server(1).url,
+    gatewayUrls: servers.map(({ url }) => url),
+    token: 'good',
+    ...options,
+  })
+  clients.push(created)
+  return created
+}
+
+async function joined(options: Partial<ParleyOptions> = {}) {
+  const parley = client(options)
+  const room = parley.conversation(world.conversationId)
+  const seen: Message[] = []
+  room.on('message:new', (message) => seen.push(message))
+  await room.join()
+  return { parley, room, seen }
+}
+const seqs = (messages: Message[]) => messages.map(({ seq }) => seq)
+const write = (count: number) => {
+  for (let i = 0; i < count; i++)
+    world.append({ clientMessageId: null, content: `m${world.messages.length + 1}` })
+}
+
+describe('sending', () => {
+  it('stores a message once whose acknowledgement was lost', async () => {
+    const { room } = await joined()
+    server().faults.loseAcks = 1
+    const message = await room.send('Is this thing on?')
+    expect(message).toMatchObject({ seq: 1, content: 'Is this thing on?' })
+    expect(world.messages).toHaveLength(1)
+  })
+
+  it('goes by REST while there is no gateway', async () => {
+    const parley = client({ gatewayUrls: ['http://127.0.0.1:9'] })
+    await expect(parley.conversation(world.conversationId).send('hello')).resolves.toMatchObject({ seq: 1 })
+  })
+
+  it('keeps the order in which it was asked, also where a send has to be repeated', async () => {
+    const { room } = await joined()
+    server().faults.loseAcks = 1
+    await Promise.all(['a', 'b', 'c'].map((text) => room.send(text)))
+    expect(world.messages.map(({ content }) => content)).toEqual(['a', 'b', 'c'])
+  })
+
+  it('tries again what may succeed later, and reports at once what can not', async () => {
+    const { room } = await joined()
+    server().faults.refuseSends = { code: 'unavailable', times: 2 }
+    await expect(room.send('later')).resolves.toMatchObject({ seq: 1 })
+    server().faults.refuseSends = { code: 'conversation_not_active', times: 1 }
+    await expect(room.send('never')).rejects.toMatchObject({
+      code: 'conversation_not_active',
+      retryable: false,
+    })
+    await expect(room.send('next')).resolves.toMatchObject({ seq: 2 })
+  })
+
+  it('gives up in the time it was given', async () => {
+    const { room } = await joined()
+    server().faults.mute = true
+    await expect(room.send('hello', { timeoutMs: 100 })).rejects.toMatchObject({ code: 'timeout' })
+  })
+
+  it('fails with `closed` when the client is closed meanwhile', async () => {
+    const { parley, room } = await joined()
+    server().faults.mute = true
+    const sent = room.send('hello')
+    sent.catch(() => undefined)
+    await vi.waitFor(() => expect(server().of('message:send')).toHaveLength(1))
+    parley.close()
+    await expect(sent).rejects.toMatchObject({ code: 'closed' })
+  })
+})
+
+describe('receiving', () => {
+  it('goes on where it was after the gateway is gone, on the next one', async () => {
+    const { parley, seen } = await joined()
+    write(2)
+    await vi.waitFor(() => expect(seen).toHaveLength(2))
+    const [first] = servers
+    await first?.stop()
+    servers.shift()
+    write(3)
+    await vi.waitFor(() => expect(seqs(seen)).toEqual([1, 2, 3, 4, 5]))
+    expect(parley.state).toBe('connected')
+  })
+
+  it('fetches what a join can not carry', async () => {
+    write(250)
+    const parley = client()
+    const room = parley.conversation(world.conversationId)
+    const seen: Message[] = []
+    room.on('message:new', (message) => seen.push(message))
+    await room.join({ afterSeq: 0 })
+    write(2)
+    await vi.waitFor(() => expect(seen).toHaveLength(252))
+    expect(seqs(seen)).toEqual(Array.from({ length: 252 }, (_, i) => i + 1))
+    await vi.waitFor(() => expect(room.state).toBe('live'))
+  })
+
+  it('notices a silent gap by prevSeq and fills it before it goes on', async () => {
+    const { seen } = await joined()
+    server().faults.swallowLive = 2
+    write(3)
+    await vi.waitFor(() => expect(seqs(seen)).toEqual([1, 2, 3]))
+  })
+
+  it('fetches when told to resync', async () => {
+    const { seen } = await joined()
+    server().faults.swallowLive = 2
+    write(2)
+    server().emit('resync', { conversationId: world.conversationId, reason: 'test' })
+    await vi.waitFor(() => expect(seqs(seen)).toEqual([1, 2]))
+  })
+
+  it('survives an api that is away during a fill', async () => {
+    const { seen } = await joined()
+    server(1).faults.restAway = true
+    server().faults.swallowLive = 1
+    write(2)
+    await vi.waitFor(() => expect(server().calls.length).toBeGreaterThan(0))
+    server(1).faults.restAway = false
+    await vi.waitFor(() => expect(seqs(seen)).toEqual([1, 2]), 5_000)
+  })
+
+  it('shows what was deleted while it was away', async () => {
+    write(2)
+    const { room } = await joined()
+    const deleted: number[] = []
+    room.on('message:deleted', ({ seq }) => deleted.push(seq))
+    world.remove(1)
+    await vi.waitFor(() => expect(deleted).toEqual([1]))
+    for (const each of servers) each.dropAll()
+    world.remove(2)
+    await vi.waitFor(() => expect(deleted).toEqual([1, 2]))
+    await vi.waitFor(() => expect(room.position).toEqual({ seq: 2, changeSeq: 2 }))
+  })
+
+  it('hands messages to a loop', async () => {
+    const { room } = await joined()
+    const stop = new AbortController()
+    const texts: string[] = []
+    const reading = (async () => {
+      for await (const { content } of room.messages({ signal: stop.signal })) {
+        texts.push(content)
+        if (texts.length === 3) stop.abort()
+      }
+    })()
+    write(3)
+    await reading
+    expect(texts).toEqual(['m1', 'm2', 'm3'])
+  })
+
+  it('rejects a join into what is not there', async () => {
+    await expect(client().conversation('f'.repeat(24)).join()).rejects.toMatchObject({ code: 'not_found' })
+  })
+})
+
+describe('connection', () => {
+  it('asks for another token when one is refused', async () => {
+    for (const each of servers) each.faults.badTokens.add('old')
+    const tokens = ['old', 'new']
+    const parley = client({ token: () => tokens.shift() ?? 'new' })
+    await parley.connect()
+    expect(parley.state).toBe('connected')
+  })
+
+  it('fails for good with a fixed token that is refused', async () => {
+    for (const each of servers) each.faults.badTokens.add('old')
+    await expect(client({ token: 'old' }).connect()).rejects.toMatchObject({ code: 'token_expired' })
+  })
+
+  it('refreshes its token on the open connection', async () => {
+    let issued = 0
+    await joined({ token: () => `token-${++issued}` })
+    server().emit('auth:expiring', { expiresAt: new Date(Date.now() + 60_000).toISOString() })
+    await vi.waitFor(() => expect(server().of('auth:refresh')).toEqual([{ token: 'token-2' }]))
+  })
+
+  it('leaves a gateway that drains for another one', async () => {
+    const { seen } = await joined()
+    server().emit('server:draining', { reconnectAfterMs: 10 })
+    await vi.waitFor(() => expect([server(0).sockets(), server(1).sockets()]).toEqual([0, 1]))
+    await vi.waitFor(() => expect(server(1).of('conversation:join')).toHaveLength(1))
+    write(1)
+    await vi.waitFor(() => expect(seqs(seen)).toEqual([1]))
+  })
+})
+
+describe('small signals', () => {
+  it('sends one read position for many in quick succession', async () => {
+    const { room } = await joined()
+    await Promise.all([1, 2, 3, 4].map((seq) => room.read(seq)))
+    expect(server().of('message:read')).toEqual([
+      { conversationId: world.conversationId, seq: 1 },
+      { conversationId: world.conversationId, seq: 4 },
+    ])
+  })
+
+  it('signals typing once for many key strokes', async () => {
+    const { room } = await joined()
+    for (let key = 0; key < 20; key++) room.typing()
+    room.typing(false)
+    await vi.waitFor(() => expect(server().of('message:typing')).toHaveLength(2))
+    expect(server().of('message:typing')).toMatchObject([{ isTyping: true }, { isTyping: false }])
+  })
+})

@@ -1,0 +1,314 @@
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import type { Change, ClientPayload, Message, Problem, ProblemCode } from '@parley/contract'
+import { Server, type Socket } from 'socket.io'
+
+/** What a test may make the server do. Each field holds until the test changes it. */
+export interface Faults {
+  /** Close the socket after the message is stored and before it is acknowledged, this many times. */
+  loseAcks: number
+  /** Keep this many live messages from the room. */
+  swallowLive: number
+  /** Never answer `message:send`. */
+  mute: boolean
+  /** Answer sends with this problem, this many times. */
+  refuseSends: { code: ProblemCode; times: number } | null
+  /** Tokens that a handshake refuses. */
+  badTokens: Set<string>
+  /** Answer every REST call with 503. */
+  restAway: boolean
+}
+
+export const problem = (code: ProblemCode, status: number, retryable: boolean): Problem => ({
+  type: `/docs/problems#${code}`,
+  title: code,
+  status,
+  detail: code,
+  instance: '/',
+  code,
+  requestId: 'r',
+  retryable,
+})
+
+/** The log of one conversation, shared by all servers of a test: what MongoDB is to the real ones. */
+export function createWorld() {
+  const messages: Message[] = []
+  const changes: Change[] = []
+  const listeners = new Set<(event: string, payload: unknown) => void>()
+  const publish = (event: string, payload: unknown) => {
+    for (const listener of listeners) listener(event, payload)
+  }
+  const changed = (message: Message) => {
+    const change: Change = {
+      changeSeq: changes.length + 1,
+      kind: message.deletedAt ? 'message.deleted' : 'message.updated',
+      message,
+    }
+    message.changeSeq = change.changeSeq
+    changes.push({ ...change, message: { ...message } })
+    publish(message.deletedAt ? 'message:deleted' : 'message:updated', { ...message })
+  }
+  return {
+    conversationId: '0123456789abcdef01234567',
+    messages,
+    changes,
+    listeners,
+    publish,
+    changed,
+    append(fields: Partial<Message> & { clientMessageId: string | null }): Message {
+      const known = messages.find(
+        (message) => message.clientMessageId === fields.clientMessageId && fields.clientMessageId !== null,
+      )
+      if (known) return known
+      const seq = messages.length + 1
+      const at = new Date().toISOString()
+      const by = { type: fields.participantType ?? ('user' as const), id: fields.participantId ?? 'ada' }
+      const message: Message = {
+        id: seq.toString(16).padStart(24, '0'),
+        conversationId: '0123456789abcdef01234567',
+        seq,
+        changeSeq: 0,
+        type: 'text',
+        role: 'user',
+        status: 'sent',
+        participantType: by.type,
+        participantId: by.id,
+        parentId: null,
+        content: '',
+        attachments: [],
+        thinking: null,
+        toolCalls: [],
+        toolCallId: null,
+        usage: null,
+        model: null,
+        cost: 0,
+        metadata: {},
+        createdAt: at,
+        createdBy: by,
+        updatedAt: at,
+        updatedBy: by,
+        deletedAt: null,
+        ...fields,
+      }
+      messages.push(message)
+      publish('message:new', { ...message, prevSeq: seq - 1 })
+      return message
+    },
+    remove(seq: number): void {
+      const message = messages[seq - 1]
+      if (!message) throw new Error(`No message ${seq}`)
+      message.deletedAt = new Date().toISOString()
+      message.content = ''
+      changed(message)
+    },
+  }
+}
+export type World = ReturnType<typeof createWorld>
+
+/** A gateway and an api in one, as far as a client can tell: speaks the contract about one conversation. */
+export async function startFakeServer(world: World) {
+  const faults: Faults = {
+    loseAcks: 0,
+    swallowLive: 0,
+    mute: false,
+    refuseSends: null,
+    badTokens: new Set(),
+    restAway: false,
+  }
+  const calls: { event: string; payload: unknown }[] = []
+  const http = createServer((request, response) => {
+    answerRest(world, faults, request, response).catch((error: unknown) => response.destroy(error as Error))
+  })
+  const io = new Server(http, { transports: ['websocket'] })
+  const chat = io.of('/chat')
+  chat.use((socket, next) => {
+    const token: unknown = socket.handshake.auth.token
+    if (typeof token === 'string' && !faults.badTokens.has(token)) return next()
+    next(Object.assign(new Error('refused'), { data: { code: 'token_expired' } }))
+  })
+  chat.on('connection', (socket) => serve(socket))
+
+  const toRoom = (event: string, payload: unknown) => {
+    if (event === 'message:new' && faults.swallowLive > 0) {
+      faults.swallowLive -= 1
+      return
+    }
+    chat.to('room').emit(event, payload)
+  }
+  world.listeners.add(toRoom)
+
+  function serve(socket: Socket): void {
+    const on = <P>(event: string, handle: (payload: P) => Record<string, unknown> | Problem | null) => {
+      socket.on(event, (payload: P, ack?: (answer: unknown) => void) => {
+        calls.push({ event, payload })
+        const answer = handle(payload)
+        if (answer) ack?.('retryable' in answer ? { ok: false, error: answer } : { ok: true, ...answer })
+      })
+    }
+    on<ClientPayload<'conversation:join'>>(
+      'conversation:join',
+      ({ conversationId, afterSeq, afterChangeSeq }) => {
+        if (conversationId !== world.conversationId) return problem('not_found', 404, false)
+        socket.join('room')
+        const after = afterSeq ?? world.messages.length
+        const messages = world.messages
+          .filter((message) => message.seq > after)
+          .map((message) => ({ ...message }))
+        const changes =
+          afterChangeSeq === undefined
+            ? []
+            : world.changes.filter((change) => change.changeSeq > afterChangeSeq)
+        return {
+          lastSeq: world.messages.length,
+          changeSeq: world.changes.length,
+          readSeq: 0,
+          unread: 0,
+          messages: messages.slice(0, 100),
+          hasMore: messages.length > 100,
+          changes,
+          receipts: [],
+          online: { users: [], agents: [] },
+        }
+      },
+    )
+    on<ClientPayload<'message:send'>>('message:send', (draft) => {
+      if (faults.mute) return null
+      if (faults.refuseSends && faults.refuseSends.times > 0) {
+        faults.refuseSends.times -= 1
+        const { code } = faults.refuseSends
+        return problem(code, 500, code === 'unavailable' || code === 'rate_limited')
+      }
+      const agent = socket.handshake.auth.token === 'bot'
+      const message = world.append({
+        content: draft.content ?? '',
+        parentId: draft.parentId ?? null,
+        clientMessageId: draft.clientMessageId ?? null,
+        ...(agent && { participantType: 'agent' as const, participantId: 'bot' }),
+      })
+      if (faults.loseAcks > 0) {
+        faults.loseAcks -= 1
+        socket.disconnect(true)
+        return null
+      }
+      return { message }
+    })
+    on<ClientPayload<'message:read'>>('message:read', (read) => ({
+      readSeq: 'seq' in read ? read.seq : 0,
+      unread: 0,
+    }))
+    on('message:typing', () => ({}))
+    on('conversation:leave', () => ({}))
+    on('auth:refresh', () => ({ expiresAt: new Date(Date.now() + 60_000).toISOString() }))
+    on<ClientPayload<'message:stream'>>('message:stream', (step) => stream(world, step))
+  }
+
+  await new Promise<void>((resolve) => http.listen(0, '127.0.0.1', resolve))
+  const { port } = http.address() as AddressInfo
+  return {
+    url: `http://127.0.0.1:${port}`,
+    faults,
+    calls,
+    of: (event: string) => calls.filter((call) => call.event === event).map((call) => call.payload),
+    /** To every connected socket. */
+    emit: (event: string, payload: unknown) => chat.emit(event, payload),
+    dropAll: () => chat.disconnectSockets(true),
+    sockets: () => chat.sockets.size,
+    async stop(): Promise<void> {
+      world.listeners.delete(toRoom)
+      await io.close()
+    },
+  }
+}
+export type FakeServer = Awaited<ReturnType<typeof startFakeServer>>
+
+function stream(
+  world: World,
+  step: ClientPayload<'message:stream'>,
+): Record<string, unknown> | Problem | null {
+  if (step.op === 'start') {
+    const message = world.append({
+      clientMessageId: step.clientMessageId,
+      parentId: step.parentId ?? null,
+      status: 'streaming',
+      role: 'assistant',
+      participantType: 'agent',
+      participantId: 'bot',
+    })
+    return { messageId: message.id, seq: message.seq, index: message.content.length, message }
+  }
+  const message = world.messages.find(({ id }) => id === step.messageId)
+  if (!message) return problem('not_found', 404, false)
+  if (step.op === 'delta') {
+    if (message.status !== 'streaming' || step.index !== message.content.length)
+      return problem('conflict', 409, false)
+    message.content += step.text
+    world.publish('message:stream', {
+      conversationId: world.conversationId,
+      seq: message.seq,
+      ...step,
+    })
+    return null
+  }
+  if (message.status === 'streaming') {
+    message.status = step.op === 'end' ? 'sent' : 'failed'
+    if (step.op === 'end' && step.content !== undefined) message.content = step.content
+    world.changed(message)
+  }
+  return { message }
+}
+
+async function answerRest(
+  world: World,
+  faults: Faults,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
+  const url = new URL(request.url ?? '/', 'http://fake')
+  const send = (status: number, body: unknown) => {
+    response.writeHead(status, {
+      'content-type': status < 400 ? 'application/json' : 'application/problem+json',
+    })
+    response.end(JSON.stringify(body))
+  }
+  if (faults.restAway) return send(503, problem('unavailable', 503, true))
+  const after = Number(url.searchParams.get('after') ?? 0)
+  if (request.method === 'POST' && url.pathname === '/messages') {
+    let text = ''
+    for await (const chunk of request) text += String(chunk)
+    const draft: ClientPayload<'message:send'> = JSON.parse(text)
+    return send(
+      201,
+      world.append({ content: draft.content ?? '', clientMessageId: draft.clientMessageId ?? null }),
+    )
+  }
+  if (url.pathname === '/me')
+    return send(200, {
+      type: 'agent',
+      id: 'bot',
+      orgId: 'acme',
+      roles: [],
+      name: null,
+      unread: { conversations: 0, messages: 0 },
+    })
+  if (url.pathname === `/messages/conversation/${world.conversationId}`) {
+    const rest = world.messages.filter((message) => message.seq > after)
+    return send(200, {
+      data: rest.slice(0, 100),
+      page: { nextCursor: null, prevCursor: null, hasMore: rest.length > 100 },
+    })
+  }
+  if (url.pathname.startsWith(`/messages/conversation/${world.conversationId}/last/`)) {
+    return send(200, { data: world.messages.slice(-50) })
+  }
+  if (url.pathname === `/conversations/${world.conversationId}/changes`) {
+    const rest = world.changes.filter((change) => change.changeSeq > after)
+    return send(200, { data: rest, page: { hasMore: false, lastChangeSeq: world.changes.length } })
+  }
+  if (url.pathname === `/conversations/${world.conversationId}`) {
+    return send(200, {
+      id: world.conversationId,
+      participants: [{ type: 'agent', id: 'bot', joinedAt: '2000-01-01T00:00:00.000Z' }],
+    })
+  }
+  return send(404, problem('not_found', 404, false))
+}
