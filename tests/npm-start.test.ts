@@ -70,7 +70,7 @@ async function call(
     headers: { authorization: `Bearer ${token}`, ...(body && { 'content-type': 'application/json' }) },
     ...(body && { body: JSON.stringify(body) }),
   })
-  return { status: answer.status, body: await answer.json() }
+  return { status: answer.status, body: (await answer.json()) as { id?: string } }
 }
 
 test('one line says where everything is, and Ctrl-C ends it all within 5 s with code 0', async () => {

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { access } from 'node:fs/promises'
+import { access, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { afterEach, expect, test, vi } from 'vitest'
@@ -73,6 +73,19 @@ test.each([
     `Port ${port}, wanted for the ${what}, is in use: stop what listens there or choose another with ${option}.\n`,
   )
   other.close()
+})
+
+test('a data folder in use is one sentence with what to do', async () => {
+  const folder = await throwAwayFolder()
+  const lock = join(folder.path, 'lock')
+  await writeFile(lock, String(process.pid))
+  const start = launch('start.ts', ['--data-dir', folder.path])
+  expect(await start.code).toBe(1)
+  expect(start.err).toBe(
+    `Process ${process.pid} works in ${folder.path} already: stop it, or choose another folder with --data-dir ` +
+      `(if it is none of Parley's, remove ${lock}).\n`,
+  )
+  await folder.remove()
 })
 
 test('no Python to fetch a store with is one sentence with what to do', async () => {
