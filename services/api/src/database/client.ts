@@ -2,8 +2,11 @@ import { MongoClient, ObjectId } from 'mongodb'
 import { type Collections, collections } from './collections.ts'
 import { ensureIndexes } from './indexes.ts'
 
-/** Milliseconds that one database operation may take, waiting for a primary included. */
-const OPERATION_TIMEOUT_MS = 10_000
+/** Milliseconds that one command may take, and that one waits for a primary to be there. */
+const COMMAND_TIMEOUT_MS = 10_000
+/** Milliseconds between looks at each server, and until one that does not answer counts as away. */
+const HEARTBEAT_MS = 1_000
+const HEARTBEAT_TIMEOUT_MS = 3_000
 
 export type Database = Awaited<ReturnType<typeof connectDatabase>>
 
@@ -16,8 +19,11 @@ export async function connectDatabase(uri: string) {
     readConcern: { level: 'majority' },
     readPreference: 'primary',
     writeConcern: { w: 'majority', journal: true },
-    timeoutMS: OPERATION_TIMEOUT_MS,
-    serverSelectionTimeoutMS: OPERATION_TIMEOUT_MS,
+    socketTimeoutMS: COMMAND_TIMEOUT_MS,
+    serverSelectionTimeoutMS: COMMAND_TIMEOUT_MS,
+    waitQueueTimeoutMS: COMMAND_TIMEOUT_MS,
+    heartbeatFrequencyMS: HEARTBEAT_MS,
+    connectTimeoutMS: HEARTBEAT_TIMEOUT_MS,
     maxPoolSize: 64,
     ignoreUndefined: true,
   })
@@ -64,7 +70,7 @@ export async function connectDatabase(uri: string) {
     current: (): Promise<void> | undefined => barrier,
     /** Rejects where the primary does not answer. */
     ping: async (): Promise<void> => {
-      await db.command({ ping: 1 }, { timeoutMS: 2_000 })
+      await db.command({ ping: 1, maxTimeMS: 2_000 })
     },
     close: (): Promise<void> => client.close(),
   }

@@ -5,6 +5,7 @@ import type {
   MessageType,
   ParticipantRole,
   StreamEventType,
+  SummaryNote,
 } from '@parley/contract'
 import type { Collection, Db, ObjectId } from 'mongodb'
 
@@ -53,6 +54,10 @@ export interface ConversationDocument {
   contentRev: number
   summary?: string
   summaryCoversSeq: number
+  /** The `contentRev` that the summary is true to; absent: no summary. */
+  summaryContentRev?: number
+  /** Cover everything up to here, although no bucket is full: asked for on demand. */
+  summaryWantedSeq?: number
   /** A bucket waits for its summary; indexed for the reconciler. */
   summaryDue?: true
 
@@ -181,15 +186,22 @@ export interface RevocationDocument {
   createdAt: Date
 }
 
+/** A summary as it was once everything up to `throughSeq` was covered; what no longer stands is removed. */
 export interface SummaryDocument {
   _id: ObjectId
   cid: ObjectId
   org: string
+  /** Full buckets of ten that it covers. */
   bucket: number
   throughSeq: number
   text: string
+  /** What it was made of; only the newest keeps them. */
+  notes?: SummaryNote[]
   contentRev: number
+  /** Changes that it knows of: a message with a later one, covered by it, no longer reads as it did. */
+  changeSeq: number
   by: 'model' | 'extractive'
+  model?: string
   inputTokens: number
   outputTokens: number
   costMicros: number

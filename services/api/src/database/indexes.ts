@@ -69,7 +69,8 @@ export const INDEXES: Record<string, Named[]> = {
     { name: 'change.1', key: { cid: 1, change: 1 } },
   ],
   audit: [{ name: 'change.1', key: { cid: 1, changeSeq: -1, _id: -1 } }],
-  summaries: [{ name: 'bucket.1', key: { cid: 1, bucket: 1 }, unique: true }],
+  revocations: [{ name: 'age.1', key: { createdAt: 1 } }],
+  summaries: [{ name: 'through.1', key: { cid: 1, throughSeq: -1 }, unique: true }],
 }
 
 /** Makes what is missing and drops what is no longer named. Safe to run from many processes at once. */

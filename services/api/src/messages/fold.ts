@@ -10,7 +10,7 @@ const HEADS_AT_ONCE = 500
 export const SUMMARY_BUCKET = 10
 
 /** As much of a message as counts; of its text only what a preview can show. */
-const COUNTED = {
+export const COUNTED = {
   cid: 1,
   seq: 1,
   void: 1,

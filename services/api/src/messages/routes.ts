@@ -52,17 +52,16 @@ export async function messageRoutes(
     },
     async (request, reply) => {
       const header = request.headers['idempotency-key']
-      const { json, created } = await messages.create(
+      const { message, json, created } = await messages.create(
         request.caller,
         request.body,
         Array.isArray(header) ? header.join(',') : header,
       )
       // The log has it as text already, for the stream.
-      reply
+      return reply
         .code(created ? 201 : 200)
-        .type('application/json; charset=utf-8')
-        .serializer(asIs)
-      return reply.send(json)
+        .serializer(() => json)
+        .send(message)
     },
   )
 
@@ -141,5 +140,3 @@ export async function messageRoutes(
     (request) => messages.get(request.caller, request.params.id),
   )
 }
-
-const asIs = (payload: unknown): string => String(payload)

@@ -1,0 +1,59 @@
+import { problem } from '@parley/contract'
+import { type ClientSession, type MongoClient, MongoError } from 'mongodb'
+
+/** Milliseconds after which a transaction that keeps colliding is given up. */
+const DEADLINE_MS = 10_000
+const LONGEST_PAUSE_MS = 250
+
+const hasLabel = (error: unknown, label: string): boolean =>
+  error instanceof MongoError && error.hasErrorLabel(label)
+
+const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
+
+/**
+ * Runs `work` in one transaction: a snapshot of what is on a majority, committed to a majority. `work` runs again
+ * after a collision, so it starts from nothing each time; it may abort the session itself to leave all as it was.
+ * The pauses between attempts are random, so that those who collided do not meet again.
+ *
+ * @throws ProblemError unavailable after 10 s of collisions, or where the commit's outcome stays unknown
+ */
+export async function transact<T>(
+  client: MongoClient,
+  work: (session: ClientSession) => Promise<T>,
+): Promise<T> {
+  const deadline = Date.now() + DEADLINE_MS
+  for (let longest = 4; ; longest = Math.min(longest * 2, LONGEST_PAUSE_MS)) {
+    const session = client.startSession()
+    try {
+      session.startTransaction({
+        readConcern: { level: 'snapshot' },
+        writeConcern: { w: 'majority', journal: true },
+        readPreference: 'primary',
+      })
+      const result = await work(session)
+      if (session.inTransaction()) await commit(session, deadline)
+      return result
+    } catch (error) {
+      if (session.inTransaction()) await session.abortTransaction().catch(() => undefined)
+      if (!hasLabel(error, 'TransientTransactionError')) throw error
+      if (Date.now() > deadline) throw problem('unavailable', { retryAfter: 1, cause: error })
+    } finally {
+      await session.endSession()
+    }
+    await pause(Math.random() * longest)
+  }
+}
+
+/** Commits; asks again while it is unknown whether that happened, since a second commit changes nothing. */
+async function commit(session: ClientSession, deadline: number): Promise<void> {
+  for (;;) {
+    try {
+      await session.commitTransaction()
+      return
+    } catch (error) {
+      if (!hasLabel(error, 'UnknownTransactionCommitResult')) throw error
+      if (Date.now() > deadline) throw problem('unavailable', { retryAfter: 1, cause: error })
+    }
+    await pause(Math.random() * 50)
+  }
+}

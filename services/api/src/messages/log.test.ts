@@ -1,0 +1,346 @@
+import { ObjectId } from 'mongodb'
+import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
+import { isVoid } from '../database/collections.ts'
+import type { MessageStore } from './store.ts'
+import { draft, openWorld } from './testing/world.ts'
+
+let world: Awaited<ReturnType<typeof openWorld>>
+beforeAll(async () => {
+  world = await openWorld(inject('mongodbUri'))
+})
+afterAll(() => world.close())
+
+const people = {
+  'user:ada': 'owner',
+  'user:bob': 'member',
+  'user:eve': 'observer',
+  'agent:bot': 'member',
+} as const
+const rowsOf = (cid: ObjectId) => world.database.messages.find({ cid }).sort({ seq: 1 }).toArray()
+const numbers = (count: number) => Array.from({ length: count }, (_, i) => i + 1)
+
+type Process = ReturnType<typeof world.process>
+const send = (process: Process, cid: ObjectId, author: string, content: string, key?: string) =>
+  process.log.append({ org: 'acme', cid, draft: draft(author, content, key), admin: false })
+
+describe('numbers', () => {
+  test('are 1, 2, 3 … in the order of answers, however many send at once', async () => {
+    const process = world.process()
+    const cid = await world.conversation(people)
+    const sent = await Promise.all(
+      numbers(100).map((i) => send(process, cid, i % 2 ? 'user:ada' : 'user:bob', `line ${i}`)),
+    )
+    expect(sent.map(({ row }) => row.seq).sort((a, b) => a - b)).toEqual(numbers(100))
+    const own = sent.filter(({ row }) => row.author === 'user:ada').map(({ row }) => row.content)
+    const stored = (await rowsOf(cid)).flatMap((row) =>
+      !isVoid(row) && row.author === 'user:ada' ? row.content : [],
+    )
+    expect(stored).toEqual(own)
+    expect(process.events.map(({ seq }) => seq)).toEqual(numbers(100))
+  })
+
+  test('stay contiguous while two processes write to one conversation', async () => {
+    const [one, two] = [world.process(), world.process()]
+    const cid = await world.conversation(people)
+    const sent = await Promise.all(
+      numbers(200).map((i) => send(i % 2 ? one : two, cid, i % 3 ? 'user:ada' : 'user:bob', `line ${i}`)),
+    )
+    expect(sent.map(({ row }) => row.seq).sort((a, b) => a - b)).toEqual(numbers(200))
+    expect((await rowsOf(cid)).map(({ seq }) => seq)).toEqual(numbers(200))
+  })
+
+  test('many conversations travel together', async () => {
+    const process = world.process()
+    const cids = await Promise.all(numbers(20).map(() => world.conversation(people)))
+    await Promise.all(
+      cids.flatMap((cid) => numbers(5).map((i) => send(process, cid, 'user:ada', `line ${i}`))),
+    )
+    for (const cid of cids) expect((await rowsOf(cid)).map(({ seq }) => seq)).toEqual(numbers(5))
+  })
+})
+
+describe('an insert whose answer is lost', () => {
+  /** Every third insert loses its answer: half of those were carried out before, half never arrive. */
+  const lossy = (store: MessageStore): MessageStore => {
+    let count = 0
+    return {
+      ...store,
+      insert: async (rows) => {
+        count++
+        if (count % 3 !== 0) return store.insert(rows)
+        if (count % 2 === 0) await store.insert(rows)
+        return { outcomes: rows.map(() => 'unknown'), election: undefined }
+      },
+    }
+  }
+
+  test('neither loses, doubles nor reorders a message', async () => {
+    const process = world.process(lossy)
+    const cid = await world.conversation(people)
+    const sent = await Promise.all(
+      numbers(60).map((i) => send(process, cid, i % 2 ? 'user:ada' : 'user:bob', `line ${i}`, `key ${i}`)),
+    )
+    const rows = await rowsOf(cid)
+    const messages = rows.flatMap((row) => (isVoid(row) ? [] : [row]))
+    expect(rows.map(({ seq }) => seq)).toEqual(numbers(rows.length))
+    expect(messages.map(({ content }) => content).sort()).toEqual(
+      numbers(60)
+        .map((i) => `line ${i}`)
+        .sort(),
+    )
+    expect(new Set(sent.map(({ row }) => row.seq)).size).toBe(60)
+    const order = (author: string) =>
+      messages.filter((row) => row.author === author).map(({ content }) => content)
+    expect(order('user:ada')).toEqual(
+      numbers(60)
+        .filter((i) => i % 2)
+        .map((i) => `line ${i}`),
+    )
+    expect(order('user:bob')).toEqual(
+      numbers(60)
+        .filter((i) => i % 2 === 0)
+        .map((i) => `line ${i}`),
+    )
+  })
+})
+
+describe('idempotency', () => {
+  test('the same key at once and later is one message, across processes', async () => {
+    const [one, two] = [world.process(), world.process()]
+    const cid = await world.conversation(people)
+    const sent = await Promise.all(
+      numbers(20).map((i) => send(i % 2 ? one : two, cid, 'user:ada', 'once', 'key')),
+    )
+    expect(new Set(sent.map(({ row }) => row._id.toHexString())).size).toBe(1)
+    expect(sent.filter(({ created }) => created)).toHaveLength(1)
+    const later = await send(two, cid, 'user:ada', 'once', 'key')
+    expect(later.created).toBe(false)
+    expect((await rowsOf(cid)).filter((row) => !isVoid(row))).toHaveLength(1)
+  })
+
+  test('another payload under the key is refused, at once and later', async () => {
+    const process = world.process()
+    const cid = await world.conversation(people)
+    const [first, second] = await Promise.allSettled([
+      send(process, cid, 'user:ada', 'one', 'key'),
+      send(process, cid, 'user:ada', 'two', 'key'),
+    ])
+    expect(first.status).toBe('fulfilled')
+    expect(second).toMatchObject({ status: 'rejected', reason: { code: 'idempotency_mismatch' } })
+    await expect(send(process, cid, 'user:ada', 'three', 'key')).rejects.toMatchObject({
+      code: 'idempotency_mismatch',
+    })
+  })
+
+  test('the key belongs to its author', async () => {
+    const process = world.process()
+    const cid = await world.conversation(people)
+    const [ada, bob] = await Promise.all([
+      send(process, cid, 'user:ada', 'one', 'key'),
+      send(process, cid, 'user:bob', 'two', 'key'),
+    ])
+    expect([ada.created, bob.created]).toEqual([true, true])
+  })
+
+  test('outlives a closed conversation', async () => {
+    const process = world.process()
+    const cid = await world.conversation(people)
+    const { row } = await send(process, cid, 'user:ada', 'one', 'key')
+    await world.database.conversations.updateOne({ _id: cid }, { $set: { status: 'closed' } })
+    expect((await send(process, cid, 'user:ada', 'one', 'key')).row._id).toEqual(row._id)
+    await expect(send(process, cid, 'user:ada', 'one', 'new')).rejects.toMatchObject({
+      code: 'conversation_not_active',
+    })
+  })
+})
+
+describe('who may not', () => {
+  test('is told what they may know', async () => {
+    const process = world.process()
+    const cid = await world.conversation(people)
+    await expect(send(process, cid, 'user:mallory', 'hi')).rejects.toMatchObject({ code: 'not_found' })
+    await expect(send(process, new ObjectId(), 'user:ada', 'hi')).rejects.toMatchObject({ code: 'not_found' })
+    await expect(send(process, cid, 'user:eve', 'hi')).rejects.toMatchObject({ code: 'forbidden' })
+    await expect(
+      process.log.append({ org: 'other', cid, draft: draft('user:ada', 'hi'), admin: true }),
+    ).rejects.toMatchObject({ code: 'not_found' })
+    await expect(
+      process.log.append({ org: 'acme', cid, draft: draft('user:root', 'hi'), admin: true }),
+    ).rejects.toMatchObject({ code: 'forbidden' })
+    expect(await rowsOf(cid)).toEqual([])
+  })
+
+  test('a parent of another conversation is refused alone', async () => {
+    const process = world.process()
+    const [cid, other] = [await world.conversation(people), await world.conversation(people)]
+    const { row } = await send(process, other, 'user:ada', 'elsewhere')
+    const [refused, sent] = await Promise.allSettled([
+      process.log.append({
+        org: 'acme',
+        cid,
+        draft: { ...draft('user:ada', 'answer'), parentId: row._id },
+        admin: false,
+      }),
+      send(process, cid, 'user:bob', 'fine'),
+    ])
+    expect(refused).toMatchObject({ status: 'rejected', reason: { code: 'validation_failed' } })
+    expect(sent).toMatchObject({ status: 'fulfilled', value: { row: { seq: 1 } } })
+  })
+
+  test('agents wait for a person after eight messages in a row, in whichever process', async () => {
+    const [one, two] = [world.process(), world.process()]
+    const cid = await world.conversation(people)
+    for (const i of numbers(8)) await send(i % 2 ? one : two, cid, 'agent:bot', `line ${i}`)
+    await expect(send(one, cid, 'agent:bot', 'ninth')).rejects.toMatchObject({ code: 'agent_loop' })
+    await expect(send(two, cid, 'agent:bot', 'ninth')).rejects.toMatchObject({ code: 'agent_loop' })
+    await send(two, cid, 'user:ada', 'go on')
+    await expect(send(one, cid, 'agent:bot', 'ninth')).resolves.toMatchObject({ row: { seq: 10 } })
+  })
+})
+
+describe('the fold', () => {
+  test('counts each message once, and says when a bucket is full', async () => {
+    const process = world.process()
+    const cid = await world.conversation(people)
+    const usage = { inputTokens: 3, outputTokens: 4, totalTokens: 7 }
+    await Promise.all(
+      numbers(25).map((i) =>
+        process.log.append({
+          org: 'acme',
+          cid,
+          draft: { ...draft('user:ada', `line ${i}`), usage, costMicros: 14 },
+          admin: false,
+        }),
+      ),
+    )
+    await process.folder.flush()
+    expect(await world.database.conversations.findOne({ _id: cid })).toMatchObject({
+      settledSeq: 25,
+      lastSeq: 25,
+      messageCount: 25,
+      inputTokens: 75,
+      totalTokens: 175,
+      costMicros: 350,
+      summaryDue: true,
+      lastMessage: { seq: 25, author: 'user:ada' },
+    })
+    expect(process.due.at(-1)).toBeGreaterThanOrEqual(20)
+    await expect.poll(() => world.database.messages.countDocuments({ cid, unsettled: true })).toBe(0)
+  })
+
+  test('two processes that fold at once count nothing twice', async () => {
+    const [one, two] = [world.process(), world.process()]
+    const cid = await world.conversation(people)
+    for (const round of numbers(5)) {
+      await Promise.all(
+        numbers(10).map((i) => send(i % 2 ? one : two, cid, 'user:ada', `line ${round}.${i}`)),
+      )
+      await Promise.all([one.folder.flush(), two.folder.flush()])
+    }
+    expect(await world.database.conversations.findOne({ _id: cid })).toMatchObject({
+      settledSeq: 50,
+      messageCount: 50,
+    })
+  })
+})
+
+describe('the sweeper', () => {
+  test('publishes what could not be published, and seals what never came', async () => {
+    const process = world.process()
+    const cid = await world.conversation(people)
+    process.wire.broken = true
+    await send(process, cid, 'user:ada', 'one')
+    await send(process, cid, 'user:ada', 'two')
+    await process.folder.flush()
+    expect(await world.database.messages.countDocuments({ cid, unsettled: true })).toBe(2)
+    // A process that died between two inserts left number 3 free and 4 stored.
+    const orphan = {
+      ...draft('user:bob', 'four'),
+      cid,
+      org: 'acme',
+      seq: 4,
+      createdAt: new Date(),
+      unsettled: true as const,
+    }
+    await world.database.messages.insertOne(orphan)
+
+    const other = world.process()
+    await expect.poll(() => other.sweeper.sweep(-2_000)).toBeGreaterThan(0)
+    await other.folder.flush()
+    expect(
+      other.events.filter((event) => event.cid === cid.toHexString()).map(({ seq, type }) => [seq, type]),
+    ).toEqual([
+      [1, 'message.created'],
+      [2, 'message.created'],
+      [3, 'message.void'],
+      [4, 'message.created'],
+    ])
+    await expect.poll(() => world.database.messages.countDocuments({ cid, unsettled: true })).toBe(0)
+    expect(await world.database.conversations.findOne({ _id: cid })).toMatchObject({
+      settledSeq: 4,
+      messageCount: 3,
+    })
+    expect((await send(process, cid, 'user:ada', 'five')).row.seq).toBe(5)
+  })
+})
+
+describe('pages', () => {
+  test('end before a number that is not decided, and skip voids', async () => {
+    const process = world.process()
+    const cid = await world.conversation(people)
+    for (const i of numbers(6)) await send(process, cid, 'user:ada', `line ${i}`)
+    await process.store.seal({ cid, org: 'acme', seq: 7 })
+    await send(process, cid, 'user:ada', 'line 8')
+    await world.database.messages.insertOne({
+      ...draft('user:bob', 'line 10'),
+      cid,
+      org: 'acme',
+      seq: 10,
+      createdAt: new Date(),
+      unsettled: true,
+    })
+    const scope = { _id: cid, org: 'acme', settledSeq: 0 }
+    const seqs = async (range: object, limit = 50) =>
+      (await process.pages.page(scope, ['messages'], {}, range, limit)).data.map(({ seq }) => seq)
+    expect(await seqs({})).toEqual([1, 2, 3, 4, 5, 6, 8])
+    expect(await seqs({}, 3)).toEqual([5, 6, 8])
+    expect(await seqs({ after: 5 })).toEqual([6, 8])
+    expect(await seqs({ before: 4 }, 2)).toEqual([2, 3])
+    expect(await seqs({ around: 4 }, 4)).toEqual([3, 4, 5, 6])
+    const filled = await process.pages.fill(scope, 6, 100)
+    expect(filled.messages.map(({ seq }) => seq)).toEqual([8, 10])
+    expect(filled.throughSeq).toBe(10)
+    expect(await seqs({ after: 5 })).toEqual([6, 8, 10])
+  })
+
+  test('walk the whole conversation in both directions', async () => {
+    const process = world.process()
+    const cid = await world.conversation(people)
+    await Promise.all(numbers(23).map((i) => send(process, cid, 'user:ada', `line ${i}`)))
+    await process.folder.flush()
+    const scope = { _id: cid, org: 'acme', settledSeq: 23 }
+    const read = (range: object) => process.pages.page(scope, ['messages'], {}, range, 5)
+    const back: number[] = []
+    let page = await read({})
+    for (;;) {
+      back.unshift(...page.data.map(({ seq }) => seq))
+      if (page.page.prevCursor === null) break
+      page = await read({ cursor: page.page.prevCursor })
+    }
+    expect(back).toEqual(numbers(23))
+    const forth: number[] = []
+    for (;;) {
+      forth.push(...page.data.map(({ seq }) => seq))
+      if (page.page.nextCursor === null) break
+      page = await read({ cursor: page.page.nextCursor })
+    }
+    expect(forth).toEqual(numbers(23))
+    const cursor = (await read({})).page.prevCursor
+    const elsewhere = { ...scope, _id: new ObjectId() }
+    await expect(
+      process.pages.page(elsewhere, ['messages'], {}, { cursor: cursor ?? '' }, 5),
+    ).rejects.toMatchObject({
+      code: 'invalid_cursor',
+    })
+  })
+})

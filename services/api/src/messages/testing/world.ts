@@ -1,0 +1,131 @@
+import type { StreamEvent } from '@parley/contract'
+import { ObjectId } from 'mongodb'
+import { connectDatabase, type Database } from '../../database/client.ts'
+import { createRoles } from '../../participants/roles.ts'
+import { createFolder } from '../fold.ts'
+import { createMessageLog } from '../log.ts'
+import { createMembers } from '../members.ts'
+import type { MessageDraft } from '../message.ts'
+import { createMessagePages } from '../pages.ts'
+import { createMessageStore, type MessageStore } from '../store.ts'
+import { createSweeper } from '../sweeper.ts'
+
+const silent = { warn: () => {} }
+
+/** A throw-away database with the message log on it; several logs on one database stand for several processes. */
+export async function openWorld(mongodbUri: string) {
+  const uri = new URL(mongodbUri)
+  uri.pathname = `/log-${new ObjectId().toHexString()}`
+  const database = await connectDatabase(uri.href)
+  return {
+    database,
+    process: (change?: (store: MessageStore) => MessageStore) => openProcess(database, change),
+    conversation: (participants: Record<string, 'owner' | 'member' | 'observer'>) =>
+      createConversation(database, participants),
+    async close() {
+      await database.db.dropDatabase()
+      await database.close()
+    },
+  }
+}
+
+function openProcess(database: Database, change: (store: MessageStore) => MessageStore = (store) => store) {
+  const store = change(createMessageStore(database))
+  const events: StreamEvent[] = []
+  const due: number[] = []
+  const wire = { broken: false }
+  const publisher = {
+    publish: async (batch: StreamEvent[]) => {
+      if (wire.broken) throw new Error('Redis is away')
+      events.push(...batch)
+    },
+  }
+  const members = createMembers({
+    participants: database.participants,
+    roles: createRoles({ participants: database.participants }),
+  })
+  const folder = createFolder({
+    ...database,
+    store,
+    summaryDue: ({ settledSeq }) => due.push(settledSeq),
+    touched: () => {},
+    logger: silent,
+  })
+  const shared = { ...database, store, members, folder, publisher, logger: silent }
+  return {
+    log: createMessageLog({ ...shared, hopLimit: 8 }),
+    pages: createMessagePages(shared),
+    sweeper: createSweeper(shared),
+    folder,
+    store,
+    events,
+    due,
+    wire,
+  }
+}
+
+async function createConversation(
+  database: Database,
+  participants: Record<string, 'owner' | 'member' | 'observer'>,
+): Promise<ObjectId> {
+  const cid = new ObjectId()
+  const at = new Date()
+  const entries = Object.entries(participants)
+  const by = entries[0]?.[0] ?? 'user:nobody'
+  await database.participants.insertMany(
+    entries.map(([key, role]) => ({
+      _id: new ObjectId(),
+      cid,
+      org: 'acme',
+      key,
+      role,
+      joinedAt: at,
+      readSeq: 0,
+      activityAt: at,
+    })),
+  )
+  await database.conversations.insertOne({
+    _id: cid,
+    org: 'acme',
+    title: '',
+    tags: [],
+    metadata: {},
+    status: 'active',
+    participantCount: entries.length,
+    membersRev: new ObjectId(),
+    settledSeq: 0,
+    lastSeq: 0,
+    messageCount: 0,
+    inputTokens: 0,
+    outputTokens: 0,
+    totalTokens: 0,
+    costMicros: 0,
+    agentRun: 0,
+    changeSeq: 0,
+    ownChangeSeq: 0,
+    contentRev: 0,
+    summaryCoversSeq: 0,
+    createdAt: at,
+    createdBy: by,
+    updatedAt: at,
+    updatedBy: by,
+  })
+  return cid
+}
+
+/** A plain message; the hash stands for the payload as the service would make it. */
+export function draft(author: string, content: string, clientMessageId?: string): MessageDraft {
+  const message: MessageDraft = {
+    _id: new ObjectId(),
+    author,
+    role: author.startsWith('agent:') ? 'assistant' : 'user',
+    type: 'text',
+    status: 'sent',
+    content,
+  }
+  if (clientMessageId !== undefined) {
+    message.clientMessageId = clientMessageId
+    message.payloadHash = content
+  }
+  return message
+}
