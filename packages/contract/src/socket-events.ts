@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { ParticipantType } from './identity.ts'
+import { ParticipantRef, ParticipantType } from './identity.ts'
 import { LIMITS } from './limits.ts'
 import { Count, Id, OpaqueId, Seq, TextOfBytes, TextOfLength, Timestamp } from './primitives.ts'
 import { PROBLEM_CODES, Problem } from './problems.ts'
@@ -147,6 +147,15 @@ export const SERVER_EVENTS = {
   'conversation:ready': z.strictObject({
     conversation: Conversation,
     active: z.array(z.strictObject({ id: Id, lastSeq: Count })),
+  }),
+  /** In rooms above 100 sockets, once a second: all receipts and comings and goings since the last one. */
+  'room:aggregate': z.strictObject({
+    conversationId: Id,
+    receipts: z.array(Receipt),
+    joined: z.array(ParticipantRef),
+    left: z.array(ParticipantRef),
+    online: z.array(ParticipantRef),
+    offline: z.array(ParticipantRef),
   }),
   resync: z.strictObject({ conversationId: Id, reason: z.string() }),
   'auth:expiring': z.strictObject({ expiresAt: Timestamp }),

@@ -23,10 +23,19 @@ export function createBus({
   publisher: Redis
   logger: Logger
 }) {
-  const holders = new Map<string, number>()
+  const holders = new Map<string, { count: number; subscribed: Promise<void> }>()
   const handlers = new Map<string, BusHandler>()
   const restored: (() => void)[] = []
   let wasReady = false
+
+  async function subscribe(channel: string): Promise<void> {
+    if (subscriber.status !== 'ready') return
+    try {
+      await subscriber.subscribe(channel)
+    } catch (error) {
+      logger.debug({ error, channel }, 'subscribing waits for the next connection')
+    }
+  }
 
   const onReady = () => {
     const again = wasReady
@@ -37,7 +46,8 @@ export function createBus({
       () => {
         if (again) for (const listener of restored) listener()
       },
-      (error: unknown) => logger.debug({ error }, 'subscribing was cut short, the next connection repeats it'),
+      (error: unknown) =>
+        logger.debug({ error }, 'subscribing was cut short, the next connection repeats it'),
     )
   }
   const onMessage = (channel: string, message: string) => {
@@ -61,23 +71,24 @@ export function createBus({
 
   return {
     /** Hears a channel until as many `release` as `hold`. Resolves when subscribed; at once while Redis is away. */
-    async hold(channel: string): Promise<void> {
-      const held = holders.get(channel) ?? 0
-      holders.set(channel, held + 1)
-      if (held > 0 || subscriber.status !== 'ready') return
-      await subscriber.subscribe(channel).catch((error: unknown) => {
-        logger.debug({ error, channel }, 'subscribing waits for the next connection')
-      })
+    hold(channel: string): Promise<void> {
+      const held = holders.get(channel)
+      if (held) {
+        held.count += 1
+        return held.subscribed
+      }
+      const subscribed = subscribe(channel)
+      holders.set(channel, { count: 1, subscribed })
+      return subscribed
     },
 
     release(channel: string): void {
-      const held = holders.get(channel) ?? 0
-      if (held > 1) {
-        holders.set(channel, held - 1)
-        return
-      }
+      const held = holders.get(channel)
+      if (!held) return
+      held.count -= 1
+      if (held.count > 0) return
       holders.delete(channel)
-      if (held === 0 || subscriber.status !== 'ready') return
+      if (subscriber.status !== 'ready') return
       subscriber.unsubscribe(channel).catch((error: unknown) => {
         logger.debug({ error, channel }, 'unsubscribing was cut short')
       })

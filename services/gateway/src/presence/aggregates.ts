@@ -1,0 +1,69 @@
+import { type ParticipantRef, parseParticipantKey, type Receipt, type ServerPayload } from '@parley/contract'
+import type { Room, Rooms } from '../delivery/rooms.ts'
+
+/** Above so many sockets here, a room gets comings, goings and receipts together. */
+export const LARGE_ROOM = 100
+const AGGREGATE_MS = 1_000
+
+type Turn = 'joined' | 'left' | 'online' | 'offline'
+const OPPOSITE: Record<Turn, Turn> = { joined: 'left', left: 'joined', online: 'offline', offline: 'online' }
+
+interface Pending {
+  receipts: Map<string, Receipt>
+  turns: Record<Turn, Set<string>>
+}
+
+export type Aggregates = ReturnType<typeof createAggregates>
+
+/** One `room:aggregate` a second for a large room instead of one event for each that comes, goes or reads. */
+export function createAggregates(rooms: Rooms) {
+  const pending = new Map<string, Pending>()
+  let timer: NodeJS.Timeout | undefined
+
+  function of(room: Room): Pending {
+    let found = pending.get(room.conversationId)
+    if (!found) {
+      found = {
+        receipts: new Map(),
+        turns: { joined: new Set(), left: new Set(), online: new Set(), offline: new Set() },
+      }
+      pending.set(room.conversationId, found)
+      timer ??= setTimeout(flush, AGGREGATE_MS)
+    }
+    return found
+  }
+
+  function flush(): void {
+    timer = undefined
+    const batch = [...pending]
+    pending.clear()
+    for (const [conversationId, { receipts, turns }] of batch) {
+      const refs = (keys: Set<string>): ParticipantRef[] => [...keys].map(parseParticipantKey)
+      const payload: ServerPayload<'room:aggregate'> = {
+        conversationId,
+        receipts: [...receipts.values()],
+        joined: refs(turns.joined),
+        left: refs(turns.left),
+        online: refs(turns.online),
+        offline: refs(turns.offline),
+      }
+      const empty = Object.values(payload).every((value) => typeof value === 'string' || value.length === 0)
+      if (!empty) rooms.emit(conversationId, 'room:aggregate', payload)
+    }
+  }
+
+  return {
+    isLarge: (room: Room): boolean => room.sockets.size > LARGE_ROOM,
+    receipt(room: Room, receipt: Receipt): void {
+      of(room).receipts.set(`${receipt.participantType}:${receipt.participantId}`, receipt)
+    },
+    /** Who went and came again within the second is not told of. */
+    turn(room: Room, turn: Turn, key: string): void {
+      const { turns } = of(room)
+      if (!turns[OPPOSITE[turn]].delete(key)) turns[turn].add(key)
+    },
+    close(): void {
+      clearTimeout(timer)
+    },
+  }
+}

@@ -1,0 +1,73 @@
+import { ParticipantRef, ParticipantType, participantKey } from '@parley/contract'
+import { z } from 'zod'
+import type { Bus } from '../bus/bus.ts'
+import type { Outbound } from '../connection/outbound.ts'
+import { encodeFrame } from '../delivery/frames.ts'
+import type { Rooms } from '../delivery/rooms.ts'
+import type { ChatSocket } from '../sockets.ts'
+import type { Aggregates } from './aggregates.ts'
+import type { Audience } from './audience.ts'
+
+const Told = z.object({
+  orgId: z.string(),
+  type: ParticipantType,
+  id: z.string(),
+  status: z.enum(['online', 'offline']),
+  at: z.string(),
+})
+
+/** Passes on to sockets here what the presence scripts tell all gateways. */
+export function announcePresence({
+  bus,
+  rooms,
+  outbound,
+  audience,
+  aggregates,
+}: {
+  bus: Bus
+  rooms: Rooms
+  outbound: Outbound
+  audience: Audience
+  aggregates: Aggregates
+}): void {
+  bus.handle('presence', (_channel, payload) => {
+    const { orgId, type, id, status, at } = Told.parse(JSON.parse(payload))
+    const key = participantKey({ type, id })
+    const concerned = audience.of(orgId, key)
+    if (concerned.size === 0) return
+    const frame = encodeFrame(
+      'presence:update',
+      JSON.stringify({ participantType: type, participantId: id, userId: id, status, at }),
+    )
+    const told = new Set<ChatSocket>()
+    for (const room of concerned) {
+      if (aggregates.isLarge(room)) {
+        aggregates.turn(room, status, key)
+        continue
+      }
+      for (const socket of room.sockets) {
+        if (told.has(socket)) continue
+        told.add(socket)
+        outbound.write(socket, [frame], frame.wire, room.conversationId, true)
+      }
+    }
+  })
+
+  const place = (turn: 'joined' | 'left') => (channel: string, payload: string) => {
+    const { type, id } = ParticipantRef.parse(JSON.parse(payload))
+    const room = rooms.get(channel.slice(channel.indexOf(':') + 1))
+    if (!room) return
+    if (aggregates.isLarge(room)) {
+      aggregates.turn(room, turn, participantKey({ type, id }))
+      return
+    }
+    rooms.emit(room.conversationId, turn === 'joined' ? 'user:joined' : 'user:left', {
+      conversationId: room.conversationId,
+      participantType: type,
+      participantId: id,
+      userId: id,
+    })
+  }
+  bus.handle('joined', place('joined'))
+  bus.handle('left', place('left'))
+}

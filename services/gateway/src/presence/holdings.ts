@@ -1,0 +1,126 @@
+import type { Logger } from '@parley/service-kit'
+import { encodeHolding, type Holding } from './holding.ts'
+import type { Leases } from './leases.ts'
+import type { Reaper } from './reaper.ts'
+import type { PresenceWrites } from './writes.ts'
+
+/** Holdings written at a time when all are written again. */
+const BATCH = 200
+
+interface Entry {
+  holding: Holding
+  /** The generation under which it is in Redis. */
+  under?: string
+  /** The life of Redis's data in which it was told of first; unset: never. */
+  epoch?: string
+  gone: boolean
+  /** Redis did not have it where it should have been: maybe it lost its data, which the next renewal tells. */
+  missed: boolean
+  running: Promise<void> | undefined
+}
+
+export interface HoldingTimes {
+  /** Milliseconds after a loss of Redis's data within which every gateway has written its holdings again. */
+  settleMs: number
+}
+
+export type Holdings = ReturnType<typeof createHoldings>
+
+/**
+ * What this gateway wants to hold in Redis, written at once and again until it is so: after Redis was away, after
+ * it lost its data, after the gateway stood still for longer than its lease.
+ */
+export function createHoldings({
+  leases,
+  reaper,
+  writes,
+  logger,
+  settleMs,
+}: HoldingTimes & { leases: Leases; reaper: Reaper; writes: PresenceWrites; logger: Logger }) {
+  const entries = new Map<string, Entry>()
+  let settledAt = 0
+
+  async function writeAll(name: string, entry: Entry): Promise<void> {
+    for (;;) {
+      const { generation, epoch } = leases
+      if (generation === undefined || epoch === undefined) return
+      // Told of already, in data that Redis lost since: nobody was told that they left.
+      const lost = entry.epoch !== undefined && entry.epoch !== epoch
+      if (!entry.gone) {
+        if (entry.under === generation) return
+        await writes.add(generation, entry.holding, !lost)
+        entry.under = generation
+        entry.epoch = epoch
+        entry.missed = false
+        continue
+      }
+      // Others may not have written theirs again yet: who is there too must not be called gone.
+      if (lost && performance.now() < settledAt) return
+      const found = await reaper.remove(generation, entry.holding, lost)
+      if (entry.gone) {
+        if (!found && !lost && entry.under === generation && !entry.missed) entry.missed = true
+        else entries.delete(name)
+        return
+      }
+      delete entry.under
+      delete entry.epoch
+    }
+  }
+
+  /** One write of an entry at a time; what changed meanwhile is written by the same. */
+  function write(name: string, entry: Entry): Promise<void> {
+    entry.running ??= writeAll(name, entry).finally(() => {
+      entry.running = undefined
+    })
+    return entry.running
+  }
+  const writeSoon = (name: string, entry: Entry) => {
+    write(name, entry).catch((error: unknown) => logger.debug({ error }, 'presence is written again later'))
+  }
+
+  return {
+    hold(holding: Holding): void {
+      const name = encodeHolding(holding)
+      let entry = entries.get(name)
+      if (entry) {
+        if (entry.missed) delete entry.under
+        entry.missed = false
+        entry.gone = false
+      } else {
+        entry = { holding, gone: false, missed: false, running: undefined }
+        entries.set(name, entry)
+      }
+      writeSoon(name, entry)
+    },
+
+    release(holding: Holding): void {
+      const name = encodeHolding(holding)
+      const entry = entries.get(name)
+      if (!entry) return
+      entry.gone = true
+      writeSoon(name, entry)
+    },
+
+    /** Everything that is held or waits to be let go of. */
+    get size(): number {
+      return entries.size
+    },
+
+    /**
+     * Renews the lease and writes whatever Redis doesn't have as it should be. Rejects while Redis is away.
+     * Resolves to whether this is a new generation.
+     */
+    async renew(): Promise<boolean> {
+      const { taken, lostData, previous } = await leases.renew()
+      if (lostData) settledAt = performance.now() + settleMs
+      const { generation } = leases
+      const waiting = [...entries].filter(([, entry]) => entry.gone || entry.under !== generation)
+      for (let i = 0; i < waiting.length; i += BATCH) {
+        await Promise.all(waiting.slice(i, i + BATCH).map(([name, entry]) => write(name, entry)))
+      }
+      // Only now: with the new generation's in place, clearing the old one's away makes nobody the last to go.
+      if (previous !== undefined) await reaper.clear(previous)
+      return taken
+    },
+  }
+}

@@ -1,0 +1,195 @@
+import { type Online, type ParticipantType, PRESENCE_CHANNEL, participantKey } from '@parley/contract'
+import type { Logger } from '@parley/service-kit'
+import type { Redis } from 'ioredis'
+import type { Bus } from '../bus/bus.ts'
+import type { Outbound } from '../connection/outbound.ts'
+import type { Rooms } from '../delivery/rooms.ts'
+import type { Lifecycle } from '../lifecycle.ts'
+import type { ChatSocket } from '../sockets.ts'
+import { createAggregates } from './aggregates.ts'
+import { announcePresence } from './announce.ts'
+import { createAudience } from './audience.ts'
+import type { Holding } from './holding.ts'
+import { createHoldings } from './holdings.ts'
+import { createLeases } from './leases.ts'
+import { createPresenceReads } from './reads.ts'
+import { createReaper } from './reaper.ts'
+import { definePresenceScripts } from './scripts.ts'
+import { createPresenceWrites } from './writes.ts'
+
+/** Milliseconds. A dead gateway's people are offline after at most lease + reap + the time of clearing up. */
+export const PRESENCE_TIMES = {
+  /** A gateway that does not renew for so long is dead. */
+  leaseMs: 9_000,
+  renewMs: 3_000,
+  reapMs: 2_000,
+  /** A page that reloads within this time causes no event. */
+  debounceMs: 2_000,
+  /** After a break nobody is cleared away before every living gateway has renewed. */
+  settleMs: 6_000,
+}
+
+export type PresenceFeature = ReturnType<typeof createPresence>
+
+/**
+ * Who is online, and who is in a room: held in Redis by all gateways together, told of to the rooms here.
+ * `redis` is a `fast` connection. While Redis is away, only this gateway's own sockets are known.
+ */
+export function createPresence(options: {
+  redis: Redis
+  bus: Bus
+  rooms: Rooms
+  outbound: Outbound
+  lifecycle: Lifecycle
+  logger: Logger
+  /** Names this process among all gateways; no `#`, `:` or space. */
+  gatewayId: string
+  times?: Partial<typeof PRESENCE_TIMES>
+}) {
+  const { redis, bus, rooms, outbound, lifecycle, logger, gatewayId } = options
+  const times = { ...PRESENCE_TIMES, ...options.times }
+  definePresenceScripts(redis)
+  const leases = createLeases(redis, { gatewayId, leaseMs: times.leaseMs })
+  const writes = createPresenceWrites(redis)
+  const reaper = createReaper({ redis, leases, writes })
+  const holdings = createHoldings({ leases, reaper, writes, logger, settleMs: times.settleMs })
+  const reads = createPresenceReads({ redis, leases, writes })
+  const aggregates = createAggregates(rooms)
+  announcePresence({ bus, rooms, outbound, aggregates, audience: createAudience(lifecycle) })
+
+  /** Sockets here by conversation and participant; those that were cut off count until the debounce ends. */
+  const places = new Map<string, Map<string, number>>()
+  const timers = new Set<NodeJS.Timeout>()
+  let reapFrom = Number.POSITIVE_INFINITY
+
+  function later(run: () => void): void {
+    const timer = setTimeout(() => {
+      timers.delete(timer)
+      run()
+    }, times.debounceMs)
+    timers.add(timer)
+  }
+
+  const personOf = ({ id, data }: ChatSocket): Holding => ({
+    kind: 'person',
+    orgId: data.orgId,
+    type: data.type,
+    id: data.userId,
+    socket: id,
+  })
+  const placeOf = ({ data }: ChatSocket, conversationId: string): Holding => ({
+    kind: 'room',
+    conversationId,
+    type: data.type,
+    id: data.userId,
+  })
+
+  function enter(socket: ChatSocket, conversationId: string): void {
+    const people = places.get(conversationId) ?? new Map<string, number>()
+    places.set(conversationId, people)
+    const count = people.get(socket.data.key) ?? 0
+    people.set(socket.data.key, count + 1)
+    if (count === 0) holdings.hold(placeOf(socket, conversationId))
+  }
+  function leave(socket: ChatSocket, conversationId: string): void {
+    const people = places.get(conversationId)
+    const count = people?.get(socket.data.key)
+    if (!people || count === undefined) return
+    if (count > 1) {
+      people.set(socket.data.key, count - 1)
+      return
+    }
+    people.delete(socket.data.key)
+    if (people.size === 0) places.delete(conversationId)
+    holdings.release(placeOf(socket, conversationId))
+  }
+
+  lifecycle.on('connected', (socket) => holdings.hold(personOf(socket)))
+  lifecycle.on('disconnected', (socket) => later(() => holdings.release(personOf(socket))))
+  lifecycle.on('joined', (socket, room) => enter(socket, room.conversationId))
+  lifecycle.on('left', (socket, { conversationId }) => {
+    // A socket that is being cut off is still connected while it leaves its rooms.
+    queueMicrotask(() => {
+      if (socket.connected) leave(socket, conversationId)
+      else later(() => leave(socket, conversationId))
+    })
+  })
+  lifecycle.on('receipt', (room, receipt) => {
+    if (aggregates.isLarge(room)) aggregates.receipt(room, receipt)
+    else rooms.emit(room.conversationId, 'message:receipt', receipt)
+  })
+
+  let renewing: Promise<void> | undefined
+  function renew(): Promise<void> {
+    renewing ??= holdings
+      .renew()
+      .then((taken) => {
+        if (taken) reapFrom = performance.now() + times.settleMs
+      })
+      .catch((error: unknown) => logger.debug({ error }, 'the presence lease was not renewed'))
+      .finally(() => {
+        renewing = undefined
+      })
+    return renewing
+  }
+  let reaping: Promise<void> | undefined
+  function reap(): void {
+    if (reaping || redis.status !== 'ready' || performance.now() < reapFrom) return
+    reaping = reaper
+      .run()
+      .catch((error: unknown) => logger.debug({ error }, 'dead gateways were not cleared away'))
+      .finally(() => {
+        reaping = undefined
+      })
+  }
+  const onReady = () => {
+    reapFrom = performance.now() + times.settleMs
+    void renew()
+  }
+  redis.on('ready', onReady)
+  if (redis.status === 'ready') onReady()
+  void bus.hold(PRESENCE_CHANNEL)
+  const renewals = setInterval(() => {
+    if (redis.status === 'ready') void renew()
+  }, times.renewMs)
+  const reaps = setInterval(reap, times.reapMs)
+
+  return {
+    ...reads,
+
+    /**
+     * Who has a socket in the conversation's room, on any gateway; `joining` is about to. By the sockets of this
+     * gateway alone where Redis does not answer.
+     */
+    async online(conversationId: string, joining?: { type: ParticipantType; id: string }): Promise<Online> {
+      const found = await reads.inRoom(conversationId).catch((error: unknown) => {
+        logger.debug({ error }, 'who is in a room is told from this gateway alone')
+        return { users: [], agents: [] }
+      })
+      const users = new Set(found.users)
+      const agents = new Set(found.agents)
+      const here = [...(places.get(conversationId)?.keys() ?? [])]
+      if (joining) here.push(participantKey(joining))
+      for (const key of here) {
+        const colon = key.indexOf(':')
+        const ids = key.slice(0, colon) === 'agent' ? agents : users
+        ids.add(key.slice(colon + 1))
+      }
+      return { users: [...users], agents: [...agents] }
+    },
+
+    /** Leaves the rest to the other gateways: within seconds, who did not come back there is offline. */
+    async close(): Promise<void> {
+      redis.off('ready', onReady)
+      clearInterval(renewals)
+      clearInterval(reaps)
+      for (const timer of timers) clearTimeout(timer)
+      aggregates.close()
+      await renewing
+      await reaping
+      await leases
+        .release(times.debounceMs)
+        .catch((error: unknown) => logger.debug({ error }, 'the presence lease runs out by itself'))
+    },
+  }
+}

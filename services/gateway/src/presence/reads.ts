@@ -1,0 +1,82 @@
+import {
+  type Online,
+  onlineKey,
+  type ParticipantType,
+  type Presence,
+  presenceKey,
+  roomPresenceKey,
+  seenKey,
+} from '@parley/contract'
+import type { Redis } from 'ioredis'
+import type { Person } from './holding.ts'
+import type { Leases } from './leases.ts'
+import { generationOf, type PresenceWrites } from './writes.ts'
+
+/** Reads what all gateways hold, leaving out what has no live lease. All reject while Redis is away. */
+export function createPresenceReads({
+  redis,
+  leases,
+  writes,
+}: {
+  redis: Redis
+  leases: Leases
+  writes: PresenceWrites
+}) {
+  /** Rooms being read: a thousand who join at once ask once. */
+  const reading = new Map<string, Promise<Online>>()
+
+  async function isOnline(person: Person): Promise<boolean> {
+    const members = await redis.smembers(presenceKey(person.orgId, person.type, person.id))
+    if (members.length === 0) return false
+    return (await leases.alive(members.map(generationOf))).size > 0
+  }
+
+  async function idsInRoom(conversationId: string, type: ParticipantType): Promise<string[]> {
+    const held = Object.entries(await redis.hgetall(roomPresenceKey(conversationId, type)))
+    const generations = new Map(held.map(([id, text]) => [id, text.split(' ')]))
+    const alive = await leases.alive([...generations.values()].flat())
+    return [...generations].filter(([, of]) => of.some((one) => alive.has(one))).map(([id]) => id)
+  }
+
+  return {
+    async inRoom(conversationId: string): Promise<Online> {
+      let found = reading.get(conversationId)
+      if (!found) {
+        found = Promise.all([idsInRoom(conversationId, 'user'), idsInRoom(conversationId, 'agent')])
+          .then(([users, agents]) => ({ users, agents }))
+          .finally(() => reading.delete(conversationId))
+        reading.set(conversationId, found)
+      }
+      return found
+    },
+
+    /** `at`: when they were last seen to come or go; null where that is not known any more. */
+    async status(person: Person): Promise<Presence> {
+      const { orgId, type, id } = person
+      const [online, at] = await Promise.all([isOnline(person), redis.get(seenKey(orgId, type, id))])
+      return { type, id, status: online ? 'online' : 'offline', at }
+    },
+
+    /** Ids that are online, in the order of their bytes, after `after`; at most `limit`. */
+    async list(orgId: string, type: ParticipantType, after: string | null, limit: number) {
+      const key = onlineKey(orgId, type)
+      const ids: string[] = []
+      let from = after
+      for (;;) {
+        const wanted = limit + 1 - ids.length
+        const min = from === null ? '-' : `(${from}`
+        const found = await redis.zrange(key, min, '+', 'BYLEX', 'LIMIT', 0, wanted)
+        const checked = await Promise.all(
+          found.map(async (id) => ({ id, online: await isOnline({ orgId, type, id }) })),
+        )
+        for (const { id, online } of checked) {
+          if (online) ids.push(id)
+          else await writes.listOffline({ orgId, type, id })
+        }
+        from = found.at(-1) ?? from
+        if (found.length < wanted || ids.length > limit) break
+      }
+      return { ids: ids.slice(0, limit), hasMore: ids.length > limit }
+    },
+  }
+}

@@ -1,0 +1,61 @@
+import { heldKey } from '@parley/contract'
+import type { Redis } from 'ioredis'
+import { decodeHolding, type Holding } from './holding.ts'
+import type { Leases } from './leases.ts'
+import { generationOf, type PresenceWrites, socketOf } from './writes.ts'
+
+/** Holdings taken out at a time, so that clearing up after a big gateway doesn't hold up everything else. */
+const BATCH = 200
+
+export type Reaper = ReturnType<typeof createReaper>
+
+/** Clears away what dead generations hold. Several gateways may do so at once: each removal tells at most once. */
+export function createReaper({
+  redis,
+  leases,
+  writes,
+}: {
+  redis: Redis
+  leases: Leases
+  writes: PresenceWrites
+}) {
+  async function clear(generation: string): Promise<void> {
+    for (;;) {
+      const held = await redis.srandmember(heldKey(generation), BATCH)
+      if (held.length === 0) break
+      await Promise.all(held.map((text) => writes.remove(generation, decodeHolding(text), false)))
+    }
+    await leases.forget(generation)
+  }
+
+  return {
+    clear,
+
+    /**
+     * Removes the holding, and with it whatever dead generations left beside it, so that no ghost keeps it.
+     * Resolves to whether it was there.
+     */
+    async remove(generation: string, holding: Holding, always: boolean): Promise<boolean> {
+      const { rest, found } = await writes.remove(generation, holding, always)
+      if (rest.length === 0) return found
+      const alive = await leases.alive(rest.map(generationOf))
+      const ghosts = rest.filter((member) => !alive.has(generationOf(member)))
+      if (ghosts.length < rest.length) return found
+      await Promise.all(
+        ghosts.map((member) =>
+          writes.remove(
+            generationOf(member),
+            holding.kind === 'person' ? { ...holding, socket: socketOf(member) } : holding,
+            false,
+          ),
+        ),
+      )
+      return found
+    },
+
+    /** Looks for generations that have ended and clears them away. */
+    async run(): Promise<void> {
+      for (const generation of await leases.refresh()) await clear(generation)
+    },
+  }
+}

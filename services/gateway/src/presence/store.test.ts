@@ -1,0 +1,241 @@
+import { randomUUID } from 'node:crypto'
+import { LEASES_KEY, PRESENCE_CHANNEL, presenceKey, roomChannel, roomPresenceKey } from '@parley/contract'
+import { createLogger } from '@parley/service-kit'
+import fc from 'fast-check'
+import { Redis } from 'ioredis'
+import { afterAll, beforeAll, describe, expect, inject, test, vi } from 'vitest'
+import type { Holding } from './holding.ts'
+import { createHoldings } from './holdings.ts'
+import { createLeases } from './leases.ts'
+import { createReaper } from './reaper.ts'
+import { definePresenceScripts } from './scripts.ts'
+import { createPresenceWrites } from './writes.ts'
+
+// A database of this file's own: leases are known to all of Redis.
+const url = `${inject('redisUrl')}/7`
+const logger = createLogger({ name: 'test', level: 'silent' })
+let redis: Redis
+let subscriber: Redis
+const heard: { channel: string; message: string }[] = []
+
+beforeAll(async () => {
+  redis = new Redis(url)
+  definePresenceScripts(redis)
+  subscriber = new Redis(url)
+  await redis.flushdb()
+  subscriber.on('message', (channel, message) => heard.push({ channel, message }))
+  await subscriber.subscribe(PRESENCE_CHANNEL)
+})
+afterAll(async () => {
+  await redis.flushdb()
+  await Promise.all([redis.quit(), subscriber.quit()])
+})
+
+function gateway({ leaseMs = 60_000, settleMs = 0 } = {}) {
+  const leases = createLeases(redis, { gatewayId: randomUUID(), leaseMs })
+  const writes = createPresenceWrites(redis)
+  const reaper = createReaper({ redis, leases, writes })
+  const holdings = createHoldings({ leases, reaper, writes, logger, settleMs })
+  return { leases, reaper, holdings }
+}
+type Gateway = ReturnType<typeof gateway>
+
+const person = (orgId: string, socket: string, id = 'ada'): Holding => ({
+  kind: 'person',
+  orgId,
+  type: 'user',
+  id,
+  socket,
+})
+/** What was told of the people of an org, oldest first, once all that was sent before has arrived. */
+async function told(orgId: string): Promise<string[]> {
+  const end = randomUUID()
+  await redis.publish(PRESENCE_CHANNEL, end)
+  await vi.waitFor(() => expect(heard.some(({ message }) => message === end)).toBe(true))
+  return heard.flatMap(({ message }) => {
+    if (!message.startsWith('presence ')) return []
+    const transition = JSON.parse(message.slice('presence '.length))
+    return transition.orgId === orgId ? [`${transition.id} ${transition.status}`] : []
+  })
+}
+const sockets = (orgId: string, id = 'ada') => redis.scard(presenceKey(orgId, 'user', id))
+
+async function settled(...gateways: Gateway[]): Promise<void> {
+  for (const one of gateways) await one.holdings.renew()
+}
+/** As if the process were dead: its lease ends, and nobody renews it. */
+const expire = (one: Gateway) => redis.hset(LEASES_KEY, one.leases.generation ?? '', 1)
+
+describe('people', () => {
+  test('are online from their first socket to their last, over several gateways', async () => {
+    const org = randomUUID()
+    const [one, two] = [gateway(), gateway()]
+    await settled(one, two)
+    one.holdings.hold(person(org, 'a'))
+    await settled(one)
+    two.holdings.hold(person(org, 'b'))
+    await settled(two)
+    one.holdings.release(person(org, 'a'))
+    await settled(one)
+    expect(await told(org)).toEqual(['ada online'])
+    two.holdings.release(person(org, 'b'))
+    await settled(two)
+    expect(await told(org)).toEqual(['ada online', 'ada offline'])
+    expect([one.holdings.size, two.holdings.size]).toEqual([0, 0])
+  })
+
+  test('of a dead gateway are told of once, by one of several reapers', async () => {
+    const org = randomUUID()
+    const [dead, one, two, three] = [gateway(), gateway(), gateway(), gateway()]
+    await settled(dead, one, two, three)
+    for (const id of ['ada', 'bob', 'cyd']) dead.holdings.hold(person(org, 's', id))
+    one.holdings.hold(person(org, 't', 'bob'))
+    await settled(dead, one)
+    await expire(dead)
+    await Promise.all([one.reaper.run(), two.reaper.run(), three.reaper.run()])
+    expect((await told(org)).filter((line) => line.endsWith('offline')).sort()).toEqual([
+      'ada offline',
+      'cyd offline',
+    ])
+    expect(await sockets(org, 'bob')).toBe(1)
+  })
+
+  test('of a gateway that stood still come back as those of a new generation', async () => {
+    const org = randomUUID()
+    const [paused, other] = [gateway(), gateway()]
+    await settled(paused, other)
+    paused.holdings.hold(person(org, 'a'))
+    await settled(paused)
+    const before = paused.leases.generation
+    await expire(paused)
+    await other.reaper.run()
+    expect(await told(org)).toEqual(['ada online', 'ada offline'])
+    // Its first write after the pause still goes out under the generation that was cleared away.
+    paused.holdings.hold(person(org, 'late', 'bob'))
+    expect(await paused.holdings.renew()).toBe(true)
+    expect(paused.leases.generation).not.toBe(before)
+    expect(await told(org)).toContain('ada online')
+    expect(await sockets(org)).toBe(1)
+    expect(await redis.smembers(presenceKey(org, 'user', 'bob'))).toEqual([
+      `${paused.leases.generation}:late`,
+    ])
+  })
+
+  test('are written again silently when Redis lost its data, and those who left meanwhile are told of', async () => {
+    const org = randomUUID()
+    const [one, two] = [gateway(), gateway()]
+    await settled(one, two)
+    one.holdings.hold(person(org, 'a', 'stays'))
+    one.holdings.hold(person(org, 'b', 'leaves'))
+    one.holdings.hold(person(org, 'c', 'moves'))
+    two.holdings.hold(person(org, 'd', 'moves'))
+    await settled(one, two)
+    const before = await told(org)
+    await redis.flushdb()
+    await settled(two)
+    await settled(one)
+    one.holdings.release(person(org, 'b', 'leaves'))
+    one.holdings.release(person(org, 'c', 'moves'))
+    await settled(one)
+    expect((await told(org)).slice(before.length)).toEqual(['leaves offline'])
+    expect(await sockets(org, 'stays')).toBe(1)
+    expect(await sockets(org, 'moves')).toBe(1)
+  })
+
+  test('who left while Redis had lost its data are not called gone before others wrote theirs', async () => {
+    const org = randomUUID()
+    const [one, two] = [gateway({ settleMs: 60_000 }), gateway()]
+    await settled(one, two)
+    one.holdings.hold(person(org, 'a'))
+    two.holdings.hold(person(org, 'b'))
+    await settled(one, two)
+    await redis.flushdb()
+    one.holdings.release(person(org, 'a'))
+    await settled(one)
+    expect(await told(org)).toEqual(['ada online'])
+    expect(one.holdings.size).toBe(1)
+  })
+
+  test('go offline with their last live socket, whatever a dead generation left beside it', async () => {
+    const org = randomUUID()
+    const one = gateway()
+    await settled(one)
+    one.holdings.hold(person(org, 'a'))
+    await settled(one)
+    await redis.sadd(presenceKey(org, 'user', 'ada'), 'ghost#1:x', 'ghost#2:y')
+    one.holdings.release(person(org, 'a'))
+    await settled(one)
+    expect(await sockets(org)).toBe(0)
+    expect(await told(org)).toEqual(['ada online', 'ada offline'])
+  })
+})
+
+test('a room tells of the first gateway that holds somebody and of the last', async () => {
+  const cid = randomUUID()
+  await subscriber.subscribe(roomChannel(cid))
+  const place: Holding = { kind: 'room', conversationId: cid, type: 'agent', id: 'a b:c' }
+  const [one, two, dead] = [gateway(), gateway(), gateway()]
+  await settled(one, two, dead)
+  for (const each of [one, two, dead]) {
+    each.holdings.hold(place)
+    await settled(each)
+  }
+  expect(await redis.hkeys(roomPresenceKey(cid, 'agent'))).toEqual(['a b:c'])
+  one.holdings.release(place)
+  two.holdings.release(place)
+  await settled(one, two)
+  await expire(dead)
+  await Promise.all([one.reaper.run(), two.reaper.run()])
+  await redis.publish(roomChannel(cid), 'end')
+  await vi.waitFor(() => expect(heard.at(-1)?.message).toBe('end'))
+  const lines = heard.filter(({ channel }) => channel === roomChannel(cid)).map(({ message }) => message)
+  expect(lines).toEqual(['joined {"type":"agent","id":"a b:c"}', 'left {"type":"agent","id":"a b:c"}', 'end'])
+  expect(await redis.exists(roomPresenceKey(cid, 'agent'))).toBe(0)
+})
+
+test('whatever happens in whatever order, who is told of and who is in Redis is who has a live socket', async () => {
+  const step = fc.oneof(
+    fc.record({ do: fc.constant('hold' as const), gateway: fc.nat(2), socket: fc.nat(3) }),
+    fc.record({ do: fc.constant('release' as const), gateway: fc.nat(2), socket: fc.nat(3) }),
+    fc.record({ do: fc.constantFrom('die' as const, 'pause' as const, 'reap' as const), gateway: fc.nat(2) }),
+  )
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { maxLength: 25 }), async (steps) => {
+      const org = randomUUID()
+      const gateways = [gateway(), gateway(), gateway()]
+      const model = gateways.map(() => new Set<string>())
+      await settled(...gateways)
+      const at = (i: number) => gateways[i] ?? gateway()
+      for (const each of steps) {
+        const one = at(each.gateway)
+        if (each.do === 'hold') {
+          one.holdings.hold(person(org, `s${each.socket}`))
+          model[each.gateway]?.add(`s${each.socket}`)
+        } else if (each.do === 'release') {
+          one.holdings.release(person(org, `s${each.socket}`))
+          model[each.gateway]?.delete(`s${each.socket}`)
+        } else if (each.do === 'reap') {
+          await one.reaper.run()
+        } else if (each.do === 'pause') {
+          await settled(one)
+          await expire(one)
+        } else {
+          await settled(one)
+          await expire(one)
+          gateways[each.gateway] = gateway()
+          model[each.gateway]?.clear()
+          await settled(at(each.gateway))
+        }
+      }
+      await settled(...gateways)
+      for (const one of gateways) await one.reaper.run()
+      const live = model.reduce((sum, set) => sum + set.size, 0)
+      expect(await sockets(org)).toBe(live)
+      const lines = await told(org)
+      expect(lines.at(-1) ?? 'ada offline').toBe(live > 0 ? 'ada online' : 'ada offline')
+      // Each is told of when it changes and not again.
+      expect(lines.every((line, i) => line === (i % 2 === 0 ? 'ada online' : 'ada offline'))).toBe(true)
+    }),
+    { numRuns: 40 },
+  )
+})
