@@ -83,6 +83,8 @@ export interface RoomDependencies {
   closed: AbortSignal
 }
 
+/** Where a change is learnt of afterwards, it isn't known which of these it touched. */
+const ANY_FIELD = ['title', 'description', 'tags', 'metadata', 'status', 'participants', 'contextSummary']
 /** Number of tries of one fill before the room is joined anew. */
 const FILL_ATTEMPTS = 8
 /** Changes ahead of the contiguous ones at which the position is brought up by asking. */
@@ -197,7 +199,7 @@ export function createRoom(
     events.emit('conversation:updated', {
       conversationId: id,
       changeSeq: change.changeSeq,
-      changed: [],
+      changed: ANY_FIELD,
       conversation: change.conversation,
     })
   }
