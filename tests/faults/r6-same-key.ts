@@ -1,0 +1,51 @@
+import { type Delivered, storageFaults } from '../support/member.ts'
+import { openSocket } from '../support/socket.ts'
+import { each } from '../support/until.ts'
+import type { Bed } from './bed.ts'
+import type { Row } from './row.ts'
+
+export const r6: Row<{ times: number; rooms: number }, Bed> = {
+  name: 'R6',
+  title: 'the same clientMessageId at once by REST and over two gateways',
+  short: { times: 200, rooms: 4 },
+  full: (minutes) => ({ times: Math.min(10_000, minutes * 3_000), rooms: 16 }),
+  async run(bed, { random, size }) {
+    const faults: string[] = []
+    const person = 'twin'
+    const ids = await Promise.all(Array.from({ length: size.rooms }, () => bed.conversation([person])))
+    const http = bed.http(person)
+    const sockets = await Promise.all(bed.gatewayUrls.map((url) => openSocket(url, bed.token(person))))
+    const acked = new Map<string, Delivered[]>(ids.map((id) => [id, []]))
+
+    const byRest = (body: object) => http.sure<Delivered>('POST', '/messages', body)
+    const bySocket = (socket: (typeof sockets)[number]) => async (body: object) => {
+      const answer = await socket.timeout(10_000).emitWithAck('message:send', body)
+      if (!answer.ok) throw new Error(`refused: ${answer.error.code}`)
+      return answer.message as Delivered
+    }
+    const ways = [byRest, byRest, ...sockets.map(bySocket)]
+
+    await each(Array(size.times).keys(), 16, async (number) => {
+      const conversationId = random.pick(ids)
+      const clientMessageId = `key-${number}`
+      const body = { conversationId, role: 'user', content: `Once ${number}`, clientMessageId }
+      const answers = await Promise.allSettled(random.shuffle(ways).map((send) => send(body)))
+      const got: Delivered[] = []
+      for (const answer of answers) {
+        if (answer.status === 'rejected') faults.push(`${clientMessageId}: ${answer.reason}`)
+        else got.push(answer.value)
+      }
+      if (new Set(got.map(({ id }) => id)).size > 1) faults.push(`${clientMessageId}: several messages`)
+      acked.get(conversationId)?.push(...got)
+    })
+    let count = 0
+    for (const id of ids) {
+      const stored = await bed.stored(id, person)
+      count += stored.length
+      faults.push(...storageFaults(stored, acked.get(id) ?? []))
+    }
+    if (count !== size.times) faults.push(`${count} messages for ${size.times} keys`)
+    for (const socket of sockets) socket.disconnect()
+    return { faults, figures: { keys: size.times, tries: size.times * ways.length, messages: count } }
+  },
+}

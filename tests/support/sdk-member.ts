@@ -1,0 +1,80 @@
+import { createParley, isParleyError, type Parley, type Room } from '@parley/client'
+import type { Delivered, Member, MemberOptions } from './member.ts'
+
+/** A member on the SDK, as an application would use it: what it hands over is the log. */
+export function createSdkMember(options: MemberOptions): Member {
+  const { name, conversationId, apiUrls, gatewayUrls, token } = options
+  const log: Delivered[] = []
+  const faults: string[] = []
+  let turn = 0
+  let held = 0
+  let closed = false
+  let client: Parley | null = null
+  let room: Room | null = null
+
+  async function open(): Promise<void> {
+    const from = turn++ % gatewayUrls.length
+    const rotated = [...gatewayUrls.slice(from), ...gatewayUrls.slice(0, from)]
+    const opened = createParley({ apiUrl: apiUrls, gatewayUrls: rotated, token })
+    const entered = opened.conversation(conversationId)
+    client = opened
+    room = entered
+    entered.on('message:new', ({ id, seq, clientMessageId }) => {
+      if (room !== entered) return
+      log.push({ id, seq, clientMessageId })
+      held = seq
+    })
+    while (room === entered && !closed) {
+      try {
+        await entered.join({ afterSeq: held })
+        return
+      } catch (error) {
+        if (!isParleyError(error)) throw error
+        if (closed || room !== entered) return
+        if (!error.retryable) faults.push(`join refused: ${error.code}`)
+      }
+    }
+  }
+
+  async function sendOn(content: string, clientMessageId: string): Promise<Delivered> {
+    for (;;) {
+      const used = room
+      try {
+        if (!used) throw new Error(`${name} is not there`)
+        return await used.send({ content, clientMessageId })
+      } catch (error) {
+        // Only `vanish` takes the client away under a send; the next one goes on with the same key.
+        if (closed || used === room || !isParleyError(error) || error.code !== 'closed') throw error
+      }
+    }
+  }
+
+  return {
+    name,
+    conversationId,
+    log,
+    faults,
+    resyncs: 0,
+    get connected() {
+      return client?.state === 'connected' && room?.state === 'live'
+    },
+    join: open,
+    async send(content, clientMessageId) {
+      const begun = performance.now()
+      const { id, seq } = await sendOn(content, clientMessageId)
+      return { id, seq, clientMessageId, tookMs: performance.now() - begun }
+    },
+    vanish(ms) {
+      client?.close()
+      room = null
+      setTimeout(() => {
+        if (!closed) open().catch((error: unknown) => faults.push(`return failed: ${error}`))
+      }, ms)
+    },
+    online: async () => (await room?.online())?.users ?? [],
+    close() {
+      closed = true
+      client?.close()
+    },
+  }
+}

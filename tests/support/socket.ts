@@ -1,0 +1,24 @@
+import { io, type Socket } from 'socket.io-client'
+
+/** A connected bare socket that stays gone when it is gone. Rejects with the reason of a refusal. */
+export async function openSocket(url: string, token: string): Promise<Socket> {
+  const socket = io(`${url}/chat`, {
+    transports: ['websocket'],
+    auth: { token },
+    forceNew: true,
+    reconnection: false,
+    timeout: 20_000,
+  })
+  await new Promise<void>((resolve, reject) => {
+    socket.once('connect', resolve)
+    socket.once('connect_error', reject)
+  })
+  return socket
+}
+
+/** Joins a room; rejects with the code where that is refused. */
+export async function joinRoom(socket: Socket, conversationId: string): Promise<{ lastSeq: number }> {
+  const answer = await socket.timeout(20_000).emitWithAck('conversation:join', { conversationId })
+  if (!answer.ok) throw new Error(`join refused: ${answer.error.code}`)
+  return answer
+}
