@@ -189,6 +189,8 @@ export const InternalSummaryWrite = z.strictObject({
   coversSeq: Count,
   contentRev: Count,
   throughSeq: Seq,
+  /** As read: later summaries hold something that no longer stands, and go. */
+  previousSeq: Count,
   text: TextOfBytes(LIMITS.summaryBytes),
   notes: z.array(SummaryNote).max(LIMITS.summaryNotes),
   source: z.enum(['model', 'extractive']),

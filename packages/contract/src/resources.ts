@@ -182,3 +182,21 @@ export interface Page<T> {
   data: T[]
   page: PageInfo
 }
+
+/** `GET /conversations/:id/context`: what goes into an agent's prompt. */
+export const ConversationContext = z
+  .strictObject({
+    summary: z.string().nullable(),
+    coversSeq: Count,
+    messages: z.array(Message),
+    tokens: Count.meta({ description: 'Tokens of summary and messages in the encoding o200k_base' }),
+  })
+  .meta({ id: 'ConversationContext' })
+export type ConversationContext = z.infer<typeof ConversationContext>
+
+/** `POST /conversations/:id/summary` that was waited for. */
+export const ConversationSummary = z
+  .strictObject({ contextSummary: z.string().nullable(), summaryCoversSeq: Count })
+  .meta({ id: 'ConversationSummary' })
+export type ConversationSummary = z.infer<typeof ConversationSummary>
+export const SummaryQueued = z.strictObject({ status: z.literal('queued') }).meta({ id: 'SummaryQueued' })

@@ -49,6 +49,7 @@ export async function summariseConversation(
       coversSeq: work.coversSeq,
       contentRev: work.contentRev,
       throughSeq: work.throughSeq,
+      previousSeq: work.previousSeq,
       ...summary,
     }
     const { applied } = await api.internal<InternalSummaryWriteResult>(

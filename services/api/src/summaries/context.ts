@@ -1,0 +1,119 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import type { Caller, ConversationContext, Message } from '@parley/contract'
+import type { MessagePages, ReadScope } from '../messages/pages.ts'
+import type { Access } from '../participants/access.ts'
+import { type PromptPart, promptParts } from './prompt-parts.ts'
+import { tokensOf } from './tokens.ts'
+import type { SummaryWorkReader } from './work.ts'
+
+const DEFAULT_TOKENS = 8_000
+const DEFAULT_RECENT = 50
+const PAGE = 50
+/** Tokens by which chat formats set off one message from the next. */
+const FRAME = 4
+/** Share of the budget that the summary may take; a longer one is left out. */
+const SUMMARY_SHARE = 0.5
+
+export interface ContextOptions {
+  access: Access
+  pages: Pick<MessagePages, 'page'>
+  reader: Pick<SummaryWorkReader, 'standing'>
+}
+
+export interface ContextRequest {
+  /** Tokens of the whole, default 8,000. */
+  maxTokens?: number | undefined
+  /** Messages at most, default 50. */
+  recent?: number | undefined
+}
+
+/** What a message takes: its text, attachments, and tool calls with their results. Thinking is no part of a prompt. */
+export function messageTokens(message: Message): number {
+  let tokens = FRAME + tokensOf(message.content)
+  if (message.toolCalls.length > 0) tokens += tokensOf(JSON.stringify(message.toolCalls))
+  if (message.toolCallId !== null) tokens += tokensOf(message.toolCallId)
+  for (const attachment of message.attachments) tokens += tokensOf(attachment)
+  return tokens
+}
+
+export type Context = ReturnType<typeof createContext>
+
+/** The prompt's share of a conversation: the summary, then the latest messages word for word, within a budget. */
+export function createContext({ access, pages, reader }: ContextOptions) {
+  /** The newest messages, ascending, until one more would not fit; with what each takes. */
+  async function newest(scope: ReadScope, count: number, budget: number) {
+    const found: { message: Message; tokens: number }[] = []
+    let used = 0
+    let before: number | undefined
+    while (found.length < count && used <= budget) {
+      const limit = Math.min(PAGE, count - found.length)
+      const { data, page } = await pages.page(
+        scope,
+        ['context'],
+        { deletedAt: { $exists: false } },
+        { before },
+        limit,
+      )
+      for (const message of data.toReversed()) {
+        before = message.seq
+        if (message.status === 'streaming' || message.deletedAt !== null) continue
+        if (used > budget) break
+        const tokens = messageTokens(message)
+        used += tokens
+        found.unshift({ message, tokens })
+      }
+      if (!page.hasMore || data.length === 0) break
+      await nextTurn()
+    }
+    return found
+  }
+
+  return {
+    /**
+     * Newest first, until one does not fit; a tool call only together with all its results.
+     * `tokens` never exceeds `maxTokens`.
+     * @throws ProblemError not_found
+     */
+    async get(
+      caller: Caller,
+      conversationId: string,
+      { maxTokens = DEFAULT_TOKENS, recent = DEFAULT_RECENT }: ContextRequest,
+    ): Promise<ConversationContext> {
+      const { head } = await access.of(caller, conversationId, 'conversation:context')
+      const standing = await reader.standing(head)
+      const cost = standing ? FRAME + tokensOf(standing.text) : 0
+      const summary = cost <= maxTokens * SUMMARY_SHARE ? standing : null
+      const forSummary = summary ? cost : 0
+      const candidates = await newest(head, recent, maxTokens - forSummary)
+      const chosen = fitting(candidates, maxTokens - forSummary)
+      return {
+        summary: summary?.text ?? null,
+        coversSeq: summary?.coversSeq ?? 0,
+        messages: chosen.messages,
+        tokens: forSummary + chosen.tokens,
+      }
+    },
+  }
+}
+
+/** From the newest back, whole parts, until one does not fit. */
+export function fitting(
+  candidates: readonly { message: Message; tokens: number }[],
+  budget: number,
+): { messages: Message[]; tokens: number } {
+  const parts = promptParts(candidates.map(({ message }) => message))
+  const sizes = new Map(candidates.map(({ message, tokens }) => [message, tokens]))
+  const taken = new Set<PromptPart>()
+  let tokens = 0
+  for (const part of parts.toReversed()) {
+    if (!part.complete || taken.has(part)) continue
+    const size = part.messages.reduce((sum, message) => sum + (sizes.get(message) ?? 0), 0)
+    if (tokens + size > budget) break
+    tokens += size
+    taken.add(part)
+  }
+  const messages = candidates
+    .filter((_, i) => taken.has(parts[i] as PromptPart))
+    .map(({ message }) => message)
+  return { messages, tokens }
+}

@@ -1,0 +1,92 @@
+import { type FailedSummaryJob, LIMITS, SUMMARY_QUEUE, SummaryJob, summaryJobId } from '@parley/contract'
+import { type Job, type JobsOptions, Queue } from 'bullmq'
+import type { Redis } from 'ioredis'
+
+const FAILED_JOBS_KEPT = 10_000
+/** Runs before a job counts as failed; the first pause between them is a second, each next twice that. */
+const ATTEMPTS = 5
+
+const OPTIONS: JobsOptions = {
+  attempts: ATTEMPTS,
+  backoff: { type: 'exponential', delay: 1_000, jitter: 0.5 },
+  removeOnComplete: true,
+  removeOnFail: { count: FAILED_JOBS_KEPT },
+}
+
+export interface SummaryQueueOptions {
+  /** A connection that answers at once or not at all (kind `fast`). */
+  redis: Redis
+  logger: { debug(details: object, message: string): void }
+}
+
+export type SummaryQueue = ReturnType<typeof createSummaryQueue>
+
+/** The producer's side. Nobody ever waits for it: what can't be queued is found by the reconciler. */
+export function createSummaryQueue({ redis, logger }: SummaryQueueOptions) {
+  const queue = new Queue(SUMMARY_QUEUE, {
+    connection: redis,
+    skipWaitingForReady: true,
+    skipMetasUpdate: true,
+  })
+  // Redis being away is told by the connection's own log line.
+  queue.on('error', () => undefined)
+  const isReady = (): boolean => redis.status === 'ready'
+
+  return {
+    isReady,
+
+    /** Queues jobs; those that are queued already stay as they are. Rejects where Redis does not take them. */
+    async addAll(jobs: readonly SummaryJob[]): Promise<void> {
+      await queue.addBulk(
+        jobs.map((job) => ({ name: 'summarize', data: job, opts: { ...OPTIONS, jobId: jobIdOf(job) } })),
+      )
+    },
+
+    /** Queues a job in the background, if Redis is there. */
+    offer(job: SummaryJob): void {
+      if (!isReady()) return
+      this.addAll([job]).catch((error: unknown) => {
+        logger.debug({ err: error, cid: job.conversationId }, 'a summary job is left to the reconciler')
+      })
+    },
+
+    /** Jobs that used up their attempts, newest first. */
+    async failed(limit: number): Promise<FailedSummaryJob[]> {
+      const jobs = await queue.getFailed(0, limit - 1)
+      return jobs.filter(isJob).flatMap((job) => {
+        const { data, success } = SummaryJob.safeParse(job.data)
+        if (!success) return []
+        return {
+          id: job.id ?? '',
+          conversationId: data.conversationId,
+          attempts: job.attemptsMade,
+          reason: job.failedReason ?? '',
+          failedAt: new Date(job.finishedOn ?? job.timestamp).toISOString(),
+        }
+      })
+    },
+
+    /** Queues up to `limit` failed jobs again, the oldest first; returns how many. */
+    async retryFailed(limit: number): Promise<number> {
+      const jobs = (await queue.getJobs(['failed'], 0, limit - 1, true)).filter(isJob)
+      const retried = await Promise.allSettled(
+        jobs.map((job) => job.retry('failed', { resetAttemptsMade: true })),
+      )
+      return retried.filter(({ status }) => status === 'fulfilled').length
+    },
+
+    close: (): Promise<void> => queue.close(),
+  }
+}
+
+/** A bucket's number, and beyond it the seq where a summary was asked for in its midst. */
+function jobIdOf({ conversationId, throughSeq }: SummaryJob): string {
+  const bucket = Math.floor(throughSeq / LIMITS.summaryBucket)
+  return summaryJobId(
+    conversationId,
+    throughSeq % LIMITS.summaryBucket === 0 ? bucket : `${bucket}-${throughSeq}`,
+  )
+}
+
+/** A job that was removed between listing and reading shows as undefined. */
+const isJob = (job: Job | undefined): job is Job => job !== undefined

@@ -1,0 +1,94 @@
+import {
+  ContextQuery,
+  ConversationContext,
+  ConversationPath,
+  ConversationSummary,
+  InternalSummaryFailed,
+  InternalSummaryFailedResult,
+  InternalSummaryRead,
+  InternalSummaryReadResult,
+  InternalSummaryWrite,
+  InternalSummaryWriteResult,
+  problem,
+  SummaryQuery,
+  SummaryQueued,
+} from '@parley/contract'
+import type { HttpServer } from '@parley/service-kit'
+import type { Context } from './context.ts'
+import type { SummaryQueue } from './queue.ts'
+import type { SummaryService } from './service.ts'
+import type { SummaryWorkReader } from './work.ts'
+import type { SummaryWriter } from './writer.ts'
+
+/** Below `/conversations`: a summary on demand, and the context for a prompt. */
+export async function summaryRoutes(
+  app: HttpServer,
+  { summaries, context }: { summaries: SummaryService; context: Context },
+): Promise<void> {
+  app.post(
+    '/:id/summary',
+    {
+      config: { permission: 'conversation:summarize' },
+      schema: {
+        params: ConversationPath,
+        querystring: SummaryQuery,
+        response: { 200: ConversationSummary, 202: SummaryQueued },
+      },
+    },
+    async (request, reply) => {
+      const wanted = await summaries.request(request.caller, request.params.id)
+      if (request.query.wait === 'true') {
+        const gone = new AbortController()
+        reply.raw.once('close', () => gone.abort())
+        const summary = await summaries.wait(wanted, gone.signal)
+        if (summary) return summary
+      }
+      return reply.code(202).send({ status: 'queued' as const })
+    },
+  )
+
+  app.get(
+    '/:id/context',
+    {
+      config: { permission: 'conversation:context' },
+      schema: { params: ConversationPath, querystring: ContextQuery, response: { 200: ConversationContext } },
+    },
+    (request) => context.get(request.caller, request.params.id, request.query),
+  )
+}
+
+/** Below `/internal/summaries`: what the worker asks for. */
+export async function internalSummaryRoutes(
+  app: HttpServer,
+  { reader, write, queue }: { reader: SummaryWorkReader; write: SummaryWriter; queue: SummaryQueue },
+): Promise<void> {
+  app.post(
+    '/read',
+    {
+      config: { permission: 'service' },
+      schema: { body: InternalSummaryRead, response: { 200: InternalSummaryReadResult } },
+    },
+    (request) => reader.read(request.body.conversationId),
+  )
+
+  app.post(
+    '/write',
+    {
+      config: { permission: 'service' },
+      schema: { body: InternalSummaryWrite, response: { 200: InternalSummaryWriteResult } },
+    },
+    async (request) => ({ applied: await write(request.body) }),
+  )
+
+  app.post(
+    '/failed',
+    {
+      config: { permission: 'service' },
+      schema: { body: InternalSummaryFailed, response: { 200: InternalSummaryFailedResult } },
+    },
+    async (request) => {
+      if (!queue.isReady()) throw problem('unavailable', { detail: 'The queue is away', retryAfter: 1 })
+      return { jobs: await queue.failed(request.body.limit) }
+    },
+  )
+}

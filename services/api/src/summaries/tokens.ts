@@ -1,0 +1,37 @@
+import { countTokens } from 'gpt-tokenizer/encoding/o200k_base'
+
+/** The encoding that context is counted in. */
+export const ENCODING = 'o200k_base'
+
+/** Unbroken runs of more letters, signs or blanks than this are counted in pieces. */
+const LONG_RUN = 400
+const RUNS = new RegExp(
+  `[\\p{L}\\p{M}\\p{N}]{${LONG_RUN},}|[^\\s\\p{L}\\p{M}\\p{N}]{${LONG_RUN},}|\\s{${LONG_RUN},}`,
+  'gu',
+)
+
+/** No text is a control token, whatever it looks like. */
+const PLAIN = { disallowedSpecial: new Set<string>() }
+
+/**
+ * Tokens of a text, never fewer than it has. The time of byte pair encoding grows with the square of an unbroken run
+ * (measured: 3 s for 64 KiB of one letter), so long ones are cut, each piece counted, and one added per cut.
+ */
+export function tokensOf(text: string): number {
+  if (text.length < LONG_RUN) return countTokens(text, PLAIN)
+  let tokens = 0
+  let counted = 0
+  for (const { 0: run, index } of text.matchAll(RUNS)) {
+    tokens += countTokens(text.slice(counted, index), PLAIN) + tokensOfRun(run)
+    counted = index + run.length
+  }
+  return tokens + countTokens(text.slice(counted), PLAIN)
+}
+
+function tokensOfRun(run: string): number {
+  let tokens = 0
+  for (let at = 0; at < run.length; at += LONG_RUN) {
+    tokens += countTokens(run.slice(at, at + LONG_RUN), PLAIN) + 1
+  }
+  return tokens
+}
