@@ -131,6 +131,7 @@ const pattern = (url: string): RegExp =>
 export function problemErrors(app: HttpServer): void {
   const routes = new Map<string, { path: RegExp; methods: Set<string> }>()
   app.addHook('onRoute', ({ url, method }) => {
+    if (url === '*') return // the preflight of CORS makes no path known
     const route = routes.get(url) ?? { path: pattern(url), methods: new Set<string>() }
     for (const name of Array.isArray(method) ? method : [method]) route.methods.add(name)
     routes.set(url, route)

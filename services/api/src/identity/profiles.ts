@@ -1,0 +1,108 @@
+import type { VerifiedToken } from '@parley/auth'
+import { participantKey } from '@parley/contract'
+import type { Logger } from '@parley/service-kit'
+import type { Collections, ProfileDocument } from '../database/collections.ts'
+
+/** Milliseconds that new names wait for each other. */
+const FLUSH_MS = 200
+/** People remembered as written, at most. */
+const CAPACITY = 50_000
+
+interface Seen {
+  org: string
+  key: string
+  name: string | null
+  picture: string | null
+  issuedAt: number
+}
+
+/** A name that begins with `$` is not the name of a field. */
+const literal = (value: string | null) => (value === null ? '$$REMOVE' : { $literal: value })
+
+export type Profiles = ReturnType<typeof createProfiles>
+
+/**
+ * Names and pictures, as people's newest tokens show them, kept for those who look at a conversation while its
+ * participants are away. Requests only leave a note in memory; writing is done behind them, and only of what changed.
+ */
+export function createProfiles(options: {
+  profiles: Collections['profiles']
+  participants: Collections['participants']
+  logger: Logger
+}) {
+  const { profiles, participants, logger } = options
+  const known = new Map<string, Seen>()
+  let waiting = new Map<string, Seen>()
+  let timer: NodeJS.Timeout | undefined
+  let writing: Promise<void> = Promise.resolve()
+
+  function seen({ caller, issuedAt }: VerifiedToken): void {
+    const key = participantKey(caller)
+    const slot = `${caller.orgId}\n${key}`
+    const before = known.get(slot)
+    if (before && issuedAt <= before.issuedAt) return
+    const now: Seen = { org: caller.orgId, key, name: caller.name, picture: caller.picture, issuedAt }
+    known.set(slot, now)
+    if (known.size > CAPACITY) {
+      const [oldest] = known.keys()
+      if (oldest !== undefined) known.delete(oldest)
+    }
+    if (before?.name === now.name && before.picture === now.picture) return
+    if (now.name === null && now.picture === null && !before) return
+    waiting.set(slot, now)
+    timer ??= setTimeout(() => void flush(), FLUSH_MS)
+  }
+
+  function flush(): Promise<void> {
+    clearTimeout(timer)
+    timer = undefined
+    const batch = [...waiting.values()]
+    waiting = new Map()
+    if (batch.length > 0) {
+      writing = writing
+        .then(() => write(batch))
+        .catch((error: unknown) => {
+          logger.warn({ err: error }, 'names could not be written')
+          for (const { org, key } of batch) known.delete(`${org}\n${key}`)
+        })
+    }
+    return writing
+  }
+
+  async function write(batch: Seen[]): Promise<void> {
+    const ids = batch.map(({ org, key }) => ({ org, key }))
+    const stored = await profiles.find({ _id: { $in: ids } }).toArray()
+    const byId = new Map(stored.map((row) => [`${row._id.org}\n${row._id.key}`, row]))
+    const changed = batch.filter(({ org, key, name, picture }) => {
+      const row = byId.get(`${org}\n${key}`)
+      return (row?.name ?? null) !== name || (row?.picture ?? null) !== picture
+    })
+    for (const { org, key, name, picture } of changed) {
+      const profile: Omit<ProfileDocument, '_id'> = {}
+      if (name !== null) profile.name = name
+      if (picture !== null) profile.picture = picture
+      await profiles.replaceOne({ _id: { org, key } }, profile, { upsert: true })
+      // Setting to undefined would be left out; what the token no longer shows has to go.
+      await participants.updateMany({ org, key }, [
+        { $set: { name: literal(name), avatarUrl: literal(picture) } },
+      ])
+    }
+  }
+
+  return {
+    seen,
+    /** Name and picture of these, by participant key; who has not shown a token is left out. */
+    async of(
+      org: string,
+      keys: readonly string[],
+    ): Promise<Map<string, { name: string | null; picture: string | null }>> {
+      await flush()
+      const rows = await profiles.find({ _id: { $in: keys.map((key) => ({ org, key })) } }).toArray()
+      return new Map(
+        rows.map(({ _id, name, picture }) => [_id.key, { name: name ?? null, picture: picture ?? null }]),
+      )
+    },
+    /** Writes what waits. */
+    close: flush,
+  }
+}

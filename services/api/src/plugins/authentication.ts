@@ -1,0 +1,97 @@
+import {
+  authorize,
+  isPermission,
+  type Permission,
+  permissions,
+  type ServiceVerifier,
+  type VerifiedToken,
+  type Verifier,
+} from '@parley/auth'
+import { type Caller, problem } from '@parley/contract'
+import type { HttpServer } from '@parley/service-kit'
+import type { FastifyRequest } from 'fastify'
+import { z } from 'zod'
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** What the token proved; null on open routes and those of services. */
+    identity: VerifiedToken | null
+    /** Who asks. Throws `unauthenticated` where nobody had to show a token. */
+    readonly caller: Caller
+  }
+}
+
+export interface AuthenticationOptions {
+  verifier: Verifier
+  serviceVerifier: ServiceVerifier
+  /** Told of every verified request; must not wait for anything. */
+  seen(identity: VerifiedToken): void
+}
+
+const AgentPath = z.object({ agentId: z.string() })
+const BEARER = /^Bearer +([\w.~+/=-]+)$/i
+
+function bearer({ headers }: FastifyRequest): string {
+  const token = headers.authorization === undefined ? undefined : BEARER.exec(headers.authorization)?.[1]
+  if (token === undefined) throw problem('unauthenticated')
+  return token
+}
+
+/** What the rule says where no conversation is needed to decide; the services decide the rest. */
+function assertAllowed(permission: Permission, request: FastifyRequest): void {
+  const rule = permissions[permission]
+  if (rule !== 'admin' && rule !== 'agent_or_admin') return
+  const { data } = AgentPath.safeParse(request.params)
+  const subject = data ? ({ type: 'agent', id: data.agentId } as const) : undefined
+  if (authorize(permission, request.caller, null, subject) !== 'allow') throw problem('forbidden')
+}
+
+/**
+ * Verifies the token of every route that is not open, before anything else of the request is looked at. A route without
+ * a permission from the table does not boot.
+ */
+export function authentication(app: HttpServer, options: AuthenticationOptions): void {
+  const { verifier, serviceVerifier, seen } = options
+  app.decorateRequest('identity', null)
+  app.decorateRequest('caller', {
+    getter(this: FastifyRequest): Caller {
+      if (!this.identity) throw problem('unauthenticated')
+      return this.identity.caller
+    },
+  })
+
+  app.addHook('onRoute', ({ method, url, config }) => {
+    if (url === '*' && method === 'OPTIONS') return // the preflight route of CORS
+    if (!isPermission(config?.permission)) {
+      throw new Error(`${String(method)} ${url} has no permission of the table`)
+    }
+  })
+
+  app.addHook('onRequest', (request, _reply, done) => {
+    const permission = request.routeOptions.config.permission
+    if (request.is404 || !isPermission(permission) || permission === 'open') {
+      done()
+      return
+    }
+    const accept = (identity: VerifiedToken) => {
+      request.identity = identity
+      assertAllowed(permission, request)
+      seen(identity)
+      done()
+    }
+    try {
+      const token = bearer(request)
+      if (permission === 'service') {
+        serviceVerifier.verify(token)
+        done()
+        return
+      }
+      const identity = verifier.verify(token)
+      // A token seen before is answered without leaving this tick.
+      if (identity instanceof Promise) identity.then(accept).catch(done)
+      else accept(identity)
+    } catch (error) {
+      done(error instanceof Error ? error : problem('unauthenticated', { cause: error }))
+    }
+  })
+}

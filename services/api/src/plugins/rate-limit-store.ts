@@ -1,0 +1,84 @@
+import { readFileSync } from 'node:fs'
+import type { FastifyRateLimitStore, FastifyRateLimitStoreCtor } from '@fastify/rate-limit'
+import type { Redis } from 'ioredis'
+import { z } from 'zod'
+
+const SCRIPT = readFileSync(new URL('../../lua/rate-limit.lua', import.meta.url), 'utf8')
+const COMMAND = 'parleyRateLimit'
+const Reply = z.tuple([z.number(), z.number()])
+/** Counters kept in memory while Redis is away, at most. */
+const CAPACITY = 50_000
+
+interface Window {
+  count: number
+  until: number
+}
+
+/** The same windows, for this process alone. */
+export function createLocalWindows(now: () => number = Date.now) {
+  const windows = new Map<string, Window>()
+  return (key: string, windowMs: number): { current: number; ttl: number } => {
+    const present = now()
+    let window = windows.get(key)
+    if (!window || window.until <= present) {
+      window = { count: 0, until: present + windowMs }
+      windows.delete(key)
+      windows.set(key, window)
+      if (windows.size > CAPACITY) {
+        const [oldest] = windows.keys()
+        if (oldest !== undefined) windows.delete(oldest)
+      }
+    }
+    window.count++
+    return { current: window.count, ttl: window.until - present }
+  }
+}
+
+/**
+ * Counters in Redis, shared by all processes; while Redis is away, or takes more than `patienceMs`, in this process.
+ * Never fails: a limit is not worth an error.
+ */
+export function createRateLimitStore(redis: Redis, { patienceMs = 250 } = {}): FastifyRateLimitStoreCtor {
+  redis.defineCommand(COMMAND, { numberOfKeys: 1, lua: SCRIPT })
+  const local = createLocalWindows()
+  /** Until when Redis is not asked, after it kept a request waiting. */
+  let awayUntil = 0
+
+  async function shared(key: string, windowMs: number): Promise<{ current: number; ttl: number }> {
+    // ioredis types only the commands it knows; a defined one is found by its name.
+    const command: unknown = Reflect.get(redis, COMMAND)
+    if (typeof command !== 'function') throw new Error('the script is not defined')
+    const timeout = Promise.withResolvers<never>()
+    const timer = setTimeout(() => timeout.reject(new Error('redis is slow')), patienceMs)
+    try {
+      const reply = Promise.resolve(command.call(redis, `ratelimit:${key}`, windowMs))
+      const [current, ttl] = Reply.parse(await Promise.race([reply, timeout.promise]))
+      return { current, ttl }
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+
+  async function count(key: string, windowMs: number) {
+    if (redis.status !== 'ready' || Date.now() < awayUntil) return local(key, windowMs)
+    try {
+      return await shared(key, windowMs)
+    } catch {
+      awayUntil = Date.now() + 1_000
+      return local(key, windowMs)
+    }
+  }
+
+  return class RateLimitStore implements FastifyRateLimitStore {
+    incr(
+      key: string,
+      done: (error: Error | null, result?: { current: number; ttl: number }) => void,
+      windowMs: number,
+    ): void {
+      void count(key, windowMs).then((result) => done(null, result))
+    }
+    child(): FastifyRateLimitStore {
+      return this
+    }
+  }
+}
