@@ -9,7 +9,9 @@ it('needs nothing at run time but socket.io-client, so that it runs in browsers 
   const needed = new Set<string>()
   for (const name of files) {
     const source = readFileSync(join(folder, name), 'utf8')
-    for (const [, kind, from = ''] of source.matchAll(/^(import|export)(?! type) [^'"]*? from '([^']+)'/gms)) {
+    for (const [, kind, from = ''] of source.matchAll(
+      /^(import|export)(?! type) [^'"]*? from '([^']+)'/gms,
+    )) {
       if (kind && !from.startsWith('.')) needed.add(from)
     }
   }

@@ -8,9 +8,10 @@ import type {
   ServerEvent,
   ServerPayload,
 } from '@parley/contract'
+import { createCatchUp } from './catch-up.ts'
 import type { Connection } from './connection.ts'
 import { createEmitter, type Emitter } from './emitter.ts'
-import { ParleyError, toParleyError } from './errors.ts'
+import { type ParleyError, toParleyError } from './errors.ts'
 import { createLiveText } from './live-text.ts'
 import { createMessageQueue } from './message-queue.ts'
 import { createReader } from './reader.ts'
@@ -85,8 +86,6 @@ export interface RoomDependencies {
 
 /** Where a change is learnt of afterwards, it isn't known which of these it touched. */
 const ANY_FIELD = ['title', 'description', 'tags', 'metadata', 'status', 'participants', 'contextSummary']
-/** Number of tries of one fill before the room is joined anew. */
-const FILL_ATTEMPTS = 8
 /** Changes ahead of the contiguous ones at which the position is brought up by asking. */
 const CHANGES_AHEAD = 64
 
@@ -119,10 +118,6 @@ export function createRoom(
   let state: RoomState = 'out'
   let wanted = false
   let started = false
-  let filling: Promise<void> | null = null
-  let again = false
-  /** Changes that arrive while older ones are fetched. */
-  let changesHeld: (() => void)[] | null = null
   let joining: Promise<JoinResult> | null = null
 
   function setState(next: RoomState): void {
@@ -146,10 +141,10 @@ export function createRoom(
     for (const change of result.changes) applyChange(change)
     events.emit('joined', result)
     for (const receipt of result.receipts) events.emit('message:receipt', receipt)
-    if (result.hasMore) fill(result.lastSeq, result.changeSeq)
+    if (result.hasMore) catchUp.start(result.lastSeq, result.changeSeq)
     else {
       timeline.changesThrough(result.changeSeq)
-      if (!filling) setState('live')
+      if (!catchUp.running) setState('live')
     }
     return result
   }
@@ -176,6 +171,7 @@ export function createRoom(
 
   function gone(error: ParleyError): void {
     wanted = false
+    catchUp.stop()
     setState('removed')
     if (error.status === 404) events.emit('conversation:removed', { conversationId: id, reason: 'removed' })
     queue.end()
@@ -204,81 +200,27 @@ export function createRoom(
     })
   }
 
-  /** Fetches what is missing by REST, up to these numbers at least. One at a time; what comes meanwhile waits. */
-  function fill(toSeq: number, toChangeSeq: number): void {
-    if (filling) {
-      again = true
-      return
-    }
-    setState('filling')
-    changesHeld = []
-    filling = (async () => {
-      await fillMessages(toSeq)
-      await fillChanges(toChangeSeq)
-    })()
-      .then(
-        () => true,
-        (error: unknown) => {
-          const failure = toParleyError(error)
-          if (failure.code === 'closed') return false
-          if (!failure.retryable) gone(failure)
-          return false
-        },
-      )
-      .then((done) => {
-        filling = null
-        const held = changesHeld ?? []
-        changesHeld = null
-        for (const apply of held) apply()
-        const missing = timeline.missingUpTo
-        if (!wanted || closed.aborted) return
-        if (done && !again && missing === 0) setState(connection.state === 'connected' ? 'live' : 'away')
-        else {
-          again = false
-          fill(missing, 0)
-        }
-      })
-  }
-
-  async function fillMessages(toSeq: number): Promise<void> {
-    for (let failures = 0; ; ) {
-      const page = await rest.messages.list(id, { after: timeline.seq, limit: 100, signal: closed })
-      timeline.page(page.data)
-      if (page.page.hasMore) continue
-      if (timeline.seq >= Math.max(toSeq, timeline.missingUpTo)) return
-      // The answer is older than what the socket already told: ask again.
-      failures += 1
-      if (failures > FILL_ATTEMPTS)
-        throw new ParleyError('network', `Messages up to ${toSeq} can't be had yet`)
-      await sleep(backoff(failures), closed)
-    }
-  }
-
-  async function fillChanges(toChangeSeq: number): Promise<void> {
-    let after = timeline.changeSeq
-    for (let failures = 0; ; ) {
-      const { data, page } = await rest.conversations.changes(id, { after, limit: 100, signal: closed })
-      for (const change of data) applyChange(change)
-      after = data.at(-1)?.changeSeq ?? after
-      if (page.hasMore) continue
-      timeline.changesThrough(page.lastChangeSeq)
-      if (page.lastChangeSeq >= toChangeSeq) return
-      failures += 1
-      if (failures > FILL_ATTEMPTS)
-        throw new ParleyError('network', `Changes up to ${toChangeSeq} can't be had yet`)
-      await sleep(backoff(failures), closed)
-    }
-  }
+  const catchUp = createCatchUp({
+    conversationId: id,
+    rest,
+    timeline,
+    applyChange,
+    closed,
+    onStart: () => setState('filling'),
+    onDone: () => {
+      if (wanted) setState(connection.state === 'connected' ? 'live' : 'away')
+    },
+    onRefused: gone,
+  })
 
   function inOrder(apply: () => void): void {
-    if (changesHeld) changesHeld.push(apply)
-    else apply()
-    if (!filling && timeline.changesAhead > CHANGES_AHEAD) fill(0, 0)
+    catchUp.inOrder(apply)
+    if (!catchUp.running && timeline.changesAhead > CHANGES_AHEAD) catchUp.start()
   }
 
   const handlers: { [E in ServerEvent]?: (payload: ServerPayload<E>) => void } = {
     'message:new': ({ prevSeq, ...message }) => {
-      if (!timeline.live(message, prevSeq)) fill(prevSeq, 0)
+      if (!timeline.live(message, prevSeq)) catchUp.start(prevSeq)
     },
     'message:updated': (message) => inOrder(() => timeline.changed(message)),
     'message:deleted': (message) => inOrder(() => timeline.changed(message)),
@@ -301,7 +243,7 @@ export function createRoom(
       events.emit('conversation:removed', removed)
       queue.end()
     },
-    resync: () => fill(0, 0),
+    resync: () => catchUp.start(),
   }
 
   connection.events.on('connected', rejoin)
@@ -338,6 +280,7 @@ export function createRoom(
     },
     async leave() {
       wanted = false
+      catchUp.stop()
       setState('out')
       typist.stop()
       queue.end()
