@@ -1,0 +1,195 @@
+import { createRevocationList, createVerifier } from '@parley/auth'
+import { CHAT_NAMESPACE, LIMITS, PARTITIONS } from '@parley/contract'
+import { createTail, type Partition } from '@parley/events'
+import {
+  type ApiClient,
+  createHttpServer,
+  createOriginCheck,
+  type HttpServer,
+  health,
+  type Logger,
+  metrics,
+  problemErrors,
+  type Registry,
+} from '@parley/service-kit'
+import fastifySocketIo from 'fastify-socket.io'
+import type { Redis } from 'ioredis'
+import { asyncApiRoutes } from './asyncapi/routes.ts'
+import type { GatewayConfig } from './config.ts'
+import { createAccept } from './connection/accept.ts'
+import { createAdmission } from './connection/admission.ts'
+import { drain } from './connection/drain.ts'
+import { createExpiry } from './connection/expiry.ts'
+import { createHandshake } from './connection/handshake.ts'
+import { createOutbound } from './connection/outbound.ts'
+import { createPeople } from './connection/people.ts'
+import { createRevocationFeed } from './connection/revocations.ts'
+import { createControlAdapter } from './control/adapter.ts'
+import { createControlBus } from './control/bus.ts'
+import { createDelivery } from './delivery/delivery.ts'
+import { createRooms } from './delivery/rooms.ts'
+import { createDispatch } from './events/dispatch.ts'
+import { clientEvents } from './events/index.ts'
+import { createLifecycle } from './lifecycle.ts'
+import { createMetrics } from './metrics.ts'
+import type { Core, Services } from './services.ts'
+import type { ChatNamespace, ChatServer } from './sockets.ts'
+
+export interface GatewayDependencies {
+  config: GatewayConfig
+  logger: Logger
+  registry: Registry
+  api: ApiClient
+  /** Commands that fail fast. */
+  redis: Redis
+  /** Its own connection for subscriptions. */
+  subscriber: Redis
+  /** A connection for one partition of the streams. */
+  connectTail(): Redis
+}
+
+export interface Gateway {
+  app: HttpServer
+  start(): Promise<void>
+  /** No more newcomers; sends everybody elsewhere within this many milliseconds. */
+  drain(mostMs: number): Promise<void>
+  close(): Promise<void>
+}
+
+/** The gateway, not yet listening. */
+export async function buildApp(dependencies: GatewayDependencies): Promise<Gateway> {
+  const { config, logger, registry, api, redis, subscriber } = dependencies
+  const figures = createMetrics(registry)
+  const revocations = createRevocationList()
+  const verifier = createVerifier(config, { revocations })
+  const outbound = createOutbound({ onOverflow: figures.overflow })
+  let draining = false
+
+  const app = createHttpServer({ logger })
+  problemErrors(app)
+  health(app, {
+    isReady: () => revocationFeed.isLoaded() && !draining,
+    degraded: () => [...(tail.connected() ? [] : ['redis']), ...(api.reachable() ? [] : ['api'])],
+  })
+  await metrics(app, {
+    registry,
+    ...(config.METRICS_PORT === undefined
+      ? {}
+      : { listen: { host: config.HOST, port: config.METRICS_PORT } }),
+  })
+  asyncApiRoutes(app)
+
+  const isAllowedOrigin = createOriginCheck({
+    origins: config.CORS_ORIGINS,
+    production: config.NODE_ENV === 'production',
+  })
+  await app.register(fastifySocketIo.default, {
+    adapter: await createControlAdapter({ publisher: redis, subscriber, logger }),
+    cors: {
+      origin: (origin, done) => done(null, origin !== undefined && isAllowedOrigin(origin)),
+      credentials: true,
+    },
+    maxHttpBufferSize: LIMITS.requestBytes,
+    perMessageDeflate: false,
+    httpCompression: false,
+    serveClient: false,
+    connectTimeout: 10_000,
+    preClose: (done) => done(),
+  })
+  const io: ChatServer = app.io
+  const namespace: ChatNamespace = io.of(CHAT_NAMESPACE)
+  // There is nothing outside the namespace, and nobody may wait there unnamed.
+  io.use((_socket, next) => next(new Error('Invalid namespace')))
+
+  const core: Core = {
+    logger,
+    registry,
+    api,
+    verifier,
+    revocations,
+    outbound,
+    rooms: createRooms({ outbound }),
+    people: createPeople(),
+    lifecycle: createLifecycle(),
+    control: createControlBus(namespace),
+  }
+  const delivery = createDelivery(core, figures)
+  const { follow } = delivery
+  const expiry = createExpiry({ outbound })
+  const presence = { online: async () => ({ users: [], agents: [] }) }
+  const services: Services = { ...core, follow, expiry, presence, recheck: delivery.recheck }
+
+  const admission = createAdmission({ connectsPerMinute: config.RATE_LIMIT_CONNECT })
+  const dispatch = createDispatch({
+    handlers: clientEvents.map((create) => create(services)),
+    outbound,
+    logger,
+    onEvent: figures.clientEvent,
+  })
+  namespace.use(
+    createHandshake({
+      verifier,
+      admission,
+      isAllowedOrigin,
+      eventsPerSecond: config.RATE_LIMIT_EVENTS,
+      onRefused: figures.refused,
+    }),
+  )
+  namespace.on(
+    'connection',
+    createAccept(core, { follow, expiry, dispatch, whoIsHere: services.presence.online }),
+  )
+
+  const revocationFeed = createRevocationFeed(core, {
+    namespace,
+    follow,
+    isTailConnected: () => tail.connected(),
+  })
+  const partitions: Partition[] = [...Array(PARTITIONS).keys(), 'control']
+  const tail = createTail({
+    connect: dependencies.connectTail,
+    partitions,
+    logger,
+    onEvents: (partition, events) => {
+      figures.tailed(events.length)
+      if (partition === 'control') revocationFeed.onEvents(events)
+      else delivery.onEvents(events)
+    },
+    onLoss: (partition, reason) => {
+      figures.loss(reason)
+      if (partition === 'control') revocationFeed.onDoubt()
+      else delivery.onLoss(partition)
+    },
+    onState: (connected) => {
+      delivery.onTailState(connected)
+      if (!connected) revocationFeed.onDoubt()
+    },
+  })
+  figures.observe({
+    sockets: () => namespace.sockets.size,
+    rooms: () => core.rooms.size,
+    streamsConnected: tail.connected,
+  })
+
+  return {
+    app,
+    async start() {
+      delivery.onTailState(false)
+      tail.start()
+      await revocationFeed.load()
+    },
+    async drain(mostMs) {
+      draining = true
+      admission.close()
+      await drain({ namespace, outbound, mostMs })
+    },
+    async close() {
+      draining = true
+      admission.close()
+      revocationFeed.close()
+      delivery.close()
+      await tail.close()
+      await app.close()
+    },
+  }
+}

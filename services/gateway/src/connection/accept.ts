@@ -1,0 +1,68 @@
+import type { InternalAgentReadyResult, Online } from '@parley/contract'
+import { ProblemError } from '@parley/contract'
+import { describeError } from '@parley/service-kit'
+import type { Follow } from '../delivery/follow.ts'
+import type { Dispatch } from '../events/dispatch.ts'
+import type { Core } from '../services.ts'
+import type { ChatSocket } from '../sockets.ts'
+import type { Expiry } from './expiry.ts'
+
+const RETRY_MS = 500
+
+/** A newcomer that was admitted: takes its events from now on, and cleans up after it. */
+export function createAccept(
+  core: Pick<Core, 'api' | 'people' | 'lifecycle' | 'outbound' | 'logger'>,
+  dependencies: {
+    follow: Follow
+    expiry: Expiry
+    dispatch: Dispatch
+    whoIsHere(conversationId: string): Promise<Online>
+  },
+) {
+  const { api, people, lifecycle, outbound, logger } = core
+  const { follow, expiry, dispatch, whoIsHere } = dependencies
+
+  /** An agent's auto conversation: found or made, joined, told; tried again while the api is away. */
+  async function welcomeAgent(socket: ChatSocket): Promise<void> {
+    while (socket.connected) {
+      try {
+        const { caller } = socket.data
+        const { conversation, active } = await api.internal<InternalAgentReadyResult>(
+          '/internal/agents/ready',
+          { caller },
+          { key: caller.id },
+        )
+        const conversationId = conversation.id
+        await follow.join(
+          socket,
+          { conversationId },
+          () => whoIsHere(conversationId),
+          () => outbound.emit(socket, 'conversation:ready', { conversation, active }),
+        )
+        return
+      } catch (error) {
+        if (!(error instanceof ProblemError)) throw error
+        // Closed or deleted in between: the next round makes another.
+        if (!error.toProblem('', '').retryable && error.code !== 'not_found') {
+          logger.warn({ err: describeError(error) }, 'an agent got no conversation of its own')
+          return
+        }
+        await new Promise((resolve) => setTimeout(resolve, RETRY_MS * (0.5 + Math.random())))
+      }
+    }
+  }
+
+  return (socket: ChatSocket): void => {
+    people.add(socket)
+    expiry.watch(socket)
+    socket.onAny((...args: unknown[]) => dispatch(socket, args))
+    socket.on('disconnect', () => {
+      expiry.stop(socket)
+      for (const room of [...socket.data.session.rooms]) follow.leave(socket, room)
+      people.remove(socket)
+      lifecycle.emit('disconnected', socket)
+    })
+    lifecycle.emit('connected', socket)
+    if (socket.data.type === 'agent') void welcomeAgent(socket)
+  }
+}

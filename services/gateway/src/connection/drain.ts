@@ -1,0 +1,45 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import type { ChatNamespace, ChatSocket } from '../sockets.ts'
+import type { Outbound } from './outbound.ts'
+
+/** Milliseconds of drain per socket, and bounds of the whole. */
+const PER_SOCKET_MS = 2
+const LEAST_MS = 100
+const STEP_MS = 50
+/** Milliseconds that a socket's events under way may still take. */
+const FINISH_MS = 3_000
+
+/** Sends everybody elsewhere, spread over time: told at once when, then closed one after the other. */
+export async function drain(options: {
+  namespace: ChatNamespace
+  outbound: Outbound
+  /** Milliseconds that it may take at most. */
+  mostMs: number
+}): Promise<void> {
+  const { namespace, outbound, mostMs } = options
+  const sockets = [...namespace.sockets.values()]
+  if (sockets.length === 0) return
+  const spreadMs = Math.min(mostMs, Math.max(LEAST_MS, sockets.length * PER_SOCKET_MS))
+  const start = performance.now()
+  const plan = sockets.map((socket, index) => ({ socket, at: (index / sockets.length) * spreadMs }))
+  for (const { socket, at } of plan) {
+    outbound.emit(socket, 'server:draining', { reconnectAfterMs: Math.round(at) })
+  }
+  const closing: Promise<void>[] = []
+  for (let next = 0; next < plan.length; ) {
+    const elapsed = performance.now() - start
+    for (; next < plan.length && (plan[next]?.at ?? 0) <= elapsed; next++) {
+      const socket = plan[next]?.socket
+      if (socket) closing.push(finish(socket))
+    }
+    await delay(STEP_MS)
+  }
+  await Promise.all(closing)
+}
+
+/** What a socket asked for already is answered before it is closed. */
+async function finish(socket: ChatSocket): Promise<void> {
+  const end = performance.now() + FINISH_MS
+  while (socket.data.session.pending > 0 && performance.now() < end) await delay(STEP_MS)
+  socket.disconnect(true)
+}

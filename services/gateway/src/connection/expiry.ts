@@ -1,0 +1,41 @@
+import type { ChatSocket } from '../sockets.ts'
+import type { Outbound } from './outbound.ts'
+
+/** Milliseconds before a token's end that its socket is told, and after it that the socket lives on. */
+const WARN_MS = 60_000
+const GRACE_MS = 30_000
+/** The longest that a timer can wait. */
+const LONGEST_MS = 2 ** 31 - 1
+
+export type Expiry = ReturnType<typeof createExpiry>
+
+/** Ends sockets whose token expired: a warning a minute before, 30 s of grace, then `auth:expired` and the close. */
+export function createExpiry({ outbound }: { outbound: Outbound }) {
+  function stop({ data }: ChatSocket): void {
+    if (data.session.expiryTimer) clearTimeout(data.session.expiryTimer)
+    data.session.expiryTimer = null
+  }
+
+  function wait(socket: ChatSocket, untilMs: number, then: () => void): void {
+    stop(socket)
+    const ms = Math.max(0, untilMs - Date.now())
+    const { session } = socket.data
+    const next = ms > LONGEST_MS ? () => wait(socket, untilMs, then) : then
+    session.expiryTimer = setTimeout(next, Math.min(ms, LONGEST_MS))
+  }
+
+  return {
+    /** Starts, or starts anew after a refresh. */
+    watch(socket: ChatSocket): void {
+      const endMs = socket.data.session.expiresAt * 1_000
+      wait(socket, endMs - WARN_MS, () => {
+        outbound.emit(socket, 'auth:expiring', { expiresAt: new Date(endMs).toISOString() })
+        wait(socket, endMs + GRACE_MS, () => {
+          outbound.emit(socket, 'auth:expired', { code: 'token_expired' })
+          socket.disconnect(true)
+        })
+      })
+    },
+    stop,
+  }
+}

@@ -1,0 +1,78 @@
+import type { Verifier } from '@parley/auth'
+import { type ConnectErrorData, ProblemError, participantKey } from '@parley/contract'
+import { createTokenBucket } from '@parley/service-kit'
+import type { ChatSocket } from '../sockets.ts'
+import type { Admission } from './admission.ts'
+import { createSession } from './session.ts'
+
+/** Seconds' worth of events that a socket may send at once: who comes back joins all its rooms. */
+const BURST_SECONDS = 10
+
+/** Arrives at the client as `connect_error` with this `data`. */
+class HandshakeError extends Error {
+  readonly data: ConnectErrorData
+
+  constructor(data: ConnectErrorData) {
+    super(data.code)
+    this.data = data
+  }
+}
+
+const refusal = (error: unknown): HandshakeError => {
+  if (error instanceof HandshakeError) return error
+  const code = error instanceof ProblemError ? error.code : 'unavailable'
+  if (code === 'unauthenticated' || code === 'token_expired') return new HandshakeError({ code })
+  return new HandshakeError({ code: 'unavailable', reconnectAfterMs: 1_000 })
+}
+
+export interface HandshakeOptions {
+  verifier: Verifier
+  admission: Admission
+  isAllowedOrigin(origin: string): boolean
+  /** Events per second and socket. */
+  eventsPerSecond: number
+  onRefused(code: ConnectErrorData['code']): void
+}
+
+/** Decides about a newcomer, and knows who it is afterwards. */
+export function createHandshake(options: HandshakeOptions) {
+  const { verifier, admission, isAllowedOrigin, eventsPerSecond, onRefused } = options
+
+  function overloaded(reconnectAfterMs: number | null): void {
+    if (reconnectAfterMs !== null) throw new HandshakeError({ code: 'overloaded', reconnectAfterMs })
+  }
+
+  async function admit(socket: ChatSocket): Promise<void> {
+    const { headers, auth } = socket.handshake
+    if (headers.origin !== undefined && !isAllowedOrigin(headers.origin)) {
+      throw new HandshakeError({ code: 'origin_not_allowed' })
+    }
+    overloaded(admission.refuse())
+    const token: unknown = auth.token
+    if (typeof token !== 'string') throw new HandshakeError({ code: 'unauthenticated' })
+    const { caller, issuedAt, expiresAt } = await verifier.verify(token)
+    const key = participantKey(caller)
+    overloaded(admission.refusePerson(`${caller.orgId}\n${key}`))
+    const bucket = createTokenBucket(eventsPerSecond, eventsPerSecond * BURST_SECONDS)
+    Object.assign(socket.data, {
+      userId: caller.id,
+      type: caller.type,
+      roles: caller.roles,
+      orgId: caller.orgId,
+      caller,
+      key,
+      session: createSession({ token, issuedAt, expiresAt }, bucket),
+    })
+  }
+
+  return (socket: ChatSocket, next: (error?: Error) => void): void => {
+    admit(socket).then(
+      () => next(),
+      (error: unknown) => {
+        const refused = refusal(error)
+        onRefused(refused.data.code)
+        next(refused)
+      },
+    )
+  }
+}

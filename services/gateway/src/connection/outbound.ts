@@ -1,0 +1,66 @@
+import { LIMITS, type ServerEvent, type ServerPayload } from '@parley/contract'
+import { encodeFrame, type Frame } from '../delivery/frames.ts'
+import { bufferedBytes, terminate, writeFrames } from '../delivery/wire.ts'
+import type { ChatSocket } from '../sockets.ts'
+
+/** Bytes that may wait for one client. */
+const MOST_BUFFERED = LIMITS.requestBytes
+/** Above this many bytes what is not stored (typing, presence, deltas) is left out. */
+const MOST_BEFORE_VOLATILE = 64 * 1024
+/** Milliseconds that a client which reads too slowly has to take its `resync`. */
+const OVERFLOW_GRACE_MS = 5_000
+
+export type Outbound = ReturnType<typeof createOutbound>
+
+/** All that is sent to sockets, acknowledgements apart: bounded for each, so that a slow reader costs only itself. */
+export function createOutbound({
+  onOverflow = () => undefined,
+}: {
+  onOverflow?: (socket: ChatSocket) => void
+} = {}) {
+  function overflow(socket: ChatSocket, conversationId: string | null): void {
+    const { session } = socket.data
+    if (session.overflowed) return
+    session.overflowed = true
+    onOverflow(socket)
+    if (conversationId !== null) {
+      socket.conn.write(encodeFrame('resync', JSON.stringify({ conversationId, reason: 'slow_reader' })).text)
+    }
+    // Not by a close frame: it would wait behind all that is not being read.
+    setTimeout(() => terminate(socket), OVERFLOW_GRACE_MS)
+  }
+
+  return {
+    /** Writes frames, whose bytes in one piece are `wire`. What a client can't buffer ends its connection. */
+    write(
+      socket: ChatSocket,
+      frames: readonly Frame[],
+      wire: Buffer,
+      conversationId: string | null,
+      volatile = false,
+    ): void {
+      if (socket.data.session.overflowed) return
+      const buffered = bufferedBytes(socket)
+      if (buffered > 0) {
+        if (volatile && buffered > MOST_BEFORE_VOLATILE) return
+        if (buffered + wire.length > MOST_BUFFERED) {
+          overflow(socket, conversationId)
+          return
+        }
+      }
+      writeFrames(socket, frames, wire)
+    },
+    /** An event to one socket. */
+    emit<E extends ServerEvent>(socket: ChatSocket, event: E, payload: ServerPayload<E>): void {
+      const frame = encodeFrame(event, JSON.stringify(payload))
+      this.write(socket, [frame], frame.wire, null)
+    },
+    /** False ends the connection: it asks for more and reads nothing. */
+    mayAnswer(socket: ChatSocket): boolean {
+      if (socket.data.session.overflowed) return false
+      if (bufferedBytes(socket) <= MOST_BUFFERED) return true
+      overflow(socket, null)
+      return false
+    },
+  }
+}

@@ -1,0 +1,82 @@
+import { ParticipantType, ProblemError, type Revocation } from '@parley/contract'
+import type { TailEvent } from '@parley/events'
+import { describeError } from '@parley/service-kit'
+import { z } from 'zod'
+import type { Follow } from '../delivery/follow.ts'
+import type { Core } from '../services.ts'
+import type { ChatNamespace, ChatSocket } from '../sockets.ts'
+
+/** Milliseconds between two readings of the whole list: while the control stream can't be read, and otherwise. */
+const POLL_MS = { away: 1_000, usual: 60_000 }
+const Revoked = z.object({ type: ParticipantType, id: z.string(), before: z.int() })
+
+/** Ends the sockets of revoked tokens: by the control stream, or by asking the api where that is silent. */
+export function createRevocationFeed(
+  core: Pick<Core, 'api' | 'revocations' | 'people' | 'logger'>,
+  {
+    namespace,
+    follow,
+    isTailConnected,
+  }: { namespace: ChatNamespace; follow: Follow; isTailConnected(): boolean },
+) {
+  const { api, revocations, people, logger } = core
+  let loaded = false
+  let loading: Promise<void> | null = null
+  let timer: NodeJS.Timeout | null = null
+  let closed = false
+
+  function end(socket: ChatSocket): void {
+    for (const room of [...socket.data.session.rooms]) follow.expel(socket, room, 'revoked')
+    socket.disconnect(true)
+  }
+
+  function sweep(sockets: Iterable<ChatSocket>): void {
+    for (const socket of [...sockets]) {
+      if (revocations.isRevoked(socket.data.caller, socket.data.session.issuedAt)) end(socket)
+    }
+  }
+
+  async function read(): Promise<void> {
+    try {
+      const answer = await api.internal<{ revocations: Revocation[] }>('/internal/revocations', {})
+      const before = revocations.size
+      revocations.replaceAll(answer.revocations)
+      if (revocations.size !== before || loaded) sweep(namespace.sockets.values())
+      loaded = true
+    } catch (error) {
+      if (!(error instanceof ProblemError)) throw error
+      logger.debug({ err: describeError(error) }, 'revocations not read')
+    }
+    if (closed) return
+    const soon = !loaded || !isTailConnected()
+    timer = setTimeout(() => void load(), soon ? POLL_MS.away : POLL_MS.usual)
+  }
+
+  function load(): Promise<void> {
+    if (timer) clearTimeout(timer)
+    loading ??= read().finally(() => {
+      loading = null
+    })
+    return loading
+  }
+
+  return {
+    /** The list has been read once: no revoked token gets in. */
+    isLoaded: (): boolean => loaded,
+    load,
+    /** Events may have been missed, or can't be read any more. */
+    onDoubt: (): void => void load(),
+    onEvents(events: readonly TailEvent[]): void {
+      for (const { type, org, data } of events) {
+        if (type !== 'auth.revoked' || data === undefined) continue
+        const revoked = Revoked.parse(JSON.parse(data))
+        revocations.add({ orgId: org, ...revoked })
+        sweep(people.of(org, `${revoked.type}:${revoked.id}`))
+      }
+    },
+    close(): void {
+      closed = true
+      if (timer) clearTimeout(timer)
+    },
+  }
+}

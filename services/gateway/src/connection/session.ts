@@ -1,0 +1,42 @@
+import type { TokenBucket } from '@parley/service-kit'
+import type { Room } from '../delivery/room.ts'
+import type { Link } from '../delivery/wire.ts'
+
+/** What the gateway keeps for one socket, besides who it is. */
+export interface Session {
+  /** The token it last showed; the api gets it with every call made in the caller's name. */
+  token: string
+  /** Seconds since 1970. */
+  issuedAt: number
+  expiresAt: number
+  expiryTimer: NodeJS.Timeout | null
+  /** Rooms that it is in. */
+  rooms: Set<Room>
+  /** Joins under way; they count towards the rooms that a socket may have. */
+  joining: number
+  /** Events being handled, by conversation or stream: the next one of the same waits. */
+  lanes: Map<string, Promise<void>>
+  /** Events being handled or waiting. */
+  pending: number
+  bucket: TokenBucket
+  /** It reads too slowly: nothing more is sent, and the connection ends soon. */
+  overflowed: boolean
+  link: Link | null
+}
+
+export function createSession(
+  verified: { token: string; issuedAt: number; expiresAt: number },
+  bucket: TokenBucket,
+): Session {
+  return {
+    ...verified,
+    expiryTimer: null,
+    rooms: new Set(),
+    joining: 0,
+    lanes: new Map(),
+    pending: 0,
+    bucket,
+    overflowed: false,
+    link: null,
+  }
+}

@@ -1,0 +1,200 @@
+import {
+  type InternalFillResult,
+  type InternalHead,
+  ParticipantRef,
+  ProblemError,
+  participantKey,
+  partitionOf,
+  type Receipt,
+} from '@parley/contract'
+import type { Partition, TailEvent } from '@parley/events'
+import { describeError } from '@parley/service-kit'
+import { z } from 'zod'
+import type { Core } from '../services.ts'
+import type { Feed, FeedMetrics } from './feed.ts'
+import { createFollow, type Follow } from './follow.ts'
+import { createMembership } from './membership.ts'
+import { createNotices } from './notices.ts'
+import { createSlots } from './slots.ts'
+
+const HEADS_AT_ONCE = 1_000
+const FILLS_AT_ONCE = 16
+/** Messages, and changes, of one fill. */
+const FILL_PAGE = 100
+/** Milliseconds between looks at the api while the streams can't be read. */
+const POLL_MS = 1_000
+
+const AboutParticipant = z.object({ participant: z.object(ParticipantRef.shape), conversation: z.unknown() })
+const ReadData = z.object({ ...ParticipantRef.shape, readSeq: z.int() })
+
+export type Delivery = ReturnType<typeof createDelivery>
+
+/** Everything that reaches rooms from the streams, and from the api where the streams had it not. */
+export function createDelivery(core: Core, metrics: FeedMetrics) {
+  const { api, people, rooms, lifecycle, logger } = core
+  const slots = createSlots(FILLS_AT_ONCE)
+  const notices = createNotices(core)
+  const membership = createMembership(core, () => follow)
+  const follow: Follow = createFollow(core, {
+    fetch: (conversationId, { seq, change }) =>
+      slots.run(() =>
+        api.internal<InternalFillResult>(
+          '/internal/fill',
+          { conversationId, afterSeq: seq, afterChangeSeq: change, limit: FILL_PAGE },
+          { key: conversationId },
+        ),
+      ),
+    onUnsure: membership.recheck,
+    onReceipts: (room, receipts) => {
+      for (const receipt of receipts) lifecycle.emit('receipt', room, receipt)
+    },
+    metrics,
+  })
+  let polling: NodeJS.Timeout | null = null
+  let closed = false
+
+  function onEvents(events: readonly TailEvent[]): void {
+    const touched = new Set<Feed>()
+    for (const event of events) {
+      const feed = follow.feed(event.cid)
+      if (feed) {
+        touched.add(feed)
+        feed.apply(event)
+      }
+      if (feed || people.hasOrg(event.org)) notice(event, feed)
+    }
+    for (const feed of touched) feed.advance()
+  }
+
+  /** What an event means besides its place in the order. */
+  function notice(event: TailEvent, feed: Feed | undefined): void {
+    switch (event.type) {
+      case 'message.created':
+        if (event.to) notices.activity(event)
+        break
+      case 'conversation.created':
+        if (event.to && event.data !== undefined) notices.added(event.org, event.to, event.data)
+        break
+      case 'conversation.deleted':
+        notices.removed(event, null)
+        if (feed) follow.expelAll(feed.room, 'deleted')
+        break
+      case 'participant.added':
+      case 'participant.removed':
+        onParticipant(event, feed)
+        break
+      case 'receipt.read':
+        onReceipt(event, feed)
+        break
+    }
+  }
+
+  function onParticipant(event: TailEvent, feed: Feed | undefined): void {
+    // At least once: what the room has behind it was dealt with, and may have been undone since.
+    const at = feed?.position()
+    if (at && event.change !== undefined && event.change <= at.change) return
+    for (const attempt of feed?.attempts ?? []) attempt.recheck = true
+    if (event.data === undefined) {
+      if (feed) membership.recheck(feed.room)
+      return
+    }
+    const { participant, conversation } = AboutParticipant.parse(JSON.parse(event.data))
+    const key = participantKey(participant)
+    if (event.type === 'participant.added') {
+      notices.added(event.org, [key], JSON.stringify(conversation))
+      if (feed) membership.added(feed.room, key)
+    } else {
+      notices.removed(event, [participant])
+      if (feed) membership.removed(feed.room, key, people.of(event.org, key))
+    }
+  }
+
+  function onReceipt(event: TailEvent, feed: Feed | undefined): void {
+    if (!feed?.isOpen || event.data === undefined) return
+    const { type, id, readSeq } = ReadData.parse(JSON.parse(event.data))
+    const receipt: Receipt = {
+      conversationId: event.cid,
+      participantType: type,
+      participantId: id,
+      userId: id,
+      readSeq,
+    }
+    lifecycle.emit('receipt', feed.room, receipt)
+  }
+
+  /** Asks the api which of these conversations moved on, and fills those. Rejects where the api can't be reached. */
+  async function compare(feeds: readonly Feed[], withReceipts: boolean): Promise<void> {
+    for (let at = 0; at < feeds.length; at += HEADS_AT_ONCE) {
+      const some = feeds.slice(at, at + HEADS_AT_ONCE)
+      const ids = some.map(({ room }) => room.conversationId)
+      const { heads } = await api.internal<{ heads: InternalHead[] }>('/internal/heads', { ids })
+      const byId = new Map(heads.map((head) => [head.id, head]))
+      for (const feed of some) {
+        const position = feed.position()
+        if (!position) continue
+        const head = byId.get(feed.room.conversationId)
+        if (!head) follow.expelAll(feed.room, 'deleted')
+        else if (head.throughSeq > position.seq || head.changeSeq > position.change) {
+          feed.hint({ seq: head.throughSeq, change: head.changeSeq })
+          void feed.fill(withReceipts)
+        }
+      }
+    }
+  }
+
+  async function onLoss(partition: Partition): Promise<void> {
+    const concerned = [...follow.feeds()].filter(
+      ({ room }) => partition === 'control' || partitionOf(room.conversationId) === partition,
+    )
+    // Who is just joining may have been answered before what was lost.
+    for (const feed of concerned) for (const attempt of feed.attempts) attempt.recheck = true
+    await persist(() => compare(concerned, true))
+  }
+
+  /** Tries again, once a second, while the api is away. */
+  async function persist(work: () => Promise<void>): Promise<void> {
+    while (!closed) {
+      try {
+        await work()
+        return
+      } catch (error) {
+        if (!(error instanceof ProblemError)) throw error
+        logger.debug({ err: describeError(error) }, 'rooms not compared')
+        await new Promise((resolve) => setTimeout(resolve, POLL_MS).unref())
+      }
+    }
+  }
+
+  async function poll(): Promise<void> {
+    try {
+      await compare([...follow.feeds()], false)
+    } catch (error) {
+      if (!(error instanceof ProblemError)) throw error
+    }
+    if (polling) polling = setTimeout(() => void poll(), POLL_MS)
+  }
+
+  return {
+    follow,
+    onEvents,
+    onLoss: (partition: Partition): void => void onLoss(partition),
+    /** The streams can be read, or not: then rooms are compared with the api at a low rate. */
+    onTailState(connected: boolean): void {
+      if (connected) {
+        if (polling) clearTimeout(polling)
+        polling = null
+      } else if (!polling && !closed) polling = setTimeout(() => void poll(), POLL_MS)
+    },
+    recheck: membership.recheck,
+    get rooms(): number {
+      return rooms.size
+    },
+    close(): void {
+      closed = true
+      if (polling) clearTimeout(polling)
+      polling = null
+      notices.close()
+      for (const feed of follow.feeds()) feed.close()
+    },
+  }
+}

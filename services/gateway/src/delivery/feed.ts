@@ -1,0 +1,246 @@
+import { type InternalFillResult, ProblemError } from '@parley/contract'
+import type { TailEvent } from '@parley/events'
+import { encodeFrame } from './frames.ts'
+import {
+  type ChangePayload,
+  changeFrame,
+  changeItem,
+  newMessageFrame,
+  numbersOf,
+  PARTICIPANTS,
+  payloadOf,
+} from './payloads.ts'
+import { createRing } from './ring.ts'
+import type { Room } from './room.ts'
+import { createSequencer, type Position, type Sequencer } from './sequencer.ts'
+
+/** Milliseconds that a gap may last before the api is asked: two api processes write a little out of order. */
+const GAP_MS = 50
+/** A room this far behind is told to fetch for itself. */
+const MOST_BEHIND = 1_000
+/** Events kept for a room whose first join is under way, or behind a gap, before it starts anew. */
+const MOST_HELD = 2_000
+const RETRY_MS = { first: 100, most: 2_000 }
+
+export interface FeedMetrics {
+  gap(): void
+  fill(): void
+  resync(): void
+}
+
+export interface FeedDependencies {
+  /** Asks the api what lies behind these numbers; rejects with `not_found` where the conversation is gone. */
+  fetch(conversationId: string, position: Position): Promise<InternalFillResult>
+  /** The conversation is gone. */
+  onGone(room: Room): void
+  /** Who takes part may have changed without an event that said so. */
+  onUnsure(room: Room): void
+  onReceipts(room: Room, receipts: InternalFillResult['receipts']): void
+  metrics: FeedMetrics
+}
+
+/** A join that waits for the api's answer; `recheck`: what it is going to say may be out of date already. */
+export interface Attempt {
+  recheck: boolean
+}
+
+export type Feed = ReturnType<typeof createFeed>
+
+/** Brings the events of one conversation into order and out to its room, and fetches what is missing. */
+export function createFeed(room: Room, dependencies: FeedDependencies) {
+  const { metrics } = dependencies
+  const attempts = new Set<Attempt>()
+  let sequencer: Sequencer<string, ChangePayload | null> | null = null
+  let messages = createRing(0)
+  let changes = createRing(0)
+  let held: TailEvent[] = []
+  let timer: NodeJS.Timeout | null = null
+  let filling = false
+  let fillAgain = false
+  let closed = false
+  let failures = 0
+
+  function open(position: Position): void {
+    sequencer = createSequencer(position)
+    messages = createRing(position.seq)
+    changes = createRing(position.change)
+    room.setPosition(position)
+    const events = held
+    held = []
+    for (const event of events) apply(event)
+    advance()
+  }
+
+  /** Takes one event; what it leads to goes out with `advance`. */
+  function apply(event: TailEvent): void {
+    if (!sequencer) {
+      held.push(event)
+      // Too many to keep: the join asks again, and what it then says is beyond them.
+      if (held.length > MOST_HELD) {
+        held = []
+        for (const attempt of attempts) attempt.recheck = true
+      }
+      return
+    }
+    const { type, seq = 0, change = 0, data } = event
+    if (type === 'message.void') sequencer.void(seq)
+    else if (data === undefined) {
+      sequencer.hint({ seq: type === 'message.created' ? seq : 0, change })
+      if (sequencer.waiting()) void fill()
+    } else if (type === 'message.created') sequencer.message(seq, data)
+    else if (change > 0) sequencer.change({ change, ...changeOf(event, change, data) })
+  }
+
+  function changeOf(
+    { type }: TailEvent,
+    change: number,
+    data: string,
+  ): { payload: ChangePayload | null; about?: number } {
+    if (type === 'message.updated' || type === 'message.deleted') {
+      const { seq, changeSeq } = numbersOf(data)
+      // It shows a later state already, which has an event of its own: nothing is told twice.
+      if (changeSeq > change) return { payload: null }
+      return { about: seq, payload: { kind: type, subject: data, changed: '[]' } }
+    }
+    if (type === 'conversation.updated' || type === 'participant.added' || type === 'participant.removed') {
+      const parsed: { conversation: unknown; changed?: unknown } = JSON.parse(data)
+      const changed = type === 'conversation.updated' ? JSON.stringify(parsed.changed) : PARTICIPANTS
+      return { payload: { kind: type, subject: JSON.stringify(parsed.conversation), changed } }
+    }
+    return { payload: null }
+  }
+
+  function advance(): void {
+    if (!sequencer || closed) return
+    for (const item of sequencer.take()) {
+      if (item.kind === 'message') {
+        room.send(newMessageFrame(item.message, item.prevSeq), { seq: item.seq })
+        messages.push(item.seq, item.message)
+      } else if (item.payload) {
+        room.send(changeFrame(room.conversationId, item.change, item.payload), { change: item.change })
+        changes.push(item.change, changeItem(item.change, item.payload))
+      }
+    }
+    room.setPosition(sequencer.position())
+    if (sequencer.held() > MOST_HELD) void fill()
+    else if (sequencer.waiting()) arm(GAP_MS)
+    else disarm()
+  }
+
+  function arm(ms: number): void {
+    if (timer || filling) return
+    metrics.gap()
+    timer = setTimeout(() => {
+      timer = null
+      void fill()
+    }, ms)
+  }
+
+  function disarm(): void {
+    if (timer) clearTimeout(timer)
+    timer = null
+  }
+
+  /** Fetches until nothing is missing; tries again, ever more slowly, while the api is away. */
+  async function fill(withReceipts = false): Promise<void> {
+    if (!sequencer || closed) return
+    if (filling) {
+      fillAgain = true
+      return
+    }
+    filling = true
+    disarm()
+    let waitMs = 0
+    try {
+      for (;;) {
+        metrics.fill()
+        fillAgain = false
+        const before = sequencer.position()
+        const { seq, change } = before
+        const result = await dependencies.fetch(room.conversationId, before)
+        if (closed) return
+        take(result)
+        if (withReceipts) dependencies.onReceipts(room, result.receipts)
+        failures = 0
+        if (!sequencer.waiting() && !fillAgain) break
+        const after = sequencer.position()
+        if (after.seq === seq && after.change === change) {
+          waitMs = GAP_MS * 4
+          break
+        }
+      }
+    } catch (error) {
+      if (closed) return
+      if (!(error instanceof ProblemError)) throw error
+      if (error.code === 'not_found') {
+        dependencies.onGone(room)
+        return
+      }
+      waitMs = Math.min(RETRY_MS.most, RETRY_MS.first * 2 ** failures++) * (0.5 + Math.random() / 2)
+    } finally {
+      filling = false
+    }
+    if (waitMs > 0) arm(waitMs)
+  }
+
+  function take(result: InternalFillResult): void {
+    if (!sequencer) return
+    const { seq, change } = sequencer.position()
+    if (result.lastSeq - seq > MOST_BEHIND || result.changeSeq - change > MOST_BEHIND) {
+      skipTo({ seq: result.lastSeq, stored: result.lastSeq, change: result.changeSeq })
+      return
+    }
+    sequencer.fill({
+      messages: result.messages.map((message) => ({ seq: message.seq, message: JSON.stringify(message) })),
+      throughSeq: result.throughSeq,
+      changes: result.changes.map((item) => ({
+        change: item.changeSeq,
+        payload: payloadOf(item),
+        ...(item.message ? { about: item.message.seq } : {}),
+      })),
+      throughChange: result.throughChangeSeq,
+    })
+    sequencer.hint({ seq: result.lastSeq, change: result.changeSeq })
+    if (result.changes.some(({ kind }) => !kind.startsWith('message.'))) dependencies.onUnsure(room)
+    advance()
+  }
+
+  function skipTo(position: Position): void {
+    if (!sequencer) return
+    metrics.resync()
+    sequencer.jump(position)
+    messages = createRing(position.seq)
+    changes = createRing(position.change)
+    room.send(
+      encodeFrame('resync', JSON.stringify({ conversationId: room.conversationId, reason: 'behind' })),
+    )
+    room.setPosition(sequencer.position())
+    dependencies.onUnsure(room)
+    advance()
+  }
+
+  return {
+    room,
+    attempts,
+    open,
+    apply,
+    advance,
+    fill,
+    get isOpen(): boolean {
+      return sequencer !== null
+    },
+    position: (): Readonly<Position> | null => sequencer?.position() ?? null,
+    /** The api says that the conversation reaches this far. */
+    hint(to: { seq: number; change: number }): void {
+      sequencer?.hint(to)
+      advance()
+    },
+    /** What went out after this seq, as JSON texts; null where it is no longer kept. */
+    messagesSince: (seq: number): string[] | null => messages.since(seq),
+    changesSince: (change: number): string[] | null => changes.since(change),
+    close(): void {
+      closed = true
+      disarm()
+    },
+  }
+}

@@ -1,0 +1,179 @@
+import {
+  Change,
+  type InternalJoinResult,
+  type JoinPayload,
+  type JoinResult,
+  LIMITS,
+  Message,
+  type Online,
+  participantKey,
+  problem,
+  type ServerPayload,
+} from '@parley/contract'
+import type { Core } from '../services.ts'
+import type { ChatSocket } from '../sockets.ts'
+import { type Attempt, createFeed, type Feed, type FeedDependencies } from './feed.ts'
+import type { Room } from './room.ts'
+import type { Position } from './sequencer.ts'
+
+/** Times that a join asks the api again because something changed meanwhile. */
+const MOST_ASKED = 5
+
+type Removal = ServerPayload<'conversation:removed'>['reason']
+export type Follow = ReturnType<typeof createFollow>
+
+/** Who follows which conversation: joins, leaves, removals. */
+export function createFollow(
+  { api, rooms, lifecycle, outbound }: Pick<Core, 'api' | 'rooms' | 'lifecycle' | 'outbound'>,
+  dependencies: Omit<FeedDependencies, 'onGone'>,
+) {
+  const feeds = new Map<string, Feed>()
+
+  function ensure(conversationId: string, orgId: string): Feed {
+    let feed = feeds.get(conversationId)
+    if (!feed) {
+      const room = rooms.ensure(conversationId, orgId)
+      feed = createFeed(room, { ...dependencies, onGone: (gone) => expelAll(gone, 'deleted') })
+      feeds.set(conversationId, feed)
+    }
+    return feed
+  }
+
+  function closeIfEmpty(feed: Feed): void {
+    const { room, attempts } = feed
+    if (room.sockets.size > 0 || attempts.size > 0 || feeds.get(room.conversationId) !== feed) return
+    feeds.delete(room.conversationId)
+    rooms.delete(room)
+    feed.close()
+    if (feed.isOpen) lifecycle.emit('roomClosed', room)
+  }
+
+  async function ask(
+    feed: Feed,
+    attempt: Attempt,
+    socket: ChatSocket,
+    payload: JoinPayload,
+  ): Promise<InternalJoinResult> {
+    for (let asked = 1; ; asked++) {
+      attempt.recheck = false
+      const answer = await api.internal<InternalJoinResult>(
+        '/internal/join',
+        { caller: socket.data.caller, ...payload, ...(feed.isOpen ? {} : { members: true }) },
+        { key: payload.conversationId },
+      )
+      if (!attempt.recheck && (feed.isOpen || answer.members)) return answer
+      if (asked === MOST_ASKED) throw problem('unavailable', { retryAfter: 1 })
+    }
+  }
+
+  /**
+   * Lets a socket follow a conversation. Interest comes first, so that nothing passes between the api's answer and
+   * the room; `acknowledge` is called, and the socket is in the room, in one turn.
+   */
+  async function join<T>(
+    socket: ChatSocket,
+    payload: JoinPayload,
+    whoIsHere: () => Promise<Online>,
+    acknowledge: (result: JoinResult) => T,
+  ): Promise<T> {
+    const { session, orgId } = socket.data
+    if (session.rooms.size + session.joining >= LIMITS.roomsPerSocket) {
+      throw problem('rate_limited', { detail: `A socket may be in ${LIMITS.roomsPerSocket} conversations` })
+    }
+    const feed = ensure(payload.conversationId, orgId)
+    const { room } = feed
+    const attempt: Attempt = { recheck: false }
+    feed.attempts.add(attempt)
+    session.joining++
+    try {
+      const asked = ask(feed, attempt, socket, payload)
+      const [first, online] = await Promise.all([asked, whoIsHere()])
+      const answer = attempt.recheck ? await ask(feed, attempt, socket, payload) : first
+      if (!socket.connected) throw problem('unavailable', { detail: 'The socket is gone' })
+      if (!feed.isOpen) {
+        for (const member of answer.members ?? []) room.members.add(participantKey(member))
+        feed.open({ seq: answer.throughSeq, stored: answer.lastSeq, change: answer.changeSeq })
+        lifecycle.emit('roomOpened', room)
+      }
+      const { result, from } = merge(feed, answer, payload, online)
+      const acknowledged = acknowledge(result)
+      const isNew = !room.sockets.has(socket)
+      room.add(socket, from)
+      feed.hint({ seq: answer.throughSeq, change: answer.changeSeq })
+      if (isNew) lifecycle.emit('joined', socket, room)
+      return acknowledged
+    } finally {
+      session.joining--
+      feed.attempts.delete(attempt)
+      closeIfEmpty(feed)
+    }
+  }
+
+  /** Brings the api's answer up to where the room stands. */
+  function merge(
+    feed: Feed,
+    answer: InternalJoinResult,
+    { afterSeq, afterChangeSeq }: JoinPayload,
+    online: Online,
+  ): { result: JoinResult; from: Position } {
+    const at = feed.position() ?? { seq: 0, stored: 0, change: 0 }
+    const result: JoinResult = {
+      lastSeq: Math.max(answer.lastSeq, at.stored),
+      changeSeq: Math.max(answer.changeSeq, at.change),
+      readSeq: answer.readSeq,
+      unread: answer.unread,
+      messages: answer.messages,
+      hasMore: answer.hasMore,
+      changes: answer.changes,
+      receipts: answer.receipts,
+      online,
+    }
+    if (answer.role !== null) result.unread = Math.max(0, result.lastSeq - answer.readSeq)
+    if (afterSeq !== undefined && at.seq > answer.throughSeq && !result.hasMore) {
+      const later = feed.messagesSince(answer.throughSeq)
+      if (later && result.messages.length + later.length <= LIMITS.joinPage) {
+        result.messages = [...result.messages, ...later.map((text) => Message.parse(JSON.parse(text)))]
+      } else result.hasMore = true
+    }
+    if (afterChangeSeq !== undefined && at.change > answer.changeSeq && !result.hasMore) {
+      const later = feed.changesSince(answer.changeSeq)
+      if (later && result.changes.length + later.length <= LIMITS.joinPage) {
+        result.changes = [...result.changes, ...later.map((text) => Change.parse(JSON.parse(text)))]
+      } else result.hasMore = true
+    }
+    const from: Position = {
+      seq: Math.max(answer.throughSeq, at.seq),
+      stored: result.lastSeq,
+      change: result.changeSeq,
+    }
+    return { result, from }
+  }
+
+  function leave(socket: ChatSocket, room: Room): void {
+    if (!room.remove(socket)) return
+    lifecycle.emit('left', socket, room)
+    const feed = feeds.get(room.conversationId)
+    if (feed) closeIfEmpty(feed)
+  }
+
+  /** Takes a socket out of a room and says why. */
+  function expel(socket: ChatSocket, room: Room, reason: Removal): void {
+    outbound.emit(socket, 'conversation:removed', { conversationId: room.conversationId, reason })
+    leave(socket, room)
+  }
+
+  function expelAll(room: Room, reason: Removal): void {
+    const feed = feeds.get(room.conversationId)
+    for (const attempt of feed?.attempts ?? []) attempt.recheck = true
+    for (const socket of [...room.sockets]) expel(socket, room, reason)
+  }
+
+  return {
+    feed: (conversationId: string): Feed | undefined => feeds.get(conversationId),
+    feeds: (): Iterable<Feed> => feeds.values(),
+    join,
+    leave,
+    expel,
+    expelAll,
+  }
+}

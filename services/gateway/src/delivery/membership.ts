@@ -1,0 +1,89 @@
+import { type InternalJoinResult, isAdmin, ProblemError, participantKey } from '@parley/contract'
+import { describeError } from '@parley/service-kit'
+import type { Core } from '../services.ts'
+import type { ChatSocket } from '../sockets.ts'
+import type { Follow } from './follow.ts'
+import type { Room } from './room.ts'
+
+const CALLERS_AT_ONCE = 1_000
+const RETRY_MS = 500
+
+export type Membership = ReturnType<typeof createMembership>
+
+/** Keeps a room's sockets and its list of members to those who take part. */
+export function createMembership(
+  { api, lifecycle, logger }: Pick<Core, 'api' | 'lifecycle' | 'logger'>,
+  follow: () => Follow,
+) {
+  /** Rooms being checked; true: once more, something happened meanwhile. */
+  const checking = new Map<Room, boolean>()
+
+  /** Asks again who of the room's sockets may be there, and who takes part at all. */
+  async function check(room: Room): Promise<void> {
+    const conversationId = room.conversationId
+    const options = { key: conversationId }
+    const sockets = [...room.sockets]
+    for (let at = 0; at < sockets.length; at += CALLERS_AT_ONCE) {
+      const some = sockets.slice(at, at + CALLERS_AT_ONCE)
+      const callers = some.map(({ data }) => data.caller)
+      const { allowed } = await api.internal<{ allowed: boolean[] }>(
+        '/internal/authorize',
+        { conversationId, callers },
+        options,
+      )
+      some.forEach((socket, index) => {
+        if (allowed[index] !== true) follow().expel(socket, room, 'removed')
+      })
+    }
+    const [someone] = room.sockets
+    if (!someone) return
+    const request = { caller: someone.data.caller, conversationId, members: true }
+    const { members = [] } = await api.internal<InternalJoinResult>('/internal/join', request, options)
+    room.members.clear()
+    for (const member of members) room.members.add(participantKey(member))
+    lifecycle.emit('membersChanged', room)
+  }
+
+  async function recheck(room: Room): Promise<void> {
+    if (checking.has(room)) {
+      checking.set(room, true)
+      return
+    }
+    checking.set(room, false)
+    let failed = false
+    try {
+      await check(room)
+    } catch (error) {
+      if (!(error instanceof ProblemError)) throw error
+      if (error.code === 'not_found') follow().expelAll(room, 'deleted')
+      else {
+        failed = true
+        logger.debug({ conversation: room.conversationId, err: describeError(error) }, 'members not checked')
+      }
+    } finally {
+      const again = checking.get(room) === true
+      checking.delete(room)
+      if (room.sockets.size > 0 && (again || failed)) {
+        setTimeout(() => void recheck(room), failed ? RETRY_MS : 0)
+      }
+    }
+  }
+
+  return {
+    recheck: (room: Room): void => void recheck(room),
+    added(room: Room, key: string): void {
+      if (room.members.has(key)) return
+      room.members.add(key)
+      lifecycle.emit('membersChanged', room)
+    },
+    /** Takes their sockets out of the room at once; an admin may stay, which the api decides. */
+    removed(room: Room, key: string, sockets: Iterable<ChatSocket>): void {
+      if (room.members.delete(key)) lifecycle.emit('membersChanged', room)
+      for (const socket of [...sockets]) {
+        if (!room.sockets.has(socket)) continue
+        if (isAdmin(socket.data.caller)) void recheck(room)
+        else follow().expel(socket, room, 'removed')
+      }
+    },
+  }
+}

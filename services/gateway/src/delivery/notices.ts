@@ -1,0 +1,102 @@
+import { type LastMessage, LIMITS, Message, type ParticipantRef, participantKey } from '@parley/contract'
+import type { TailEvent } from '@parley/events'
+import type { Core } from '../services.ts'
+import type { ChatSocket } from '../sockets.ts'
+import { encodeFrame, type Frame } from './frames.ts'
+
+/** Milliseconds between two `conversation:activity` of one conversation. */
+const ACTIVITY_MS = 1_000
+
+interface Activity {
+  timer: NodeJS.Timeout
+  /** The newest event that nobody was told of yet. */
+  next: TailEvent | null
+}
+
+export type Notices = ReturnType<typeof createNotices>
+
+/** What people learn of conversations that they take part in, whether or not they follow them here. */
+export function createNotices({ people, rooms, outbound }: Pick<Core, 'people' | 'rooms' | 'outbound'>) {
+  const active = new Map<string, Activity>()
+
+  function send(sockets: Iterable<ChatSocket>, frame: Frame): void {
+    for (const socket of sockets) outbound.write(socket, [frame], frame.wire, null)
+  }
+
+  const toParticipant = (org: string, participant: ParticipantRef): ReadonlySet<ChatSocket> =>
+    people.of(org, participantKey(participant))
+
+  function* outsiders({ org, cid, to = [] }: TailEvent): Iterable<ChatSocket> {
+    for (const key of to) {
+      for (const socket of people.of(org, key)) if (!rooms.isIn(socket, cid)) yield socket
+    }
+  }
+
+  function tell(event: TailEvent): void {
+    const sockets = [...outsiders(event)]
+    if (sockets.length === 0) return
+    const payload = {
+      conversationId: event.cid,
+      lastSeq: event.seq ?? 0,
+      lastMessage: event.data === undefined ? null : lastMessage(event.data),
+    }
+    send(sockets, encodeFrame('conversation:activity', JSON.stringify(payload)))
+  }
+
+  function activity(event: TailEvent): void {
+    const known = active.get(event.cid)
+    if (known) {
+      if ((event.seq ?? 0) > (known.next?.seq ?? 0)) known.next = event
+      return
+    }
+    if (outsiders(event)[Symbol.iterator]().next().done) return
+    tell(event)
+    rest(event.cid)
+  }
+
+  function rest(conversationId: string): void {
+    const entry: Activity = {
+      next: null,
+      timer: setTimeout(() => {
+        active.delete(conversationId)
+        if (!entry.next) return
+        tell(entry.next)
+        rest(conversationId)
+      }, ACTIVITY_MS),
+    }
+    active.set(conversationId, entry)
+  }
+
+  return {
+    activity,
+    /** `conversation` is JSON text. */
+    added(org: string, keys: readonly string[], conversation: string): void {
+      const frame = encodeFrame('conversation:added', `{"conversation":${conversation}}`)
+      for (const key of keys) send(people.of(org, key), frame)
+    },
+    /** For those who don't follow it here; who does is told as they are taken out of the room. */
+    removed(event: TailEvent, participants: readonly ParticipantRef[] | null): void {
+      const reason = participants ? 'removed' : 'deleted'
+      const payload = JSON.stringify({ conversationId: event.cid, reason })
+      const frame = encodeFrame('conversation:removed', payload)
+      if (!participants) send(outsiders(event), frame)
+      for (const participant of participants ?? []) {
+        for (const socket of toParticipant(event.org, participant)) {
+          if (!rooms.isIn(socket, event.cid)) send([socket], frame)
+        }
+      }
+    },
+    close(): void {
+      for (const { timer } of active.values()) clearTimeout(timer)
+      active.clear()
+    },
+  }
+}
+
+function lastMessage(data: string): LastMessage {
+  const message = Message.parse(JSON.parse(data))
+  const { id, seq, role, participantType, participantId, createdAt } = message
+  const cut = message.content.slice(0, LIMITS.preview)
+  const preview = message.deletedAt ? '' : cut.isWellFormed() ? cut : cut.slice(0, -1)
+  return { id, seq, role, participantType, participantId, preview, createdAt }
+}

@@ -1,0 +1,60 @@
+import type { Change, ChangeKind } from '@parley/contract'
+import { z } from 'zod'
+import { encodeFrame, type Frame } from './frames.ts'
+
+/** A change as it goes out: JSON texts, so that nothing is parsed which nobody reads here. */
+export interface ChangePayload {
+  kind: ChangeKind
+  /** The message, or the conversation as its room sees it. */
+  subject: string
+  /** Of a conversation: JSON array of the fields that changed. */
+  changed: string
+}
+
+/** What a message says of itself at its beginning, as the api writes it. */
+const MESSAGE_HEAD =
+  /^\{"id":"[0-9a-f]{24}","conversationId":"[0-9a-f]{24}","seq":(\d+),"changeSeq":(\d+)[,}]/
+const MessageNumbers = z.object({ seq: z.int(), changeSeq: z.int() })
+
+/** Seq and changeSeq of a message, from its JSON text. */
+export function numbersOf(message: string): { seq: number; changeSeq: number } {
+  const match = MESSAGE_HEAD.exec(message)
+  if (match) return { seq: Number(match[1]), changeSeq: Number(match[2]) }
+  return MessageNumbers.parse(JSON.parse(message))
+}
+
+/** All that a change of the conversation may have touched, where it is not known what did. */
+export const ANY_FIELD = JSON.stringify([
+  'title',
+  'description',
+  'tags',
+  'metadata',
+  'status',
+  'participants',
+  'contextSummary',
+])
+export const PARTICIPANTS = JSON.stringify(['participants'])
+
+/** `message:new`: the message's own text with `prevSeq` added at its end. */
+export const newMessageFrame = (message: string, prevSeq: number): Frame =>
+  encodeFrame('message:new', `${message.slice(0, -1)},"prevSeq":${prevSeq}}`)
+
+export function changeFrame(conversationId: string, change: number, payload: ChangePayload): Frame {
+  const { kind, subject, changed } = payload
+  if (kind === 'message.updated') return encodeFrame('message:updated', subject)
+  if (kind === 'message.deleted') return encodeFrame('message:deleted', subject)
+  const fields = `"conversationId":"${conversationId}","changeSeq":${change},"changed":${changed}`
+  return encodeFrame('conversation:updated', `{${fields},"conversation":${subject}}`)
+}
+
+/** The same as an item of a join's `changes`. */
+export function changeItem(change: number, { kind, subject }: ChangePayload): string {
+  const name = kind.startsWith('message.') ? 'message' : 'conversation'
+  return `{"changeSeq":${change},"kind":"${kind}","${name}":${subject}}`
+}
+
+/** A change as the api lists it; null: nothing to show, the conversation is gone. */
+export function payloadOf({ kind, message, conversation }: Change): ChangePayload | null {
+  const subject = message ?? conversation
+  return subject ? { kind, subject: JSON.stringify(subject), changed: ANY_FIELD } : null
+}

@@ -1,0 +1,35 @@
+/**
+ * The last things that went out to a room, for whoever joins while the api's answer is a little older than the room.
+ * Bounded in number and in characters, whichever is less.
+ */
+export interface Ring {
+  push(number: number, text: string): void
+  /** Everything from `after` + 1 on, or null where the ring begins later than that. */
+  since(after: number): string[] | null
+}
+
+const MOST = 64
+const MOST_CHARACTERS = 128 * 1024
+
+/** `start`: the number before the first that will be pushed. */
+export function createRing(start: number): Ring {
+  const items: { number: number; text: string }[] = []
+  let characters = 0
+  let complete = start
+  return {
+    push(number, text) {
+      items.push({ number, text })
+      characters += text.length
+      while (items.length > MOST || (characters > MOST_CHARACTERS && items.length > 0)) {
+        const dropped = items.shift()
+        if (!dropped) break
+        characters -= dropped.text.length
+        complete = dropped.number
+      }
+    },
+    since(after) {
+      if (after < complete) return null
+      return items.filter(({ number }) => number > after).map(({ text }) => text)
+    },
+  }
+}

@@ -1,0 +1,115 @@
+import type { Outbound } from '../connection/outbound.ts'
+import type { ChatSocket } from '../sockets.ts'
+import type { Frame } from './frames.ts'
+import type { Position } from './sequencer.ts'
+
+/** What a frame says in the two countings, if it does. */
+export interface Mark {
+  seq?: number
+  change?: number
+}
+
+export interface EmitOptions {
+  /** Sockets that don't get it. */
+  except?: (socket: ChatSocket) => boolean
+  /** Left out for those that read slowly. */
+  volatile?: boolean
+}
+
+export type Room = ReturnType<typeof createRoom>
+
+/** A conversation with at least one socket here, or one about to be. */
+export function createRoom(options: {
+  conversationId: string
+  orgId: string
+  outbound: Outbound
+  /** Told when frames wait for `flush`. */
+  onDirty(room: Room): void
+}) {
+  const { conversationId, orgId, outbound, onDirty } = options
+  const sockets = new Set<ChatSocket>()
+  /** Sockets whose acknowledgement reached further than the room: they don't get again what was in it. */
+  const ahead = new Map<ChatSocket, Position>()
+  const waiting: { after: number; run: () => void }[] = []
+  let queue: { frame: Frame; mark: Mark }[] = []
+  let position: Readonly<Position> = { seq: 0, stored: 0, change: 0 }
+
+  const isNew = ({ seq, change }: Mark, floor: Position): boolean =>
+    (seq === undefined || seq > floor.seq) && (change === undefined || change > floor.change)
+
+  function flush(): void {
+    if (queue.length === 0) return
+    const items = queue
+    queue = []
+    const frames = items.map(({ frame }) => frame)
+    const wire = join(frames)
+    for (const socket of sockets) {
+      const floor = ahead.size > 0 ? ahead.get(socket) : undefined
+      if (floor === undefined) {
+        outbound.write(socket, frames, wire, conversationId)
+        continue
+      }
+      const fresh = items.filter(({ mark }) => isNew(mark, floor)).map(({ frame }) => frame)
+      if (fresh.length > 0) outbound.write(socket, fresh, join(fresh), conversationId)
+    }
+    for (const [socket, floor] of ahead) {
+      if (position.seq >= floor.seq && position.change >= floor.change) ahead.delete(socket)
+    }
+  }
+
+  const room = {
+    conversationId,
+    orgId,
+    /** Participant keys (`user:ada`) of everyone who takes part. */
+    members: new Set<string>(),
+    sockets: sockets as ReadonlySet<ChatSocket>,
+    /** Where the room stands: what is up to here was sent, or is void. */
+    get position(): Readonly<Position> {
+      return position
+    },
+    setPosition(to: Readonly<Position>): void {
+      position = { ...to }
+      while (waiting.length > 0 && (waiting[0]?.after ?? 0) <= position.seq) waiting.shift()?.run()
+    },
+    /** Runs once the message of this seq was sent: now, or later; never if the room closes before. */
+    afterMessage(seq: number, run: () => void): void {
+      if (seq <= position.seq) {
+        run()
+        return
+      }
+      waiting.push({ after: seq, run })
+      waiting.sort((a, b) => a.after - b.after)
+    },
+    /** Sends to all here, in the order of the calls, in one write per socket for all of one tick. */
+    send(frame: Frame, mark: Mark = {}): void {
+      queue.push({ frame, mark })
+      if (queue.length === 1) onDirty(room)
+    },
+    /** Sends at once to some, or what may be left out. */
+    sendSome(frame: Frame, { except, volatile = false }: EmitOptions): void {
+      flush()
+      for (const socket of sockets) {
+        if (except?.(socket)) continue
+        outbound.write(socket, [frame], frame.wire, conversationId, volatile)
+      }
+    },
+    flush,
+    /** `from`: where its acknowledgement ended. What was sent before is flushed to the others first. */
+    add(socket: ChatSocket, from: Position): void {
+      flush()
+      sockets.add(socket)
+      socket.data.session.rooms.add(room)
+      if (from.seq > position.seq || from.change > position.change) ahead.set(socket, from)
+    },
+    remove(socket: ChatSocket): boolean {
+      flush()
+      ahead.delete(socket)
+      socket.data.session.rooms.delete(room)
+      return sockets.delete(socket)
+    },
+  }
+  return room
+}
+
+const join = (frames: readonly Frame[]): Buffer =>
+  frames.length === 1 && frames[0] ? frames[0].wire : Buffer.concat(frames.map(({ wire }) => wire))

@@ -1,0 +1,78 @@
+import type { ChatSocket } from '../sockets.ts'
+import type { Frame } from './frames.ts'
+
+/** What a `ws` socket looks like from below, where its types don't reach. Engine.IO uses `_sender` in the same way. */
+interface RawWebSocket {
+  bufferedAmount: number
+  readyState: number
+  terminate(): void
+  _sender: { sendFrame(buffers: Buffer[]): void }
+}
+
+/** A connection's transport and the websocket under it, if it is one; remembered as long as the transport stays. */
+export interface Link {
+  transport: object
+  socket: RawWebSocket | null
+}
+
+const OPEN = 1
+
+function isRawWebSocket(value: unknown): value is RawWebSocket {
+  if (typeof value !== 'object' || value === null) return false
+  if (!('bufferedAmount' in value) || !('readyState' in value) || !('_sender' in value)) return false
+  if (!('terminate' in value) || typeof value.terminate !== 'function') return false
+  const sender = value._sender
+  return (
+    typeof sender === 'object' &&
+    sender !== null &&
+    'sendFrame' in sender &&
+    typeof sender.sendFrame === 'function'
+  )
+}
+
+function linkOf(socket: ChatSocket): Link {
+  const { transport } = socket.conn
+  const { session } = socket.data
+  if (session.link?.transport === transport) return session.link
+  const below: unknown = 'socket' in transport ? transport.socket : null
+  session.link = { transport, socket: isRawWebSocket(below) ? below : null }
+  return session.link
+}
+
+type Packet = { data?: unknown }
+const NONE: readonly Packet[] = []
+
+/** Packets that Engine.IO holds back because its transport is busy: polling, an upgrade, a write not yet done. */
+function backlog(conn: object): readonly Packet[] {
+  return 'writeBuffer' in conn && Array.isArray(conn.writeBuffer) ? conn.writeBuffer : NONE
+}
+
+const bytesOf = (packets: readonly Packet[]): number =>
+  packets.reduce((sum, { data }) => sum + (typeof data === 'string' ? data.length : 0), 0)
+
+/** Bytes that wait to be read by this client. */
+export function bufferedBytes(socket: ChatSocket): number {
+  return (linkOf(socket).socket?.bufferedAmount ?? 0) + bytesOf(backlog(socket.conn))
+}
+
+/**
+ * Writes frames to one socket, in order with what was sent to it before. `wire` is their bytes in one piece: on a
+ * websocket that is one write for all of them. Where Engine.IO polls or has a backlog they go through its queue.
+ */
+export function writeFrames(socket: ChatSocket, frames: readonly Frame[], wire: Buffer): void {
+  const { conn } = socket
+  const { socket: below } = linkOf(socket)
+  if (below !== null && !conn.upgrading && backlog(conn).length === 0) {
+    if (below.readyState === OPEN) below._sender.sendFrame([wire])
+    return
+  }
+  for (const { text } of frames) conn.write(text)
+}
+
+/** Ends a connection at once, whatever still waits to be sent. */
+export function terminate(socket: ChatSocket): void {
+  const below = linkOf(socket).socket
+  socket.disconnect(true)
+  if (below) below.terminate()
+  else socket.conn.close(true)
+}

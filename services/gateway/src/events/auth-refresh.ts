@@ -1,0 +1,23 @@
+import { problem, RefreshPayload } from '@parley/contract'
+import { defineEvent } from './define-event.ts'
+
+/** `auth:refresh`: a newer token of the same person; the socket lives on until that one expires. */
+export const authRefresh = defineEvent(
+  'auth:refresh',
+  RefreshPayload,
+  ({ verifier, expiry, recheck }) =>
+    async (socket, { token }) => {
+      const { caller, issuedAt, expiresAt } = await verifier.verify(token)
+      const { data } = socket
+      if (caller.id !== data.userId || caller.type !== data.type || caller.orgId !== data.orgId) {
+        throw problem('forbidden', { detail: 'The token is of somebody else' })
+      }
+      const wasAdmin = data.roles.includes('admin')
+      data.caller = caller
+      data.roles = caller.roles
+      Object.assign(data.session, { token, issuedAt, expiresAt })
+      expiry.watch(socket)
+      if (wasAdmin && !caller.roles.includes('admin')) for (const room of data.session.rooms) recheck(room)
+      return { expiresAt: new Date(expiresAt * 1_000).toISOString() }
+    },
+)

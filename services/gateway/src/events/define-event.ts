@@ -1,0 +1,45 @@
+import { type ClientEvent, type ClientResult, fieldErrors, problem } from '@parley/contract'
+import type { z } from 'zod'
+import type { Services } from '../services.ts'
+import type { ChatSocket } from '../sockets.ts'
+
+export interface EventContext {
+  /** Names this event in logs and in the calls that it leads to. */
+  requestId: string
+  /** Acknowledges now, before the handler ends; for what has to follow in the same turn. Gives back the result. */
+  reply<R extends object>(result: R): R
+}
+
+export interface ClientEventHandler {
+  event: ClientEvent
+  /** Checks the payload, does what the event asks for, gives what its acknowledgement adds to `ok: true`. */
+  handle(socket: ChatSocket, payload: unknown, context: EventContext): Promise<object>
+}
+
+/** A client event: its name, the schema of its payload, and what it does with the gateway's services. */
+export function defineEvent<E extends ClientEvent, S extends z.ZodType>(
+  event: E,
+  schema: S,
+  create: (
+    services: Services,
+  ) => (
+    socket: ChatSocket,
+    payload: z.output<S>,
+    context: EventContext,
+  ) => Promise<ClientResult<E>> | ClientResult<E>,
+): (services: Services) => ClientEventHandler {
+  return (services) => {
+    const run = create(services)
+    return {
+      event,
+      async handle(socket, payload, context) {
+        const result = schema.safeParse(payload)
+        if (result.success) return run(socket, result.data, context)
+        const errors = fieldErrors(result.error)
+        const [first] = errors
+        const detail = first ? `${first.pointer || '/'}: ${first.detail}` : 'The payload is not valid'
+        throw problem('validation_failed', { detail: detail.slice(0, 500), errors: errors.slice(0, 50) })
+      },
+    }
+  }
+}

@@ -1,0 +1,46 @@
+import type { Receipt } from '@parley/contract'
+import type { Room } from './delivery/room.ts'
+import type { ChatSocket } from './sockets.ts'
+
+/** What happens to sockets and rooms of this gateway, for the features that follow it. */
+interface LifecycleEvents {
+  /** A socket was admitted. */
+  connected: [socket: ChatSocket]
+  /** It is gone; it has left its rooms before. */
+  disconnected: [socket: ChatSocket]
+  /** A socket is in a room, its acknowledgement sent. */
+  joined: [socket: ChatSocket, room: Room]
+  left: [socket: ChatSocket, room: Room]
+  /** The first socket here is about to be in the room; its members are known. */
+  roomOpened: [room: Room]
+  /** The last one here has left. */
+  roomClosed: [room: Room]
+  /** Somebody else takes part now: `room.members` has changed. */
+  membersChanged: [room: Room]
+  /** A read position moved. */
+  receipt: [room: Room, receipt: Receipt]
+}
+type Handlers = { [E in keyof LifecycleEvents]: ((...args: LifecycleEvents[E]) => void)[] }
+
+export type Lifecycle = ReturnType<typeof createLifecycle>
+
+export function createLifecycle() {
+  const handlers: Handlers = {
+    connected: [],
+    disconnected: [],
+    joined: [],
+    left: [],
+    roomOpened: [],
+    roomClosed: [],
+    membersChanged: [],
+    receipt: [],
+  }
+  return {
+    on<E extends keyof LifecycleEvents>(event: E, handler: (...args: LifecycleEvents[E]) => void): void {
+      handlers[event].push(handler)
+    },
+    emit<E extends keyof LifecycleEvents>(event: E, ...args: LifecycleEvents[E]): void {
+      for (const handler of handlers[event]) handler(...args)
+    },
+  }
+}
