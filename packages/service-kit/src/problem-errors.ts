@@ -9,7 +9,6 @@ import {
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { z } from 'zod'
 import type { HttpServer } from './http-server.ts'
-import { describeError } from './logging.ts'
 
 /** Seconds in `Retry-After` where a problem names none. */
 const RETRY_AFTER = 1
@@ -66,11 +65,9 @@ function isTransient(error: Error): boolean {
 const isIdParameter = ({ path }: { path: PropertyKey[] }): boolean => /(^id|Id)$/.test(String(path[0]))
 
 function validationProblem(error: z.ZodError, context: unknown): ProblemError {
-  if (context === 'params') {
-    if (error.issues.every(isIdParameter)) return problem('not_found')
-    error.issues = error.issues.filter((issue) => !isIdParameter(issue))
-  }
-  const errors: FieldError[] = fieldErrors(error)
+  const issues = context === 'params' ? error.issues.filter((issue) => !isIdParameter(issue)) : error.issues
+  if (issues.length === 0) return problem('not_found')
+  const errors: FieldError[] = fieldErrors(new z.ZodError(issues))
   const first = errors[0]
   const detail = first ? `${first.pointer || '/'}: ${first.detail}` : PROBLEMS.validation_failed.title
   return problem('validation_failed', { detail: detail.slice(0, 500), errors: errors.slice(0, 50) })
@@ -100,7 +97,7 @@ const pathOf = (url: string): string => {
 export function sendProblem(error: ProblemError, request: FastifyRequest, reply: FastifyReply): void {
   if (error.code === 'internal') {
     request.log.error(
-      { requestId: request.id, route: request.routeOptions?.url, err: describeError(error.cause ?? error) },
+      { requestId: request.id, route: request.routeOptions?.url, err: error.cause ?? error },
       'request failed',
     )
   }

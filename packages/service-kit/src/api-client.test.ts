@@ -1,0 +1,117 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { createServiceVerifier } from '@parley/auth'
+import { problem } from '@parley/contract'
+import { expect, it, onTestFinished } from 'vitest'
+import { createApiClient } from './api-client.ts'
+
+const secret = 'a service secret of more than thirty-two bytes'
+
+interface Seen {
+  url: string | undefined
+  headers: IncomingMessage['headers']
+}
+
+async function fakeApi(answer: (response: ServerResponse, request: IncomingMessage) => void) {
+  const seen: Seen[] = []
+  const server: Server = createServer((request, response) => {
+    request.resume().on('end', () => {
+      seen.push({ url: request.url, headers: request.headers })
+      answer(response, request)
+    })
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const stop = () => {
+    server.closeAllConnections()
+    server.close()
+  }
+  onTestFinished(stop)
+  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, seen, stop }
+}
+
+function clientOf(...urls: string[]) {
+  const client = createApiClient({ urls, serviceSecret: secret, userAgent: 'test' })
+  onTestFinished(() => client.close())
+  return client
+}
+const ok = (response: ServerResponse) => response.end('{"fine":true}')
+const refuse = (code: 'unavailable' | 'not_found' | 'rate_limited') => (response: ServerResponse) => {
+  const error = problem(code, { detail: 'because' })
+  response.writeHead(error.status, { 'retry-after': '7' }).end(JSON.stringify(error.toProblem('id', '/')))
+}
+
+it('proves the service, and passes a caller’s own token on', async () => {
+  const api = await fakeApi(ok)
+  const client = clientOf(api.url)
+  expect(await client.internal('/internal/join', {})).toEqual({ fine: true })
+  const token = api.seen[0]?.headers.authorization?.slice('Bearer '.length) ?? ''
+  expect(createServiceVerifier(secret).verify(token)).toBe('test')
+  const answer = await client.asCaller('POST', '/messages', 'their-token', {}, { requestId: 'r-1' })
+  expect(answer).toEqual({ status: 200, body: { fine: true } })
+  expect(api.seen[1]?.headers).toMatchObject({ authorization: 'Bearer their-token', 'x-request-id': 'r-1' })
+})
+
+it('hands on the problem that the api answers', async () => {
+  const api = await fakeApi(refuse('not_found'))
+  const failing = clientOf(api.url).internal('/internal/join', {})
+  await expect(failing).rejects.toMatchObject({ code: 'not_found', message: 'because' })
+  expect(api.seen).toHaveLength(1)
+  const limited = await fakeApi(refuse('rate_limited'))
+  await expect(clientOf(limited.url).asCaller('GET', '/', 't')).rejects.toMatchObject({
+    code: 'rate_limited',
+    retryAfter: 7,
+  })
+})
+
+it('sends a conversation’s calls to one process, and the keys of a lost one elsewhere', async () => {
+  const apis = await Promise.all([fakeApi(ok), fakeApi(ok), fakeApi(ok)])
+  const client = clientOf(...apis.map(({ url }) => url))
+  const keys = Array.from({ length: 60 }, (_, i) => `conversation ${i}`)
+  const place = async (key: string) => {
+    const before = apis.map(({ seen }) => seen.length)
+    await client.internal('/internal/join', {}, { key })
+    return apis.findIndex(({ seen }, i) => seen.length > (before[i] ?? 0))
+  }
+  const places: number[] = []
+  for (const key of keys) places.push(await place(key))
+  for (const [i, key] of keys.entries()) expect(await place(key)).toBe(places[i])
+  expect(new Set(places).size).toBe(3)
+  apis[0]?.stop()
+  for (const [i, key] of keys.entries()) {
+    const now = await place(key)
+    if (places[i] === 0) expect(now).not.toBe(0)
+    else expect(now).toBe(places[i])
+  }
+})
+
+it('turns to the next process after a 503 where repeating is harmless, and only there', async () => {
+  const full = await fakeApi(refuse('unavailable'))
+  const idle = await fakeApi(ok)
+  const client = clientOf(full.url, idle.url)
+  for (let i = 0; i < 4; i++) expect(await client.internal('/internal/heads', {})).toEqual({ fine: true })
+  const lone = clientOf(full.url)
+  const before = full.seen.length
+  await expect(lone.asCaller('POST', '/messages', 't', { content: 'x' })).rejects.toMatchObject({
+    code: 'unavailable',
+  })
+  expect(full.seen.length).toBe(before + 1)
+})
+
+it('does not send a message twice when the connection breaks under it, unless it has a key', async () => {
+  let broken = 0
+  const breaking = await fakeApi((response) => {
+    broken++
+    response.destroy()
+  })
+  const send = (body: object) => clientOf(breaking.url).asCaller('POST', '/messages', 't', body)
+  await expect(send({ content: 'x' })).rejects.toMatchObject({ code: 'unavailable' })
+  expect(broken).toBe(1)
+  await expect(send({ content: 'x', clientMessageId: 'k' })).rejects.toMatchObject({ code: 'unavailable' })
+  expect(broken).toBe(3)
+})
+
+it('says unavailable where nobody answers', async () => {
+  const client = clientOf('http://127.0.0.1:1', 'http://127.0.0.1:2')
+  await expect(client.internal('/internal/heads', {})).rejects.toMatchObject({ code: 'unavailable' })
+  expect(client.reachable()).toBe(false)
+})

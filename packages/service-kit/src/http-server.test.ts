@@ -1,0 +1,171 @@
+import { once } from 'node:events'
+import { connect } from 'node:net'
+import { Problem, problem } from '@parley/contract'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { z } from 'zod'
+import { health } from './health.ts'
+import { createHttpServer, type HttpServer } from './http-server.ts'
+import { createLogger } from './logging.ts'
+import { createRegistry, metrics } from './metrics.ts'
+import { problemErrors } from './problem-errors.ts'
+
+const lines: string[] = []
+const logger = createLogger(
+  { name: 'test', level: 'info' },
+  { write: (line: string) => void lines.push(line) },
+)
+let app: HttpServer
+let ready = true
+const open = { config: { permission: 'open' } }
+
+beforeAll(async () => {
+  app = createHttpServer({ logger, bodyLimit: 1_024 })
+  problemErrors(app)
+  health(app, { isReady: () => ready, degraded: () => ['redis'] })
+  await metrics(app, { registry: createRegistry('test') })
+  const body = z.strictObject({ text: z.string().min(2), list: z.array(z.int()).optional() })
+  app.post('/things', { ...open, schema: { body } }, async (request) => request.body)
+  app.put('/things/:id', open, async () => ({}))
+  app.get(
+    '/things/:id/:kind',
+    {
+      ...open,
+      schema: { params: z.strictObject({ id: z.string().length(4), kind: z.enum(['a', 'b']) }) },
+    },
+    async () => ({}),
+  )
+  app.get('/crash', open, async () => {
+    throw new Error('a secret in an error')
+  })
+  app.get('/election', open, async () => {
+    throw Object.assign(new Error('not primary'), { name: 'MongoServerError', code: 10107 })
+  })
+  app.get('/refused', open, async () => {
+    throw problem('rate_limited', { retryAfter: 2.2 })
+  })
+  await app.listen({ host: '127.0.0.1', port: 0 })
+})
+afterAll(() => app.close())
+
+async function problemOf(request: Parameters<HttpServer['inject']>[0]) {
+  const answer = await app.inject(request)
+  expect(answer.headers['content-type']).toContain('application/problem+json')
+  const body = Problem.parse(answer.json())
+  expect(body.status).toBe(answer.statusCode)
+  expect(body.requestId).toBe(answer.headers['x-request-id'])
+  return { ...body, headers: answer.headers }
+}
+const json = { 'content-type': 'application/json' }
+const post = (payload: string, headers: Record<string, string> = json) =>
+  problemOf({ method: 'POST', url: '/things', headers, payload })
+
+describe('errors', () => {
+  it('of a body: what, and where', async () => {
+    expect(await post('{"text":1')).toMatchObject({ code: 'bad_request', status: 400 })
+    expect(await post('{"text":"x","list":[1,"2"],"more/~":1}')).toMatchObject({
+      code: 'validation_failed',
+      errors: [
+        { pointer: '/text' },
+        { pointer: '/list/1' },
+        { pointer: '/more~1~0', detail: 'unknown field' },
+      ],
+    })
+    expect(await post('')).toMatchObject({ code: 'validation_failed' })
+    expect(await post('[]')).toMatchObject({ code: 'validation_failed' })
+    expect(await post('x'.repeat(2_000))).toMatchObject({ code: 'payload_too_large', status: 413 })
+    expect(await post('hello', { 'content-type': 'text/plain' })).toMatchObject({ status: 415 })
+  })
+
+  it('of prototype keys name them, and no prototype is touched', async () => {
+    const answer = await post('{"text":"xx","__proto__":{"polluted":true}}')
+    expect(answer).toMatchObject({ code: 'validation_failed', errors: [{ pointer: '/__proto__' }] })
+    expect(Object.hasOwn(Object.prototype, 'polluted')).toBe(false)
+  })
+
+  it('of a path: an id that cannot be is an id that is not there', async () => {
+    expect(await problemOf('/things/toolong/a')).toMatchObject({ code: 'not_found', detail: 'Not found' })
+    expect(await problemOf('/things/good/c')).toMatchObject({
+      code: 'validation_failed',
+      errors: [{ pointer: '/kind' }],
+    })
+    expect(await problemOf('/nowhere')).toMatchObject({ code: 'not_found' })
+    expect(await problemOf('/%E0%A4%A')).toMatchObject({ code: 'bad_request' })
+    expect(await problemOf(`/things/${'x'.repeat(3_000)}/a`)).toMatchObject({ code: 'not_found' })
+  })
+
+  it('of a method: which ones there are', async () => {
+    const answer = await problemOf({ method: 'DELETE', url: '/things/good' })
+    expect(answer).toMatchObject({ code: 'method_not_allowed', status: 405 })
+    expect(answer.headers.allow).toBe('PUT')
+  })
+
+  it('that nobody foresaw say nothing of themselves, and are logged', async () => {
+    const answer = await problemOf('/crash')
+    expect(answer).toMatchObject({ code: 'internal', status: 500, detail: 'Something went wrong here' })
+    expect(
+      lines.some((line) => line.includes('a secret in an error') && line.includes(answer.requestId)),
+    ).toBe(true)
+  })
+
+  it('of a store that is away can be tried again', async () => {
+    const answer = await problemOf('/election')
+    expect(answer).toMatchObject({ code: 'unavailable', status: 503, retryable: true })
+    expect(answer.headers['retry-after']).toBe('1')
+    expect((await problemOf('/refused')).headers['retry-after']).toBe('3')
+  })
+
+  it('answers what is not HTTP at all', async () => {
+    const address = app.addresses()[0]
+    if (!address) throw new Error('not listening')
+    const socket = connect(address.port, '127.0.0.1')
+    socket.end('NONSENSE\r\n\r\n')
+    const chunks: Buffer[] = []
+    socket.on('data', (chunk) => chunks.push(chunk))
+    await once(socket, 'close')
+    expect(Buffer.concat(chunks).toString()).toMatch(/^HTTP\/1.1 400 [\s\S]*"code":"bad_request"/)
+  })
+})
+
+describe('every answer', () => {
+  it('carries a request id: the caller’s if it is a sane one', async () => {
+    const id = async (given: string) =>
+      (await app.inject({ url: '/health/live', headers: { 'x-request-id': given } })).headers['x-request-id']
+    expect(await id('abc-123')).toBe('abc-123')
+    for (const insane of ['a b', 'x'.repeat(129), '{}', ''])
+      expect(await id(insane)).toMatch(/^[0-9a-f-]{36}$/)
+  })
+})
+
+describe('health and metrics', () => {
+  it('says live, ready with what is away, or not ready', async () => {
+    expect((await app.inject('/health/live')).json()).toEqual({ status: 'live' })
+    expect((await app.inject('/health/ready')).json()).toEqual({ status: 'ready', degraded: ['redis'] })
+    ready = false
+    expect(await problemOf('/health/ready')).toMatchObject({ code: 'unavailable', status: 503 })
+    ready = true
+  })
+
+  it('counts requests by route, not by path', async () => {
+    await app.inject('/things/good/a')
+    const text = (await app.inject('/metrics')).body
+    const line = text.split('\n').find((l) => /seconds_count.*\/things\/:id\/:kind.*200/.test(l))
+    expect(line).toMatch(/\{service="test",method="GET",route="[^"]+",status="200"\} 1$/)
+    expect(text).not.toContain('/things/good')
+    expect(text).toContain('process_cpu_seconds_total')
+  })
+})
+
+describe('the log', () => {
+  it('blanks tokens', () => {
+    logger.info({ token: 'tell-no-one', headers: { authorization: 'Bearer tell-no-one' } }, 'looked at')
+    expect(lines.at(-1)).toContain('looked at')
+    expect(lines.join('')).not.toContain('tell-no-one')
+  })
+
+  it('keeps the data that hangs on an error to itself', () => {
+    const error = Object.assign(new Error('failed'), { result: { content: 'message text' }, code: 7 })
+    logger.error({ err: error }, 'went wrong')
+    expect(lines.at(-1)).toMatch(/failed.*"code":7/)
+    expect(lines.at(-1)).not.toContain('message text')
+  })
+})

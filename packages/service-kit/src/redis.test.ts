@@ -1,0 +1,34 @@
+import { afterEach, expect, inject, it, vi } from 'vitest'
+import { createLogger } from './logging.ts'
+import { closeRedis, connectRedis, redisReady } from './redis.ts'
+
+const logger = createLogger({ name: 'test', level: 'silent' })
+const open: ReturnType<typeof connectRedis>[] = []
+const connectTo = (url: string, kind: 'fast' | 'blocking' | 'queue') => {
+  const redis = connectRedis(url, { name: 'test', kind, logger })
+  open.push(redis)
+  return redis
+}
+afterEach(() => Promise.all(open.splice(0).map(closeRedis)))
+
+it('does not mind a Redis that is away: says so at once, and goes on trying', async () => {
+  const warn = vi.spyOn(logger, 'warn')
+  const redis = connectTo('redis://127.0.0.1:1', 'fast')
+  expect(await redisReady(redis, 50)).toBe(false)
+  await expect(redis.ping()).rejects.toThrow()
+  await vi.waitFor(() => expect(warn).toHaveBeenCalledOnce())
+})
+
+it('is usable once it is ready', async () => {
+  const redis = connectTo(inject('redisUrl'), 'fast')
+  expect(await redisReady(redis, 5_000)).toBe(true)
+  expect(await redis.ping()).toBe('PONG')
+})
+
+it('comes back after its connection was cut', async () => {
+  const redis = connectTo(inject('redisUrl'), 'blocking')
+  await redisReady(redis, 5_000)
+  redis.stream.destroy()
+  await vi.waitFor(() => expect(redis.status).not.toBe('ready'))
+  expect(await redisReady(redis, 5_000)).toBe(true)
+})
