@@ -208,6 +208,21 @@ export interface SummaryDocument {
   createdAt: Date
 }
 
+/** The words that a message is found by; see search/. Its id is the message's. */
+export interface SearchTermsDocument {
+  _id: ObjectId
+  cid: ObjectId
+  seq: number
+  terms: string[]
+}
+
+/** How far a conversation's messages are indexed for search. */
+export interface SearchHeadDocument {
+  /** The conversation's id. */
+  _id: ObjectId
+  indexedSeq: number
+}
+
 export interface Collections {
   conversations: Collection<ConversationDocument>
   participants: Collection<ParticipantDocument>
@@ -217,6 +232,8 @@ export interface Collections {
   profiles: Collection<ProfileDocument>
   revocations: Collection<RevocationDocument>
   summaries: Collection<SummaryDocument>
+  searchTerms: Collection<SearchTermsDocument>
+  searchHeads: Collection<SearchHeadDocument>
 }
 
 export const collections = (db: Db): Collections => ({
@@ -228,4 +245,6 @@ export const collections = (db: Db): Collections => ({
   profiles: db.collection('profiles'),
   revocations: db.collection('revocations'),
   summaries: db.collection('summaries'),
+  searchTerms: db.collection('searchTerms'),
+  searchHeads: db.collection('searchHeads'),
 })

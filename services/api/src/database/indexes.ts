@@ -17,8 +17,8 @@ export const INDEXES: Record<string, Named[]> = {
       unique: true,
       partialFilterExpression: { auto: true },
     },
-    { name: 'updated.1', key: { org: 1, updatedAt: -1, _id: -1 } },
-    { name: 'agent.1', key: { org: 1, agentId: 1, updatedAt: -1, _id: -1 } },
+    { name: 'updated.2', key: { org: 1, deletedAt: 1, updatedAt: -1, _id: -1 } },
+    { name: 'agent.2', key: { org: 1, agentId: 1, deletedAt: 1, updatedAt: -1, _id: -1 } },
     {
       name: 'summaryDue.1',
       key: { summaryDue: 1, updatedAt: 1 },
@@ -68,6 +68,7 @@ export const INDEXES: Record<string, Named[]> = {
     { name: 'age.1', key: { createdAt: 1 } },
     { name: 'change.1', key: { cid: 1, change: 1 } },
   ],
+  searchTerms: [{ name: 'terms.1', key: { cid: 1, terms: 1, seq: -1 } }],
   audit: [{ name: 'change.1', key: { cid: 1, changeSeq: -1, _id: -1 } }],
   revocations: [{ name: 'age.1', key: { createdAt: 1 } }],
   summaries: [{ name: 'through.1', key: { cid: 1, throughSeq: -1 }, unique: true }],

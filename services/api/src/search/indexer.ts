@@ -1,0 +1,118 @@
+import { MongoBulkWriteError, type ObjectId } from 'mongodb'
+import type { Collections, MessageDocument } from '../database/collections.ts'
+import { isVoid } from '../database/collections.ts'
+import { indexTerms } from './terms.ts'
+
+const CHUNK = 200
+/** Milliseconds of rest for each one of work, so that indexing never takes more than a fifth of a core. */
+const REST = 4
+const DUPLICATE_KEY = 11000
+
+export type SearchIndexer = ReturnType<typeof createSearchIndexer>
+
+/**
+ * Keeps the words of messages in a collection of their own, behind the send path: a conversation is indexed up to
+ * `indexedSeq`, in the background when it has new messages, and by a search that finds it behind.
+ */
+export function createSearchIndexer({
+  messages,
+  conversations,
+  searchTerms,
+  searchHeads,
+  logger,
+}: Pick<Collections, 'messages' | 'conversations' | 'searchTerms' | 'searchHeads'> & {
+  logger: { warn(details: object, message: string): void }
+}) {
+  const waiting = new Map<string, ObjectId>()
+  let timer: NodeJS.Timeout | undefined
+  let working = Promise.resolve()
+  let closed = false
+
+  async function indexedSeq(cid: ObjectId): Promise<number> {
+    return (await searchHeads.findOne({ _id: cid }))?.indexedSeq ?? 0
+  }
+
+  /** Indexes one chunk; how far the index reaches, and whether there is more. Stops before an answer that still streams. */
+  async function step(
+    cid: ObjectId,
+    from: number,
+    settledSeq: number,
+  ): Promise<{ through: number; more: boolean }> {
+    const rows = await messages
+      .find({ cid, seq: { $gt: from, $lte: settledSeq } })
+      .sort({ seq: 1 })
+      .limit(CHUNK)
+      .toArray()
+    const streaming = rows.findIndex((row) => !isVoid(row) && row.status === 'streaming')
+    const whole = streaming < 0 ? rows : rows.slice(0, streaming)
+    const live = whole.flatMap((row) => (isVoid(row) || row.deletedAt || row.content === '' ? [] : [row]))
+    await insert(live)
+    const through = whole.at(-1)?.seq ?? from
+    if (through > from) {
+      await searchHeads.updateOne({ _id: cid }, { $max: { indexedSeq: through } }, { upsert: true })
+    }
+    return { through, more: streaming < 0 && rows.length === CHUNK }
+  }
+
+  async function insert(rows: readonly MessageDocument[]): Promise<void> {
+    if (rows.length === 0) return
+    try {
+      await searchTerms.insertMany(
+        rows.map(({ _id, cid, seq, content }) => ({ _id, cid, seq, terms: indexTerms(content) })),
+        { ordered: false },
+      )
+    } catch (error) {
+      // Another process was here at the same time.
+      if (!(error instanceof MongoBulkWriteError) || error.code !== DUPLICATE_KEY) throw error
+    }
+    // What was deleted since it was read must not stay behind in the index.
+    const gone = await messages
+      .find(
+        { _id: { $in: rows.map(({ _id }) => _id) }, deletedAt: { $exists: true } },
+        { projection: { _id: 1 } },
+      )
+      .toArray()
+    if (gone.length > 0) await searchTerms.deleteMany({ _id: { $in: gone.map(({ _id }) => _id) } })
+  }
+
+  async function background(): Promise<void> {
+    for (const [id, cid] of waiting) {
+      if (closed) return
+      waiting.delete(id)
+      const head = await conversations.findOne({ _id: cid }, { projection: { settledSeq: 1 } })
+      if (!head) continue
+      let from = await indexedSeq(cid)
+      for (let more = true; more && !closed; ) {
+        const started = Date.now()
+        const done = await step(cid, from, head.settledSeq)
+        from = done.through
+        more = done.more
+        await new Promise((resolve) => setTimeout(resolve, (Date.now() - started) * REST))
+      }
+    }
+  }
+
+  return {
+    indexedSeq,
+    step,
+
+    /** The conversation has new messages: index them when there is time. */
+    touch(cid: ObjectId): void {
+      waiting.set(cid.toHexString(), cid)
+      if (timer || closed) return
+      timer = setTimeout(() => {
+        timer = undefined
+        // A conversation that fails is found behind by the next search in it.
+        working = working
+          .then(background)
+          .catch((error: unknown) => logger.warn({ err: error }, 'search terms were not indexed'))
+      }, 1_000)
+    },
+
+    async close(): Promise<void> {
+      closed = true
+      clearTimeout(timer)
+      await working
+    },
+  }
+}
