@@ -35,7 +35,7 @@ export function createSummaryService({
   waitMs = WAIT_MS,
 }: SummaryServiceOptions) {
   const isMet = (
-    { throughSeq, contentRev }: WantedSummarySummary,
+    { throughSeq, contentRev }: WantedSummary,
     head: { summaryCoversSeq: number; summaryContentRev?: number; contentRev: number },
   ): boolean =>
     head.summaryCoversSeq >= throughSeq &&

@@ -1,0 +1,117 @@
+import type { Message, ToolCall } from '@parley/contract'
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { fitting, messageTokens } from './context.ts'
+
+function message(seq: number, fields: Partial<Message> = {}): Message {
+  const at = new Date(0).toISOString()
+  const by = { type: 'user', id: 'ada' } as const
+  return {
+    id: seq.toString(16).padStart(24, '0'),
+    conversationId: '0'.repeat(24),
+    seq,
+    changeSeq: 0,
+    type: 'text',
+    role: 'user',
+    status: 'sent',
+    participantType: 'user',
+    participantId: 'ada',
+    parentId: null,
+    content: `message ${seq}`,
+    attachments: [],
+    thinking: null,
+    toolCalls: [],
+    toolCallId: null,
+    usage: null,
+    model: null,
+    cost: 0,
+    metadata: {},
+    clientMessageId: null,
+    createdAt: at,
+    createdBy: by,
+    updatedAt: at,
+    updatedBy: by,
+    deletedAt: null,
+    ...fields,
+  }
+}
+
+const call = (id: string, result?: unknown): ToolCall => ({
+  id,
+  name: 'search',
+  arguments: { q: id },
+  ...(result === undefined ? {} : { result }),
+})
+
+const sized = (messages: Message[]) =>
+  messages.map((each) => ({ message: each, tokens: messageTokens(each) }))
+const seqs = (messages: Message[], budget = 1e6) =>
+  fitting(sized(messages), budget).messages.map(({ seq }) => seq)
+
+describe('a tool call', () => {
+  const asking = message(2, { role: 'assistant', content: '', toolCalls: [call('a'), call('b')] })
+  const first = message(3, { role: 'tool', toolCallId: 'a', content: 'first' })
+  const second = message(5, { role: 'tool', toolCallId: 'b', content: 'second' })
+
+  test('stays with all its results', () => {
+    expect(seqs([message(1), asking, first, message(4), second])).toEqual([1, 2, 3, 4, 5])
+  })
+  test('is left out while a result is missing, with the others', () => {
+    expect(seqs([message(1), asking, first, message(4)])).toEqual([1, 4])
+  })
+  test('whose result is in the call itself needs nothing else', () => {
+    expect(seqs([message(1, { toolCalls: [call('a', { ok: true })] })])).toEqual([1])
+  })
+  test('that is gone takes its results along', () => {
+    expect(seqs([message(1), first, second, message(6)])).toEqual([1, 6])
+  })
+  test('that does not fit together with its results ends the context there', () => {
+    const long = message(3, { role: 'tool', toolCallId: 'x', content: 'word '.repeat(500) })
+    const messages = [message(1), message(2, { toolCalls: [call('x')] }), long, message(4)]
+    expect(seqs(messages, 300)).toEqual([4])
+  })
+})
+
+test('newest first, without a gap: an older one never takes the place of one that does not fit', () => {
+  const messages = [message(1), message(2, { content: 'word '.repeat(500) }), message(3), message(4)]
+  expect(seqs(messages, 100)).toEqual([3, 4])
+})
+
+test('never over budget, never half a tool call, always in order', () => {
+  const ids = fc.constantFrom('a', 'b', 'c')
+  const shapes = fc.oneof(
+    fc.record({ content: fc.string({ maxLength: 200 }) }),
+    fc.record({
+      content: fc.string({ maxLength: 40 }),
+      calls: fc.uniqueArray(ids, { minLength: 1, maxLength: 2 }),
+    }),
+    fc.record({ content: fc.string({ maxLength: 80 }), answers: ids }),
+  )
+  fc.assert(
+    fc.property(fc.array(shapes, { maxLength: 25 }), fc.integer({ min: 1, max: 600 }), (list, budget) => {
+      const messages = list.map((shape, i) =>
+        message(i + 1, {
+          content: shape.content,
+          ...('calls' in shape ? { role: 'assistant', toolCalls: shape.calls.map((id) => call(id)) } : {}),
+          ...('answers' in shape ? { role: 'tool', toolCallId: shape.answers } : {}),
+        }),
+      )
+      const chosen = fitting(sized(messages), budget)
+      expect(chosen.tokens).toBeLessThanOrEqual(budget)
+      expect(chosen.tokens).toBe(chosen.messages.reduce((sum, each) => sum + messageTokens(each), 0))
+      expect(chosen.messages).toEqual(chosen.messages.toSorted((x, y) => x.seq - y.seq))
+      for (const each of chosen.messages) {
+        for (const { id } of each.toolCalls) {
+          expect(chosen.messages.some((other) => other.toolCallId === id && other.seq > each.seq)).toBe(true)
+        }
+        if (each.toolCallId !== null) {
+          const asked = chosen.messages.some(
+            (other) => other.seq < each.seq && other.toolCalls.some(({ id }) => id === each.toolCallId),
+          )
+          expect(asked).toBe(true)
+        }
+      }
+    }),
+    { numRuns: 300 },
+  )
+})

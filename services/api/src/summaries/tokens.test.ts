@@ -1,0 +1,38 @@
+import fc from 'fast-check'
+import { countTokens } from 'gpt-tokenizer/encoding/o200k_base'
+import { expect, test } from 'vitest'
+import { tokensOf } from './tokens.ts'
+
+const exact = (text: string) => countTokens(text, { disallowedSpecial: new Set() })
+
+test('never fewer than the tokenizer counts, and for ordinary text the same', () => {
+  const piece = fc.oneof(
+    fc.lorem({ maxCount: 30 }),
+    fc.string({ unit: 'binary', maxLength: 60 }),
+    fc
+      .tuple(fc.constantFrom('a', ' ', '!', '好', '🙂', 'ab', '好的', '\n'), fc.integer({ min: 1, max: 700 }))
+      .map(([unit, times]) => unit.repeat(times)),
+  )
+  fc.assert(
+    fc.property(fc.array(piece, { maxLength: 4 }), (pieces) => {
+      const text = pieces.join('').toWellFormed()
+      expect(tokensOf(text)).toBeGreaterThanOrEqual(exact(text))
+    }),
+    { numRuns: 150 },
+  )
+  const text = 'The quick brown fox jumps over the lazy dog, 17 times. '.repeat(40)
+  expect(tokensOf(text)).toBe(exact(text))
+})
+
+test('what looks like a control token is text', () => {
+  expect(tokensOf('<|endoftext|>')).toBeGreaterThan(1)
+})
+
+test('no text of 64 KiB takes long', () => {
+  for (const unit of ['a', '决', '!', ' ', 'xq', '🙂']) {
+    const text = unit.repeat(Math.floor(65_536 / Buffer.byteLength(unit)))
+    const start = performance.now()
+    tokensOf(text)
+    expect(performance.now() - start).toBeLessThan(1_000)
+  }
+})
