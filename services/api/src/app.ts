@@ -10,12 +10,16 @@ import {
 } from '@parley/service-kit'
 import type { Redis } from 'ioredis'
 import { type IdentityRoutes, identityRoutes } from './identity/routes.ts'
+import { messageRoutes } from './messages/routes.ts'
+import type { MessageService } from './messages/service.ts'
 import { openapi } from './openapi/plugin.ts'
 import { authentication } from './plugins/authentication.ts'
 import { cors } from './plugins/cors.ts'
 import { limits } from './plugins/limits.ts'
 import { securityHeaders } from './plugins/security-headers.ts'
 import { strictRoutes } from './plugins/strict-routes.ts'
+import { searchRoutes } from './search/routes.ts'
+import type { Search } from './search/service.ts'
 
 export interface ApiDependencies extends IdentityRoutes {
   logger: Logger
@@ -32,6 +36,8 @@ export interface ApiDependencies extends IdentityRoutes {
   redis: Redis
   restPerMinute: number
   sendPerMinute: number
+  messages: MessageService
+  search: Search
 }
 
 export async function buildApp(deps: ApiDependencies): Promise<HttpServer> {
@@ -53,5 +59,7 @@ export async function buildApp(deps: ApiDependencies): Promise<HttpServer> {
     ...(deps.metricsListen ? { listen: deps.metricsListen } : {}),
   })
   await app.register(identityRoutes, deps)
+  await app.register(messageRoutes, { prefix: '/messages', messages: deps.messages })
+  await app.register(searchRoutes, { prefix: '/messages', search: deps.search })
   return app
 }

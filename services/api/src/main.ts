@@ -17,6 +17,19 @@ import { createDevTokens } from './identity/dev-tokens.ts'
 import { createProfiles } from './identity/profiles.ts'
 import { createRevocations } from './identity/revocations.ts'
 import { createUnreadTotals } from './identity/unread.ts'
+import { createFolder } from './messages/fold.ts'
+import { createMessageLog } from './messages/log.ts'
+import { createMembers } from './messages/members.ts'
+import { createMessagePages } from './messages/pages.ts'
+import { createMessageService } from './messages/service.ts'
+import { createMessageStore, payloadHashKey } from './messages/store.ts'
+import { createSweeper } from './messages/sweeper.ts'
+import { createPricing } from './money/prices.ts'
+import { createAccess } from './participants/access.ts'
+import { createActivity } from './participants/activity.ts'
+import { createRoles } from './participants/roles.ts'
+import { createSearchIndexer } from './search/indexer.ts'
+import { createSearch } from './search/service.ts'
 
 runService('api', async ({ env }) => {
   const config = loadConfig(ApiConfig, env)
@@ -40,6 +53,35 @@ runService('api', async ({ env }) => {
   await revocations.start()
   const profiles = createProfiles({ ...database, logger })
 
+  const access = createAccess(database)
+  const store = createMessageStore(database)
+  const members = createMembers({ ...database, roles: createRoles(database) })
+  const activity = createActivity({ ...database, logger })
+  const indexer = createSearchIndexer({ ...database, logger })
+  const folder = createFolder({
+    ...database,
+    store,
+    summaryDue: () => {},
+    touched: (cid, at) => {
+      activity.touch(cid, at)
+      indexer.touch(cid)
+    },
+    logger,
+  })
+  const writing = { ...database, store, members, folder, publisher, logger }
+  const log = createMessageLog({ ...writing, hopLimit: config.AGENT_HOP_LIMIT })
+  const sweeper = createSweeper(writing)
+  sweeper.start()
+  const pages = createMessagePages({ ...database, store })
+  const messages = createMessageService({
+    ...database,
+    log,
+    pages,
+    access,
+    pricing: createPricing(config.MODEL_PRICES),
+    hashKey: await payloadHashKey(database.db),
+  })
+
   const { JWT_SECRET } = config
   const app = await buildApp({
     logger,
@@ -57,6 +99,8 @@ runService('api', async ({ env }) => {
     redis,
     restPerMinute: config.RATE_LIMIT_REST,
     sendPerMinute: config.RATE_LIMIT_SEND,
+    messages,
+    search: createSearch({ ...database, access, pages, indexer }),
     unreadTotals: createUnreadTotals(database),
     revocations,
     devTokens:
@@ -67,8 +111,10 @@ runService('api', async ({ env }) => {
 
   shutdown.phase('requests', 10_000, () => app.close())
   shutdown.phase('background', 5_000, async () => {
+    log.close()
     revocations.close()
-    await profiles.close()
+    await Promise.all([profiles.close(), sweeper.close(), indexer.close(), folder.close()])
+    await activity.idle()
   })
   shutdown.phase('stores', 3_000, () =>
     Promise.all([closeRedis(redis), closeRedis(streams), database.close()]),
