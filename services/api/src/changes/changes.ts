@@ -1,0 +1,270 @@
+import { type ChangeKind, LIMITS, ProblemError, problem } from '@parley/contract'
+import { type MongoClient, MongoError, ObjectId } from 'mongodb'
+import type {
+  AuditDocument,
+  Collections,
+  ConversationDocument,
+  MessageDocument,
+  OutboxDocument,
+} from '../database/collections.ts'
+import { transact } from '../database/transaction.ts'
+import type { Outbox } from '../publishing/outbox.ts'
+import { type ChangeTransaction, openUnitOfWork, type UnitOfWork } from './transaction.ts'
+
+/** Changes that share one transaction at most. */
+const BATCH_SIZE = 50
+/** Transactions in flight at once, so that a burst of changes leaves connections to everybody else. */
+const CONCURRENT_TRANSACTIONS = 16
+
+/** Who the audit names where the service itself changed something. */
+export const SERVICE_KEY = 'agent:parley'
+
+/** What a change did, for its number, its event, and its line in the audit. */
+export interface Effect {
+  kind: ChangeKind
+  /** The audit's word for it: `participant.add`. */
+  action: string
+  /** The message it was about; it gets the number. Otherwise the conversation does. */
+  messageId?: ObjectId
+  /** Key of the participant it was about. */
+  participant?: string
+  /** Fields of the conversation that are new. */
+  changed?: string[]
+  /** Of the fields that changed; never a message's text. */
+  before?: Record<string, unknown>
+  after?: Record<string, unknown>
+  /** Who hears of it, where that is not who takes part afterwards. */
+  to?: string[]
+}
+
+export interface Outcome<T> {
+  value: T
+  /** Absent: there was nothing to change. */
+  effect?: Effect
+}
+
+/** An edit of something that exists. */
+export interface Change<T> {
+  /** Participant key; null: the service itself, which leaves `updatedBy` alone. */
+  by: string | null
+  /** Checks, then edits the drafts. Throwing leaves it out, alone. Runs again after a collision. */
+  run(transaction: ChangeTransaction): Promise<Outcome<T>>
+}
+
+export interface Applied<T> {
+  value: T
+  /** Its number; null: there was nothing to change. */
+  changeSeq: number | null
+  /** The head as committed, not counting what lies above its `settledSeq`. */
+  head: ConversationDocument
+  /** The message it was about, as committed. */
+  message: MessageDocument | null
+}
+
+interface Waiting {
+  change: Change<unknown>
+  resolve(applied: Applied<unknown>): void
+  reject(error: unknown): void
+}
+
+interface Lane {
+  readonly cid: ObjectId
+  waiting: Waiting[]
+  busy: boolean
+}
+
+type Verdict =
+  | { waiting: Waiting; error: unknown }
+  | { waiting: Waiting; outcome: Outcome<unknown>; changeSeq: number | null }
+
+export type Changes = ReturnType<typeof createChanges>
+
+/**
+ * Changes to what exists: each gets the next `changeSeq` of its conversation, corrected counters, a line of audit and
+ * a row in the outbox, all or nothing. Those that wait for one conversation share one transaction.
+ */
+export function createChanges(options: { client: MongoClient; rows: Collections; outbox: Outbox }) {
+  const { client, rows, outbox } = options
+  const lanes = new Map<string, Lane>()
+  const ready: Lane[] = []
+  const active = new Set<Promise<void>>()
+
+  function next(): void {
+    while (active.size < CONCURRENT_TRANSACTIONS) {
+      const lane = ready.shift()
+      if (!lane) return
+      const run: Promise<void> = serve(lane).finally(() => {
+        active.delete(run)
+        lane.busy = false
+        if (lane.waiting.length > 0) offer(lane)
+        else lanes.delete(lane.cid.toHexString())
+        next()
+      })
+      active.add(run)
+    }
+  }
+
+  function offer(lane: Lane): void {
+    if (lane.busy) return
+    lane.busy = true
+    ready.push(lane)
+  }
+
+  async function serve(lane: Lane): Promise<void> {
+    const batch = lane.waiting.splice(0, BATCH_SIZE)
+    try {
+      const done = await commit(lane.cid, batch)
+      for (const verdict of done.verdicts) answer(verdict, done.unit)
+      outbox.publish(done.events, done.messages)
+    } catch (error) {
+      for (const { reject } of batch) reject(error)
+    }
+  }
+
+  function answer(verdict: Verdict, unit: UnitOfWork | null): void {
+    if ('error' in verdict || !unit) {
+      verdict.waiting.reject('error' in verdict ? verdict.error : problem('not_found'))
+      return
+    }
+    const { waiting, outcome, changeSeq } = verdict
+    const { messageId } = outcome.effect ?? {}
+    waiting.resolve({
+      value: outcome.value,
+      changeSeq,
+      head: unit.transaction.head,
+      message: (messageId && unit.draft(messageId)) ?? null,
+    })
+  }
+
+  function commit(cid: ObjectId, batch: readonly Waiting[]) {
+    return transact(client, async (session) => {
+      const unit = await openUnitOfWork(rows, session, cid, new Date())
+      const events: OutboxDocument[] = []
+      const audit: AuditDocument[] = []
+      const verdicts: Verdict[] = []
+      for (const waiting of batch) {
+        if (!unit) {
+          verdicts.push({ waiting, error: problem('not_found') })
+          continue
+        }
+        try {
+          const { outcome, event, line } = await unit.attempt(() => attempt(waiting.change, unit.transaction))
+          if (event) events.push(event)
+          if (line) audit.push(line)
+          verdicts.push({ waiting, outcome, changeSeq: event?.change ?? null })
+        } catch (error) {
+          // A failing store fails the whole; a failing check only the change that failed it.
+          if (error instanceof MongoError) throw error
+          verdicts.push({ waiting, error })
+        }
+      }
+      if (unit && events.length > 0) {
+        await unit.write()
+        await rows.audit.insertMany(audit, { session })
+        await rows.outbox.insertMany(events, { session })
+      } else {
+        await session.abortTransaction()
+      }
+      const messages = events.flatMap(({ messageId }) => (messageId && unit?.draft(messageId)) || [])
+      return { unit, verdicts, events, messages }
+    })
+  }
+
+  return {
+    /**
+     * Applies a change and resolves once it is on a majority; its event follows.
+     * @throws ProblemError not_found (no such conversation), what the change itself throws, unavailable
+     */
+    apply<T>(cid: ObjectId, change: Change<T>): Promise<Applied<T>> {
+      const id = cid.toHexString()
+      const lane = lanes.get(id) ?? { cid, waiting: [], busy: false }
+      lanes.set(id, lane)
+      // The value travels beside the queue, which holds changes of every kind.
+      let value: { of: T } | undefined
+      const applied = new Promise<Applied<unknown>>((resolve, reject) => {
+        const run = async (transaction: ChangeTransaction): Promise<Outcome<unknown>> => {
+          const outcome = await change.run(transaction)
+          value = { of: outcome.value }
+          return outcome
+        }
+        lane.waiting.push({ change: { by: change.by, run }, resolve, reject })
+      })
+      offer(lane)
+      next()
+      return applied.then((done) => {
+        if (!value) throw new Error('a change was answered that never ran')
+        return { ...done, value: value.of }
+      })
+    },
+
+    /** Resolves once nothing is under way any more. */
+    async idle(): Promise<void> {
+      while (active.size > 0) await Promise.allSettled(active)
+      await outbox.idle()
+    },
+  }
+}
+
+/** One change's edits with the number, event and audit line that they need. */
+async function attempt(change: Change<unknown>, transaction: ChangeTransaction) {
+  const outcome = await change.run(transaction)
+  const { effect } = outcome
+  if (!effect) return { outcome }
+  const { head, now } = transaction
+  head.changeSeq++
+  if (effect.messageId) {
+    const row = await transaction.message(effect.messageId)
+    if (!row) throw new ProblemError('not_found')
+    row.changeSeq = head.changeSeq
+    row.updatedAt = now
+    row.updatedBy = change.by ?? row.author
+  } else {
+    head.ownChangeSeq = head.changeSeq
+    if (effect.kind === 'conversation.deleted') delete head.ownChangeKind
+    else if (effect.kind !== 'message.updated' && effect.kind !== 'message.deleted') {
+      head.ownChangeKind = effect.kind
+    }
+    if (change.by !== null) {
+      head.updatedAt = now
+      head.updatedBy = change.by
+    }
+  }
+
+  const common = { cid: head._id, org: head.org }
+  const event: OutboxDocument = {
+    _id: new ObjectId(),
+    ...common,
+    change: head.changeSeq,
+    type: effect.kind,
+    createdAt: now,
+  }
+  if (effect.messageId) event.messageId = effect.messageId
+  if (effect.participant) event.participant = effect.participant
+  if (effect.changed) event.changed = effect.changed
+  const to = await recipients(effect, transaction)
+  if (to) event.to = to
+
+  const line: AuditDocument = {
+    _id: new ObjectId(),
+    ...common,
+    changeSeq: head.changeSeq,
+    at: now,
+    by: change.by ?? SERVICE_KEY,
+    action: effect.action,
+    before: effect.before ?? {},
+    after: effect.after ?? {},
+  }
+  const subject = effect.messageId?.toHexString() ?? effect.participant
+  if (subject !== undefined) line.subject = subject
+  return { outcome, event, line }
+}
+
+/** Who takes part, and who did until now: for conversations of up to 50, and not for messages, which rooms hear of. */
+async function recipients(effect: Effect, transaction: ChangeTransaction): Promise<string[] | undefined> {
+  if (effect.messageId) return undefined
+  if (effect.to) return effect.to.length <= LIMITS.recipientsNamed ? effect.to : undefined
+  if (transaction.head.participantCount > LIMITS.recipientsNamed) return undefined
+  const keys = new Set((await transaction.participants()).map(({ key }) => key))
+  if (effect.participant) keys.add(effect.participant)
+  return keys.size <= LIMITS.recipientsNamed ? [...keys] : undefined
+}

@@ -1,0 +1,96 @@
+import { LIMITS, type RoomConversation } from '@parley/contract'
+import type { ObjectId } from 'mongodb'
+import type { Collections, ConversationDocument, ParticipantDocument } from '../database/collections.ts'
+import { COUNTED } from '../messages/fold.ts'
+import type { MessageStore } from '../messages/store.ts'
+import { foldTail } from '../messages/tail.ts'
+import { byJoining } from '../participants/participant.ts'
+import { type ConversationState, toRoomConversation } from './conversation.ts'
+
+export interface ReaderOptions {
+  rows: Pick<Collections, 'conversations' | 'participants'>
+  store: Pick<MessageStore, 'tails'>
+}
+
+export interface ReadState extends ConversationState {
+  /** The row of the participant asked for; null: takes no part. */
+  own: ParticipantDocument | null
+}
+
+export type ConversationReader = ReturnType<typeof createConversationReader>
+
+/**
+ * What belongs to heads that were read just before. The tail is chosen by seq above each head's `settledSeq`, so it is
+ * exact however far the fold has come in between.
+ */
+export function createConversationReader({ rows, store }: ReaderOptions) {
+  const { conversations, participants } = rows
+
+  /** The heads with their tails counted in. One query. */
+  async function current(heads: readonly ConversationDocument[]): Promise<ConversationDocument[]> {
+    const tails = await store.tails(
+      heads.map(({ _id, settledSeq }) => ({ cid: _id, settledSeq })),
+      COUNTED,
+    )
+    if (tails.length === 0) return [...heads]
+    const tailOf = Map.groupBy(tails, ({ cid }) => cid.toHexString())
+    return heads.map((head) => foldTail(head, tailOf.get(head._id.toHexString()) ?? []))
+  }
+
+  /** Of each the first 20 who joined, and `key` where it takes part. One query. */
+  async function members(
+    heads: readonly ConversationDocument[],
+    key: string | null,
+  ): Promise<ParticipantDocument[]> {
+    if (heads.length === 0) return []
+    const isLarge = ({ participantCount }: ConversationDocument) =>
+      participantCount > LIMITS.participantsShown
+    const large = heads.filter(isLarge).map(({ _id }) => _id)
+    const small = heads.filter((head) => !isLarge(head)).map(({ _id }) => _id)
+    if (large.length === 0) return participants.find({ cid: { $in: small } }).toArray()
+    const first = large.map((cid) => ({
+      $unionWith: {
+        coll: participants.collectionName,
+        pipeline: [
+          { $match: { cid } },
+          { $sort: { joinedAt: 1, _id: 1 } },
+          { $limit: LIMITS.participantsShown },
+        ],
+      },
+    }))
+    const own =
+      key === null
+        ? { cid: { $in: small } }
+        : { $or: [{ cid: { $in: small } }, { cid: { $in: large }, key }] }
+    return participants.aggregate<ParticipantDocument>([{ $match: own }, ...first]).toArray()
+  }
+
+  /** Everything shown of these, in their order. Two queries, side by side. */
+  async function states(heads: readonly ConversationDocument[], key: string | null): Promise<ReadState[]> {
+    if (heads.length === 0) return []
+    const [folded, everyone] = await Promise.all([current(heads), members(heads, key)])
+    const membersOf = Map.groupBy(everyone, ({ cid }) => cid.toHexString())
+    return folded.map((head) => {
+      const unique = new Map(
+        (membersOf.get(head._id.toHexString()) ?? []).map((row) => [row.key, row] as const),
+      )
+      const own = (key !== null && unique.get(key)) || null
+      const sorted = [...unique.values()].sort(byJoining)
+      return { head, own, shown: sorted.slice(0, LIMITS.participantsShown) }
+    })
+  }
+
+  return {
+    current,
+    states,
+
+    /** Conversations as rooms see them, by id; those that are gone are left out. */
+    async roomViews(ids: readonly ObjectId[]): Promise<Map<string, RoomConversation>> {
+      const heads = await conversations
+        .find({ _id: { $in: [...ids] }, deletedAt: { $exists: false } })
+        .toArray()
+      const found = await states(heads, null)
+      return new Map(found.map((state) => [state.head._id.toHexString(), toRoomConversation(state)]))
+    },
+  }
+}

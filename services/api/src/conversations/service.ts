@@ -1,0 +1,229 @@
+import {
+  type Caller,
+  type Conversation,
+  type ConversationStatus,
+  type CreateConversation,
+  participantKey,
+  problem,
+  type ReadResult,
+  type UpdateConversation,
+} from '@parley/contract'
+import { assertAllowed } from '../changes/authorize.ts'
+import type { Changes } from '../changes/changes.ts'
+import type { Collections, ConversationDocument } from '../database/collections.ts'
+import type { Access } from '../participants/access.ts'
+import type { Reads } from '../participants/reads.ts'
+import type { AutoConversations } from './auto.ts'
+import { toConversation } from './conversation.ts'
+import type { ConversationMaker } from './create.ts'
+import type { ConversationLists } from './lists.ts'
+import type { ConversationReader } from './reader.ts'
+
+/** Milliseconds to wait for another request that is making the same conversation. */
+const PATIENCE_MS = 10_000
+/** Conversations named to an agent that connects. */
+const ACTIVE_LIMIT = 500
+
+export interface ConversationServiceOptions {
+  conversations: Collections['conversations']
+  access: Access
+  reader: ConversationReader
+  lists: ConversationLists
+  make: ConversationMaker
+  auto: AutoConversations
+  changes: Changes
+  reads: Reads
+}
+
+export type ConversationService = ReturnType<typeof createConversationService>
+
+/** What callers can do with conversations. */
+export function createConversationService(options: ConversationServiceOptions) {
+  const { conversations, access, reader, lists, make, auto, changes, reads } = options
+
+  /** The conversation as the caller sees it, from its head as read or committed just now. */
+  async function view(caller: Caller, head: ConversationDocument): Promise<Conversation> {
+    const [state] = await reader.states([head], participantKey(caller))
+    if (!state) throw problem('not_found')
+    return toConversation(state, state.own)
+  }
+
+  /** The org's conversation under an external id, to who takes part in it; null where there is none. */
+  async function known(caller: Caller, externalId: string): Promise<Conversation | null> {
+    const head = await conversations.findOne({ org: caller.orgId, externalId })
+    if (!head) return null
+    const conversation = await view(caller, head)
+    if (!conversation.me) throw problem('conflict', { detail: 'The externalId is in use' })
+    return conversation
+  }
+
+  /**
+   * Makes a conversation with the caller as its owner; or finds the one that has the external id.
+   * @throws ProblemError conflict (the external id is in use where the caller takes no part)
+   */
+  async function create(
+    caller: Caller,
+    { participants = [], ...wanted }: CreateConversation,
+  ): Promise<{ conversation: Conversation; created: boolean }> {
+    const { agentId, externalId } = wanted
+    const deadline = Date.now() + PATIENCE_MS
+    do {
+      const existing = externalId === undefined ? null : await known(caller, externalId)
+      if (existing) return { conversation: existing, created: false }
+      const made = await make({
+        ...wanted,
+        by: caller,
+        participants: [
+          { type: caller.type, id: caller.id, role: 'owner' },
+          ...participants.map(({ type, id, role = 'member' }) => ({ type, id, role })),
+          ...(agentId === undefined
+            ? []
+            : [{ type: 'agent' as const, id: agentId, role: 'member' as const }]),
+        ],
+      })
+      if (made) return { conversation: toConversation(made, made.own), created: true }
+      // The external id is taken, yet not to be seen: its commit is on the way to a majority.
+      await new Promise((resolve) => setTimeout(resolve, 5 + Math.random() * 20))
+    } while (Date.now() < deadline)
+    throw problem('unavailable', { retryAfter: 1 })
+  }
+
+  /** Replaces the fields given; null clears. A field that has the value already has not changed. */
+  async function update(
+    caller: Caller,
+    cid: string,
+    fields: UpdateConversation,
+    permission: 'conversation:update' | 'conversation:status' = 'conversation:update',
+  ): Promise<Conversation> {
+    const { head } = await access.of(caller, cid, permission)
+    const applied = await changes.apply(head._id, {
+      by: participantKey(caller),
+      async run(transaction) {
+        await assertAllowed(transaction, caller, permission)
+        const { changed, before, after } = edit(transaction.head, fields)
+        if (changed.length === 0) return { value: undefined }
+        return {
+          value: undefined,
+          effect: { kind: 'conversation.updated', action: actionOf(changed, after), changed, before, after },
+        }
+      },
+    })
+    return view(caller, applied.head)
+  }
+
+  return {
+    create,
+    update,
+
+    async get(caller: Caller, cid: string): Promise<Conversation> {
+      const { head } = await access.of(caller, cid, 'conversation:read')
+      return view(caller, head)
+    },
+
+    setStatus: (caller: Caller, cid: string, status: ConversationStatus): Promise<Conversation> =>
+      update(caller, cid, { status }, 'conversation:status'),
+
+    /** Ends the conversation for everybody. Its messages stay in the database, out of everyone's reach. */
+    async remove(caller: Caller, cid: string): Promise<void> {
+      const { head } = await access.of(caller, cid, 'conversation:delete')
+      await changes.apply(head._id, {
+        by: participantKey(caller),
+        async run(transaction) {
+          await assertAllowed(transaction, caller, 'conversation:delete')
+          const draft = transaction.head
+          const { title, status, externalId = null } = draft
+          const everyone = await transaction.participants()
+          for (const { key } of everyone) await transaction.removeParticipant(key)
+          draft.deletedAt = transaction.now
+          // The names that are given once in an org are free again.
+          delete draft.externalId
+          delete draft.auto
+          delete draft.summaryDue
+          return {
+            value: undefined,
+            effect: {
+              kind: 'conversation.deleted',
+              action: 'conversation.delete',
+              to: everyone.map(({ key }) => key),
+              before: {
+                title,
+                status,
+                externalId,
+                participants: everyone.map(({ key, role }) => ({ key, role })),
+              },
+              after: { deleted: true },
+            },
+          }
+        },
+      })
+    },
+
+    /** Moves the caller's read position forward, at most to the last message. */
+    async markRead(caller: Caller, cid: string, seq: number): Promise<ReadResult> {
+      const accessed = await access.of(caller, cid, 'conversation:mark-read')
+      const { head, membership } = accessed
+      const [current] = await reader.current([head])
+      const lastSeq = current?.lastSeq ?? head.lastSeq
+      const before = membership?.readSeq ?? 0
+      const readSeq = Math.max(before, Math.min(seq, lastSeq))
+      if (readSeq > before) {
+        await reads.mark({ cid: head._id, org: head.org, key: participantKey(caller), seq: readSeq })
+      }
+      return { readSeq, unread: Math.max(0, lastSeq - readSeq) }
+    },
+
+    /** The agent's one active auto conversation, found or made. */
+    async auto(caller: Caller, agentId: string): Promise<{ conversation: Conversation; created: boolean }> {
+      const { state, created } = await auto(caller, agentId)
+      const own = caller.type === 'agent' && caller.id === agentId ? state.own : null
+      return { conversation: toConversation(state, own), created }
+    },
+
+    /** What an agent is told on connecting: its auto conversation, and its other active ones, newest first. */
+    async agentReady(caller: Caller) {
+      const { state } = await auto(caller, caller.id)
+      const conversation = toConversation(state, state.own)
+      const active = await lists.active(caller, ACTIVE_LIMIT)
+      return { conversation, active: active.filter(({ id }) => id !== conversation.id) }
+    },
+  }
+}
+
+function edit(head: ConversationDocument, fields: UpdateConversation) {
+  const changed: string[] = []
+  const before: Record<string, unknown> = {}
+  const after: Record<string, unknown> = {}
+  const note = (field: string, was: unknown, is: unknown): boolean => {
+    if (JSON.stringify(was) === JSON.stringify(is)) return false
+    changed.push(field)
+    before[field] = was
+    after[field] = is
+    return true
+  }
+  const { title, description, status, tags, metadata } = fields
+  if (title !== undefined && note('title', head.title, title ?? '')) head.title = title ?? ''
+  if (description !== undefined && note('description', head.description ?? null, description || null)) {
+    if (description) head.description = description
+    else delete head.description
+  }
+  if (tags !== undefined && note('tags', head.tags, tags ?? [])) head.tags = tags ?? []
+  if (metadata !== undefined && note('metadata', head.metadata, metadata ?? {}))
+    head.metadata = metadata ?? {}
+  if (status !== undefined && note('status', head.status, status)) {
+    head.status = status
+    // Whoever needs an active one makes another; this one stays an ordinary conversation, also when reopened.
+    if (status !== 'active') delete head.auto
+  }
+  return { changed, before, after }
+}
+
+const STATUS_ACTIONS: Record<ConversationStatus, string> = {
+  active: 'conversation.reopen',
+  archived: 'conversation.archive',
+  closed: 'conversation.close',
+}
+
+const actionOf = (changed: string[], { status }: Record<string, unknown>): string =>
+  changed.length === 1 && (status === 'active' || status === 'archived' || status === 'closed')
+    ? STATUS_ACTIONS[status]
+    : 'conversation.update'

@@ -1,0 +1,63 @@
+import { type Caller, parseParticipantKey, participantKey, problem } from '@parley/contract'
+import { assertAllowed } from '../changes/authorize.ts'
+import type { Changes } from '../changes/changes.ts'
+import { textChanged } from '../changes/content.ts'
+import type { MessageDocument } from '../database/collections.ts'
+import type { MessageService } from './service.ts'
+
+export type DeleteMessage = ReturnType<typeof createDeleteMessage>
+
+/** Makes a message a tombstone: what it said is gone from the database, its place and its costs stay. */
+export function createDeleteMessage({
+  changes,
+  messages,
+}: {
+  changes: Changes
+  messages: Pick<MessageService, 'find'>
+}) {
+  /**
+   * Resolves once the tombstone is on a majority; deleting again changes nothing.
+   * @throws ProblemError not_found, forbidden
+   */
+  return async (caller: Caller, id: string): Promise<void> => {
+    const { row: found } = await messages.find(caller, id, 'message:delete')
+    if (found.deletedAt) return
+    const author = parseParticipantKey(found.author)
+    await changes.apply(found.cid, {
+      by: participantKey(caller),
+      async run(transaction) {
+        await assertAllowed(transaction, caller, 'message:delete', author)
+        const row = await transaction.message(found._id)
+        if (!row) throw problem('not_found')
+        if (row.deletedAt) return { value: undefined }
+        blank(row, transaction.now)
+        const { head } = transaction
+        // Above settledSeq the fold counts it, as the tombstone that it then is.
+        if (row.seq <= head.settledSeq) head.messageCount--
+        if (head.lastMessage?.id.equals(row._id)) head.lastMessage = { ...head.lastMessage, preview: '' }
+        textChanged(head, row.seq)
+        return {
+          value: undefined,
+          effect: {
+            kind: 'message.deleted',
+            action: 'message.delete',
+            messageId: row._id,
+            before: { deleted: false },
+            after: { deleted: true },
+          },
+        }
+      },
+    })
+  }
+}
+
+function blank(row: MessageDocument, now: Date): void {
+  row.deletedAt = now
+  row.content = ''
+  delete row.attachments
+  delete row.thinking
+  delete row.toolCalls
+  delete row.metadata
+  if (row.status === 'streaming') row.status = 'cancelled'
+  delete row.streamedAt
+}

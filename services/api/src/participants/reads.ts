@@ -1,0 +1,118 @@
+import { parseParticipantKey, type StreamEvent } from '@parley/contract'
+import type { ObjectId } from 'mongodb'
+import type { Collections } from '../database/collections.ts'
+
+/** Positions in one write. */
+const BATCH_SIZE = 1_000
+
+export interface ReadPosition {
+  cid: ObjectId
+  org: string
+  key: string
+  seq: number
+}
+
+interface Waiting extends ReadPosition {
+  /** Tell the room. */
+  receipt: boolean
+}
+
+interface Batch {
+  positions: Map<string, Waiting>
+  written: Promise<void>
+  resolve(): void
+  reject(error: unknown): void
+}
+
+export interface ReadsOptions {
+  participants: Collections['participants']
+  publisher: { publish(events: StreamEvent[]): Promise<void> }
+  logger: { debug(details: object, message: string): void; warn(details: object, message: string): void }
+}
+
+export type Reads = ReturnType<typeof createReads>
+
+/**
+ * How far everybody has read. Positions that arrive while others are being written form the next write, and of one
+ * person in one conversation only the furthest is written: a reader who scrolls costs one row now and then.
+ */
+export function createReads({ participants, publisher, logger }: ReadsOptions) {
+  let gathering: Batch | undefined
+  let running: Promise<void> | undefined
+
+  function newBatch(): Batch {
+    const { promise, resolve, reject } = Promise.withResolvers<void>()
+    // Who only notes a position does not wait, and the writer has said what went wrong.
+    promise.catch(() => undefined)
+    return { positions: new Map(), written: promise, resolve, reject }
+  }
+
+  function put(position: ReadPosition, receipt: boolean): Promise<void> {
+    gathering ??= newBatch()
+    const { positions, written } = gathering
+    const slot = `${position.cid.toHexString()}${position.key}`
+    const before = positions.get(slot)
+    positions.set(slot, {
+      ...position,
+      seq: Math.max(position.seq, before?.seq ?? 0),
+      receipt: receipt || (before?.receipt ?? false),
+    })
+    running ??= drain()
+    return written
+  }
+
+  async function drain(): Promise<void> {
+    // The requests of this turn of the event loop share the first write.
+    await new Promise((resolve) => setImmediate(resolve))
+    for (let batch = gathering; batch; batch = gathering) {
+      gathering = undefined
+      try {
+        await write([...batch.positions.values()])
+        batch.resolve()
+      } catch (error) {
+        logger.warn({ err: error, positions: batch.positions.size }, 'read positions were not written')
+        batch.reject(error)
+      }
+    }
+    running = undefined
+  }
+
+  async function write(positions: Waiting[]): Promise<void> {
+    for (let at = 0; at < positions.length; at += BATCH_SIZE) {
+      await participants.bulkWrite(
+        positions.slice(at, at + BATCH_SIZE).map(({ cid, key, seq }) => ({
+          updateOne: { filter: { cid, key }, update: { $max: { readSeq: seq } } },
+        })),
+        { ordered: false },
+      )
+    }
+    tell(positions.filter(({ receipt }) => receipt))
+  }
+
+  function tell(positions: Waiting[]): void {
+    if (positions.length === 0) return
+    const events = positions.map(({ cid, org, key, seq }): StreamEvent => {
+      const data = { ...parseParticipantKey(key), readSeq: seq }
+      return { type: 'receipt.read', org, cid: cid.toHexString(), data: JSON.stringify(data) }
+    })
+    // Rooms that miss a receipt get it with the next fill: nothing is kept for it.
+    publisher.publish(events).catch((error: unknown) => {
+      logger.debug({ err: error, receipts: events.length }, 'receipts were not published')
+    })
+  }
+
+  return {
+    /** Resolves when the position is on a majority. Never goes back. The room hears of it. */
+    mark: (position: ReadPosition): Promise<void> => put(position, true),
+
+    /** Notes what a sender has read by sending; the room can tell by the message. */
+    note(position: ReadPosition): void {
+      void put(position, false)
+    },
+
+    /** Resolves once nothing waits any more. */
+    async idle(): Promise<void> {
+      while (running) await running
+    },
+  }
+}

@@ -1,0 +1,84 @@
+import { parseParticipantKey, type RoomConversation, type StreamEvent } from '@parley/contract'
+import type { ObjectId } from 'mongodb'
+import {
+  type Collections,
+  isVoid,
+  type MessageDocument,
+  type OutboxDocument,
+  type ParticipantDocument,
+} from '../database/collections.ts'
+import { toMessage } from '../messages/message.ts'
+import { toParticipant } from '../participants/participant.ts'
+
+export interface EventSources extends Pick<Collections, 'messages' | 'participants'> {
+  /** Conversations as a room sees them, by id; those that are gone are left out. */
+  roomViews(ids: readonly ObjectId[]): Promise<Map<string, RoomConversation>>
+}
+
+export type EventBuilder = ReturnType<typeof createEventBuilder>
+
+/**
+ * Makes the events of outbox rows, in their order, from the state that things are in now. Where something is gone
+ * by now, the event has no data: its reader asks for itself.
+ */
+export function createEventBuilder({ messages, participants, roomViews }: EventSources) {
+  async function messagesOf(rows: readonly OutboxDocument[], known: readonly MessageDocument[]) {
+    const byId = new Map(known.map((row) => [row._id.toHexString(), row]))
+    const missing = rows.flatMap(({ messageId }) =>
+      messageId && !byId.has(messageId.toHexString()) ? [messageId] : [],
+    )
+    if (missing.length > 0) {
+      for (const row of await messages.find({ _id: { $in: missing } }).toArray()) {
+        if (!isVoid(row)) byId.set(row._id.toHexString(), row)
+      }
+    }
+    return byId
+  }
+
+  async function addedOf(rows: readonly OutboxDocument[]): Promise<Map<string, ParticipantDocument>> {
+    const wanted = rows.flatMap(({ type, cid, participant }) =>
+      type === 'participant.added' && participant ? [{ cid, key: participant }] : [],
+    )
+    if (wanted.length === 0) return new Map()
+    const found = await participants.find({ $or: wanted }).toArray()
+    return new Map(found.map((row) => [`${row.cid.toHexString()}${row.key}`, row]))
+  }
+
+  return async (
+    rows: readonly OutboxDocument[],
+    known: readonly MessageDocument[] = [],
+  ): Promise<StreamEvent[]> => {
+    const about = rows.filter(({ messageId, type }) => !messageId && type !== 'conversation.deleted')
+    const [messageOf, added, views] = await Promise.all([
+      messagesOf(rows, known),
+      addedOf(rows),
+      about.length === 0 ? new Map<string, RoomConversation>() : roomViews(about.map(({ cid }) => cid)),
+    ])
+
+    function dataOf({ type, cid, messageId, participant, changed }: OutboxDocument): unknown {
+      if (messageId) {
+        const row = messageOf.get(messageId.toHexString())
+        return row && toMessage(row)
+      }
+      if (type === 'conversation.deleted') return null
+      const conversation = views.get(cid.toHexString())
+      if (!conversation || type === 'conversation.created') return conversation
+      if (type === 'conversation.updated') return { changed: changed ?? [], conversation }
+      if (participant === undefined) return undefined
+      if (type === 'participant.removed') {
+        return { participant: parseParticipantKey(participant), conversation }
+      }
+      const row = added.get(`${cid.toHexString()}${participant}`)
+      return row && { participant: toParticipant(row), conversation }
+    }
+
+    return rows.map((row) => {
+      const event: StreamEvent = { type: row.type, org: row.org, cid: row.cid.toHexString() }
+      if (row.change > 0) event.change = row.change
+      if (row.to) event.to = row.to
+      const data = dataOf(row)
+      if (data !== undefined) event.data = JSON.stringify(data)
+      return event
+    })
+  }
+}

@@ -1,0 +1,47 @@
+import type { StreamEvent } from '@parley/contract'
+import type { Collections, MessageDocument, OutboxDocument } from '../database/collections.ts'
+import type { EventBuilder } from './events.ts'
+
+export interface OutboxOptions {
+  outbox: Collections['outbox']
+  publisher: { publish(events: StreamEvent[]): Promise<void> }
+  build: EventBuilder
+  logger: { debug(details: object, message: string): void }
+}
+
+export type Outbox = ReturnType<typeof createOutbox>
+
+/** Gets committed changes out: those of one conversation in their order. What fails here is left to the relay. */
+export function createOutbox({ outbox, publisher, build, logger }: OutboxOptions) {
+  const turns = new Map<string, Promise<void>>()
+
+  async function send(rows: readonly OutboxDocument[], messages: readonly MessageDocument[]): Promise<void> {
+    await publisher.publish(await build(rows, messages))
+    await outbox.deleteMany({ _id: { $in: rows.map(({ _id }) => _id) } })
+  }
+
+  return {
+    send,
+
+    /** Publishes soon, in the background; `messages` are those that the rows are about, as committed. */
+    publish(rows: readonly OutboxDocument[], messages: readonly MessageDocument[] = []): void {
+      const [first] = rows
+      if (!first) return
+      const name = first.cid.toHexString()
+      const turn: Promise<void> = (turns.get(name) ?? Promise.resolve())
+        .then(() => send(rows, messages))
+        .catch((error: unknown) => {
+          logger.debug({ err: error, cid: name, changes: rows.length }, 'changes are left to the relay')
+        })
+        .finally(() => {
+          if (turns.get(name) === turn) turns.delete(name)
+        })
+      turns.set(name, turn)
+    },
+
+    /** Resolves once nothing is under way any more. */
+    async idle(): Promise<void> {
+      while (turns.size > 0) await Promise.all(turns.values())
+    },
+  }
+}
