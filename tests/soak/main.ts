@@ -5,8 +5,9 @@ import type { Report, Row } from '../faults/row.ts'
 import { LINKED_ROWS, ROWS } from '../faults/rows.ts'
 import { createRandom } from '../support/random.ts'
 
-const usage = `Usage: pnpm soak -- [--minutes N] [--seed S] [--only ROW[,ROW…]]
-Rows: ${[...Object.keys(ROWS), ...Object.keys(LINKED_ROWS)].join(', ')}. Minutes (10) are spread over the rows.`
+const usage = `Usage: pnpm soak -- [--minutes N] [--seed S] [--only ROW[,ROW…]] [--short]
+Rows: ${[...Object.keys(ROWS), ...Object.keys(LINKED_ROWS)].join(', ')}. Minutes (10) are spread over
+the rows; --short runs each as small as in the tests.`
 
 const { values } = parseArgs({
   args: process.argv.slice(2).filter((arg) => arg !== '--'),
@@ -14,6 +15,7 @@ const { values } = parseArgs({
     minutes: { type: 'string', default: '10' },
     seed: { type: 'string' },
     only: { type: 'string' },
+    short: { type: 'boolean', default: false },
     help: { type: 'boolean' },
   },
 })
@@ -38,7 +40,11 @@ async function runRow<P, B extends { close(): Promise<void> }>(
   const log = (line: string) =>
     say(`  ${((performance.now() - begun) / 1000).toFixed(1).padStart(7)} s  ${line}`)
   try {
-    const report = await row.run(bed, { random: createRandom(seed), size: row.full(minutes), log })
+    const report = await row.run(bed, {
+      random: createRandom(seed),
+      size: values.short ? row.short : row.full(minutes),
+      log,
+    })
     return { ...report, name: row.name, seconds: Math.round((performance.now() - begun) / 1000) }
   } catch (error) {
     const faults = [`did not get to its end: ${error instanceof Error ? error.stack : error}`]

@@ -188,9 +188,24 @@ test('lower ids issued by a restored stream are read, and what lay between is sa
   await vi.waitFor(() => expect(told).toEqual(['started', 1, 2, 3]), soon)
   await admin.restore(streamKey(0), 0, old as Buffer, 'REPLACE')
   await vi.waitFor(() => expect(told).toEqual(['started', 1, 2, 3, 'rewound']), soon)
-  await publish([message(4)])
+  // What a clock that went back would give: an id between what was restored and what was read.
+  const [ms, n] = (at[0] ?? '').split('-').map(Number)
+  const lower = `${ms}-${(n ?? 0) + 1}`
+  await admin.xadd(
+    streamKey(0),
+    lower,
+    'v',
+    '1',
+    'type',
+    'message.created',
+    'org',
+    'o',
+    'cid',
+    room,
+    'seq',
+    '4',
+  )
   await vi.waitFor(() => expect(told).toEqual(['started', 1, 2, 3, 'rewound', 4]), soon)
-  expect(at).toHaveLength(4)
 })
 
 test('a restart is told even where the stream looks whole', async () => {

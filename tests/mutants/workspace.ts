@@ -1,0 +1,88 @@
+import { spawn } from 'node:child_process'
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+
+const root = join(import.meta.dirname, '..', '..')
+const SKIPPED = new Set(['node_modules', 'dist', '.git', '.parley'])
+
+export interface Patch {
+  /** From the root of the repository. */
+  file: string
+  /** Must occur exactly once: a mutant that no longer fits the code has to be noticed. */
+  find: string
+  replace: string
+}
+
+export interface Workspace {
+  path: string
+  patch(patches: readonly Patch[]): Promise<void>
+  /** Takes all patches back. */
+  restore(): Promise<void>
+  /** Runs node in the copy; resolves with its exit code and the end of what it wrote. */
+  node(args: readonly string[], timeoutMs: number): Promise<{ code: number | null; output: string }>
+  remove(): Promise<void>
+}
+
+/**
+ * A copy of the source tree in a temporary folder, to be broken at will. Dependencies are linked; the workspace's own
+ * packages are the copy's, since their links are relative.
+ */
+export async function createWorkspace(): Promise<Workspace> {
+  const path = await mkdtemp(join(tmpdir(), 'parley-mutant-'))
+  await symlink(join(root, 'node_modules'), join(path, 'node_modules'))
+  await copyTree(root, path)
+  const originals = new Map<string, string>()
+
+  return {
+    path,
+    async patch(patches) {
+      for (const { file, find, replace } of patches) {
+        const target = join(path, file)
+        const source = await readFile(target, 'utf8')
+        const parts = source.split(find)
+        if (parts.length !== 2) throw new Error(`${file}: found ${parts.length - 1} times, not once: ${find}`)
+        if (!originals.has(target)) originals.set(target, source)
+        await writeFile(target, parts.join(replace))
+      }
+    },
+    async restore() {
+      for (const [target, source] of originals) await writeFile(target, source)
+      originals.clear()
+    },
+    node(args, timeoutMs) {
+      return new Promise((resolve, reject) => {
+        const child = spawn(process.execPath, args, { cwd: path, stdio: ['ignore', 'pipe', 'pipe'] })
+        let output = ''
+        const keep = (chunk: Buffer) => {
+          output = (output + chunk.toString()).slice(-20_000)
+        }
+        child.stdout.on('data', keep)
+        child.stderr.on('data', keep)
+        const timer = setTimeout(() => child.kill('SIGTERM'), timeoutMs)
+        child.once('error', reject)
+        child.once('close', (code) => {
+          clearTimeout(timer)
+          resolve({ code, output })
+        })
+      })
+    },
+    remove: () => rm(path, { recursive: true, force: true }),
+  }
+}
+
+async function copyTree(from: string, to: string): Promise<void> {
+  for (const entry of await readdir(from, { withFileTypes: true })) {
+    const [source, target] = [join(from, entry.name), join(to, entry.name)]
+    if (entry.name === 'node_modules' && from !== root) {
+      // Links only, and relative ones: copied as they are they lead to the copy's packages.
+      await cp(source, target, { recursive: true, verbatimSymlinks: true, filter: isNoCache })
+    } else if (SKIPPED.has(entry.name)) continue
+    else if (entry.isDirectory()) {
+      await mkdir(target, { recursive: true })
+      await copyTree(source, target)
+    } else if (entry.isFile()) await cp(source, target)
+  }
+}
+
+const isNoCache = (source: string): boolean => !/node_modules\/\.(vite|cache|bin)/.test(source)
