@@ -1,0 +1,223 @@
+import {
+  type Caller,
+  type InternalFillResult,
+  type InternalHead,
+  type InternalJoinResult,
+  isAdmin,
+  LIMITS,
+  parseParticipantKey,
+  participantKey,
+  problem,
+  type Receipt,
+} from '@parley/contract'
+import { ObjectId } from 'mongodb'
+import type { History } from '../changes/history.ts'
+import type { Database } from '../database/client.ts'
+import { type ConversationDocument, isVoid, type ParticipantDocument } from '../database/collections.ts'
+import type { MessagePages } from '../messages/pages.ts'
+import type { MessageStore } from '../messages/store.ts'
+import { contiguous } from '../messages/tail.ts'
+import type { Access } from '../participants/access.ts'
+
+type Place = Pick<ConversationDocument, '_id' | 'settledSeq' | 'lastSeq'>
+/** Where a conversation ends: its last message, and the number through which all are decided. */
+interface End {
+  lastSeq: number
+  throughSeq: number
+}
+
+export interface JoinRequest {
+  caller: Caller
+  conversationId: string
+  afterSeq?: number | undefined
+  afterChangeSeq?: number | undefined
+  members?: boolean | undefined
+}
+
+export type FollowReader = ReturnType<typeof createFollowReader>
+
+/** What gateways ask to let sockets follow conversations, and to fill what the streams did not bring. */
+export function createFollowReader(options: {
+  database: Pick<Database, 'conversations' | 'participants' | 'current'>
+  store: MessageStore
+  pages: MessagePages
+  history: History
+  access: Access
+}) {
+  const { database, store, pages, history, access } = options
+  const { conversations, participants } = database
+
+  /** Ends of heads that were read just before, in their order. */
+  async function ends(heads: readonly Place[]): Promise<End[]> {
+    const tails = await store.tails(
+      heads.map(({ _id, settledSeq }) => ({ cid: _id, settledSeq })),
+      { _id: 0, cid: 1, seq: 1, void: 1 },
+    )
+    const tailOf = Map.groupBy(tails, ({ cid }) => cid.toHexString())
+    return heads.map(({ _id, settledSeq, lastSeq }) => {
+      const tail = contiguous(settledSeq, tailOf.get(_id.toHexString()) ?? [])
+      const last = tail.findLast((row) => !isVoid(row))
+      return { lastSeq: last?.seq ?? lastSeq, throughSeq: tail.at(-1)?.seq ?? settledSeq }
+    })
+  }
+
+  async function endOf(head: Place): Promise<End> {
+    const [end] = await ends([head])
+    if (!end) throw problem('not_found')
+    return end
+  }
+
+  const receiptOf = (conversationId: string, row: Pick<ParticipantDocument, 'key' | 'readSeq'>): Receipt => {
+    const { type, id } = parseParticipantKey(row.key)
+    return { conversationId, participantType: type, participantId: id, userId: id, readSeq: row.readSeq }
+  }
+
+  const everyone = (cid: ObjectId) =>
+    participants.find({ cid }, { projection: { _id: 0, key: 1, readSeq: 1 } }).toArray()
+
+  return {
+    /** @throws ProblemError not_found, for who may not follow it as for who asks for what does not exist */
+    async join(request: JoinRequest): Promise<InternalJoinResult> {
+      const { caller, conversationId, afterSeq, afterChangeSeq, members = false } = request
+      await database.current()
+      const { head, membership } = await access.of(caller, conversationId, 'conversation:join')
+      const withReceipts = head.participantCount <= LIMITS.receiptsAtJoin
+      const [end, rows, page, changed] = await Promise.all([
+        endOf(head),
+        withReceipts || members ? everyone(head._id) : [],
+        afterSeq === undefined ? { messages: [], more: false } : pages.after(head, afterSeq, LIMITS.joinPage),
+        afterChangeSeq === undefined
+          ? { changes: [], more: false }
+          : history.since(head, afterChangeSeq, LIMITS.joinPage),
+      ])
+      // The page may have been read a moment later than the end: what came between is brought by the stream.
+      const messages = page.messages.filter(({ seq }) => seq <= end.throughSeq)
+      return {
+        status: head.status,
+        role: membership?.role ?? null,
+        participantCount: head.participantCount,
+        ...end,
+        changeSeq: head.changeSeq,
+        readSeq: membership?.readSeq ?? 0,
+        unread: membership ? Math.max(0, end.lastSeq - membership.readSeq) : 0,
+        messages,
+        changes: changed.changes,
+        hasMore: lacks(messages, afterSeq, end.lastSeq) || changed.more,
+        receipts: withReceipts ? rows.map((row) => receiptOf(conversationId, row)) : [],
+        ...(members ? { members: rows.map(({ key }) => parseParticipantKey(key)) } : {}),
+      }
+    },
+
+    /** @throws ProblemError not_found where the conversation is gone */
+    async fill(request: {
+      conversationId: string
+      afterSeq: number
+      afterChangeSeq: number
+      limit: number
+    }): Promise<InternalFillResult> {
+      const { conversationId, afterSeq, afterChangeSeq, limit } = request
+      await database.current()
+      const head = await conversations.findOne({
+        _id: new ObjectId(conversationId),
+        deletedAt: { $exists: false },
+      })
+      if (!head) throw problem('not_found')
+      const [filled, changed, rows] = await Promise.all([
+        pages.fill(head, afterSeq, limit),
+        history.since(head, afterChangeSeq, limit),
+        head.participantCount <= LIMITS.receiptsAtJoin ? everyone(head._id) : [],
+      ])
+      const end = await endOf(head)
+      return {
+        messages: filled.messages,
+        throughSeq: filled.throughSeq,
+        changes: changed.changes,
+        throughChangeSeq: changed.more
+          ? (changed.changes.at(-1)?.changeSeq ?? afterChangeSeq)
+          : Math.max(afterChangeSeq, changed.lastChangeSeq),
+        lastSeq: Math.max(end.lastSeq, filled.messages.at(-1)?.seq ?? 0),
+        changeSeq: head.changeSeq,
+        hasMore: end.throughSeq > filled.throughSeq || changed.more,
+        receipts: rows.map((row) => receiptOf(conversationId, row)),
+      }
+    },
+
+    /** Where these stand; those that are gone are left out. Two queries. */
+    async heads(ids: readonly string[]): Promise<InternalHead[]> {
+      await database.current()
+      const heads = await conversations
+        .find(
+          { _id: { $in: ids.map((id) => new ObjectId(id)) }, deletedAt: { $exists: false } },
+          { projection: { settledSeq: 1, lastSeq: 1, changeSeq: 1 }, batchSize: 1_000 },
+        )
+        .toArray()
+      const found = await ends(heads)
+      return heads.map(({ _id, lastSeq, settledSeq, changeSeq }, index) => ({
+        id: _id.toHexString(),
+        changeSeq,
+        ...(found[index] ?? { lastSeq, throughSeq: settledSeq }),
+      }))
+    },
+
+    /** Who of these may follow the conversation, in their order. Nobody, where it is gone. */
+    async authorize(conversationId: string, callers: readonly Caller[]): Promise<boolean[]> {
+      await database.current()
+      const cid = new ObjectId(conversationId)
+      const [head, rows] = await Promise.all([
+        conversations.findOne(
+          { _id: cid, deletedAt: { $exists: false } },
+          { projection: { _id: 0, org: 1 } },
+        ),
+        participants
+          .find({ cid, key: { $in: callers.map(participantKey) } }, { projection: { _id: 0, key: 1 } })
+          .toArray(),
+      ])
+      const keys = new Set(rows.map(({ key }) => key))
+      return callers.map(
+        (caller) => head?.org === caller.orgId && (isAdmin(caller) || keys.has(participantKey(caller))),
+      )
+    },
+
+    /** Do the two take part in one conversation? Admins are taken to. */
+    async share(caller: Caller, other: { type: Caller['type']; id: string }): Promise<boolean> {
+      const [mine, theirs] = [participantKey(caller), participantKey(other)]
+      if (isAdmin(caller) || mine === theirs) return true
+      const shared = await participants
+        .aggregate([
+          { $match: { org: caller.orgId, key: mine } },
+          { $sort: { activityAt: -1 } },
+          {
+            $lookup: {
+              from: participants.collectionName,
+              localField: 'cid',
+              foreignField: 'cid',
+              pipeline: [{ $match: { key: theirs } }, { $project: { _id: 1 } }],
+              as: 'other',
+            },
+          },
+          { $match: { other: { $ne: [] } } },
+          {
+            $lookup: {
+              from: conversations.collectionName,
+              localField: 'cid',
+              foreignField: '_id',
+              pipeline: [{ $match: { deletedAt: { $exists: false } } }, { $project: { _id: 1 } }],
+              as: 'head',
+            },
+          },
+          { $match: { head: { $ne: [] } } },
+          { $limit: 1 },
+          { $project: { _id: 1 } },
+        ])
+        .toArray()
+      return shared.length > 0
+    },
+  }
+}
+
+/** Does a page that was asked for end before the conversation's last message? */
+const lacks = (
+  messages: readonly { seq: number }[],
+  afterSeq: number | undefined,
+  lastSeq: number,
+): boolean => afterSeq !== undefined && Math.max(afterSeq, messages.at(-1)?.seq ?? 0) < lastSeq

@@ -1,0 +1,75 @@
+import {
+  type Caller,
+  InternalAgentReady,
+  InternalAgentReadyResult,
+  InternalAuthorize,
+  InternalAuthorizeResult,
+  InternalFill,
+  InternalFillResult,
+  InternalHeads,
+  InternalHeadsResult,
+  InternalJoin,
+  InternalJoinResult,
+  InternalRelation,
+  InternalRelationResult,
+  InternalRevocationsResult,
+} from '@parley/contract'
+import type { HttpServer } from '@parley/service-kit'
+import type { Revocations } from '../identity/revocations.ts'
+import type { FollowReader } from './follow.ts'
+
+export interface InternalRoutes {
+  follow: FollowReader
+  /** An agent's auto conversation, found or made, and its other active ones. */
+  agentReady(caller: Caller): Promise<InternalAgentReadyResult>
+  revocations: Revocations
+}
+
+const config = { permission: 'service' }
+
+/** Below `/internal`: what gateways ask for, under a service token. */
+export async function internalRoutes(app: HttpServer, options: InternalRoutes): Promise<void> {
+  const { follow, agentReady, revocations } = options
+
+  app.post(
+    '/join',
+    { config, schema: { body: InternalJoin, response: { 200: InternalJoinResult } } },
+    ({ body }) => follow.join(body),
+  )
+
+  app.post(
+    '/fill',
+    { config, schema: { body: InternalFill, response: { 200: InternalFillResult } } },
+    ({ body }) => follow.fill(body),
+  )
+
+  app.post(
+    '/heads',
+    { config, schema: { body: InternalHeads, response: { 200: InternalHeadsResult } } },
+    async ({ body }) => ({ heads: await follow.heads(body.ids) }),
+  )
+
+  app.post(
+    '/authorize',
+    { config, schema: { body: InternalAuthorize, response: { 200: InternalAuthorizeResult } } },
+    async ({ body }) => ({ allowed: await follow.authorize(body.conversationId, body.callers) }),
+  )
+
+  app.post(
+    '/relations',
+    { config, schema: { body: InternalRelation, response: { 200: InternalRelationResult } } },
+    async ({ body: { caller, ...other } }) => ({ shared: await follow.share(caller, other) }),
+  )
+
+  app.post(
+    '/agents/ready',
+    { config, schema: { body: InternalAgentReady, response: { 200: InternalAgentReadyResult } } },
+    ({ body }) => agentReady(body.caller),
+  )
+
+  app.post(
+    '/revocations',
+    { config, schema: { response: { 200: InternalRevocationsResult } } },
+    async () => ({ revocations: await revocations.all() }),
+  )
+}
