@@ -2,7 +2,7 @@ import { type Caller, parseParticipantKey, participantKey, problem } from '@parl
 import { assertAllowed } from '../changes/authorize.ts'
 import type { Changes } from '../changes/changes.ts'
 import { textChanged } from '../changes/content.ts'
-import type { MessageDocument } from '../database/collections.ts'
+import type { Collections, MessageDocument } from '../database/collections.ts'
 import type { MessageService } from './service.ts'
 
 export type DeleteMessage = ReturnType<typeof createDeleteMessage>
@@ -11,7 +11,8 @@ export type DeleteMessage = ReturnType<typeof createDeleteMessage>
 export function createDeleteMessage({
   changes,
   messages,
-}: {
+  searchTerms,
+}: Pick<Collections, 'searchTerms'> & {
   changes: Changes
   messages: Pick<MessageService, 'find'>
 }) {
@@ -36,6 +37,7 @@ export function createDeleteMessage({
         if (row.seq <= head.settledSeq) head.messageCount--
         if (head.lastMessage?.id.equals(row._id)) head.lastMessage = { ...head.lastMessage, preview: '' }
         textChanged(head, row.seq)
+        await searchTerms.deleteOne({ _id: row._id }, { session: transaction.session })
         return {
           value: undefined,
           effect: {

@@ -12,6 +12,7 @@ import {
 } from '@parley/contract'
 import type { HttpServer } from '@parley/service-kit'
 import { z } from 'zod'
+import type { DeleteMessage } from './delete.ts'
 import type { MessageService } from './service.ts'
 
 const ConversationParams = z.strictObject({ id: Id })
@@ -39,10 +40,10 @@ const Statistics = z
   })
   .meta({ id: 'MessageStatistics' })
 
-/** `/messages`: send, and read in every way but search. */
+/** `/messages`: send, delete, and read in every way but search. */
 export async function messageRoutes(
   app: HttpServer,
-  { messages }: { messages: MessageService },
+  { messages, deleteMessage }: { messages: MessageService; deleteMessage: DeleteMessage },
 ): Promise<void> {
   app.post(
     '/',
@@ -138,5 +139,17 @@ export async function messageRoutes(
     '/:id',
     { config: { permission: 'message:read' }, schema: { params: MessageParams, response: { 200: Message } } },
     (request) => messages.get(request.caller, request.params.id),
+  )
+
+  app.delete(
+    '/:id',
+    {
+      config: { permission: 'message:delete' },
+      schema: { params: MessageParams, response: { 204: z.null() } },
+    },
+    async (request, reply) => {
+      await deleteMessage(request.caller, request.params.id)
+      return reply.code(204).send(null)
+    },
   )
 }
