@@ -9,9 +9,10 @@ import {
   type Registry,
 } from '@parley/service-kit'
 import type { Redis } from 'ioredis'
+import { conversationRoutes } from './conversations/routes.ts'
 import { type IdentityRoutes, identityRoutes } from './identity/routes.ts'
 import { messageRoutes } from './messages/routes.ts'
-import type { MessageService } from './messages/service.ts'
+import { internalRoutes } from './internal/routes.ts'
 import { openapi } from './openapi/plugin.ts'
 import { authentication } from './plugins/authentication.ts'
 import { cors } from './plugins/cors.ts'
@@ -19,7 +20,8 @@ import { limits } from './plugins/limits.ts'
 import { securityHeaders } from './plugins/security-headers.ts'
 import { strictRoutes } from './plugins/strict-routes.ts'
 import { searchRoutes } from './search/routes.ts'
-import type { Search } from './search/service.ts'
+import type { Services } from './services.ts'
+import { internalSummaryRoutes, summaryRoutes } from './summaries/routes.ts'
 
 export interface ApiDependencies extends IdentityRoutes {
   logger: Logger
@@ -36,15 +38,13 @@ export interface ApiDependencies extends IdentityRoutes {
   redis: Redis
   restPerMinute: number
   sendPerMinute: number
-  messages: MessageService
-  search: Search
+  services: Services
 }
 
 export async function buildApp(deps: ApiDependencies): Promise<HttpServer> {
-  const app = createHttpServer({
-    logger: deps.logger,
-    ...(deps.trustProxy === undefined ? {} : { trustProxy: deps.trustProxy }),
-  })
+  const { services, logger, trustProxy, registry, metricsListen: listen } = deps
+  const app = createHttpServer({ logger, ...(trustProxy === undefined ? {} : { trustProxy }) })
+
   problemErrors(app)
   await securityHeaders(app)
   await cors(app, { origins: deps.corsOrigins, production: deps.production })
@@ -52,14 +52,25 @@ export async function buildApp(deps: ApiDependencies): Promise<HttpServer> {
   authentication(app, deps)
   strictRoutes(app)
   await limits(app, deps)
-
   health(app, deps)
-  await metrics(app, {
-    registry: deps.registry,
-    ...(deps.metricsListen ? { listen: deps.metricsListen } : {}),
-  })
+  await metrics(app, { registry, ...(listen ? { listen } : {}) })
+
   await app.register(identityRoutes, deps)
-  await app.register(messageRoutes, { prefix: '/messages', messages: deps.messages })
-  await app.register(searchRoutes, { prefix: '/messages', search: deps.search })
+  await app.register(conversationRoutes, { prefix: '/conversations', ...services })
+  await app.register(summaryRoutes, { prefix: '/conversations', ...services })
+  await app.register(messageRoutes, { prefix: '/messages', ...services })
+  await app.register(searchRoutes, { prefix: '/messages', ...services })
+  await app.register(internalRoutes, {
+    prefix: '/internal',
+    follow: services.follow,
+    agentReady: services.conversations.agentReady,
+    revocations: deps.revocations,
+  })
+  await app.register(internalSummaryRoutes, {
+    prefix: '/internal/summaries',
+    reader: services.work,
+    write: services.writeSummary,
+    queue: services.queue,
+  })
   return app
 }

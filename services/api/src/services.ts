@@ -1,0 +1,168 @@
+import type { Publisher } from '@parley/events'
+import type { Logger } from '@parley/service-kit'
+import type { Redis } from 'ioredis'
+import { createChanges } from './changes/changes.ts'
+import { createHistory } from './changes/history.ts'
+import { createAutoConversations } from './conversations/auto.ts'
+import { createConversationMaker } from './conversations/create.ts'
+import { createConversationLists } from './conversations/lists.ts'
+import { createConversationReader } from './conversations/reader.ts'
+import { createConversationService } from './conversations/service.ts'
+import type { Database } from './database/client.ts'
+import { createProfiles } from './identity/profiles.ts'
+import { createFollowReader } from './internal/follow.ts'
+import { createDeleteMessage } from './messages/delete.ts'
+import { createFolder } from './messages/fold.ts'
+import { type AppendRequest, createMessageLog } from './messages/log.ts'
+import { createMembers } from './messages/members.ts'
+import { createMessagePages } from './messages/pages.ts'
+import { createMessageService } from './messages/service.ts'
+import { createMessageStore, payloadHashKey } from './messages/store.ts'
+import { createSweeper } from './messages/sweeper.ts'
+import { createPricing, type ModelPrices } from './money/prices.ts'
+import { createAccess } from './participants/access.ts'
+import { createActivity } from './participants/activity.ts'
+import { createReads } from './participants/reads.ts'
+import { createRoles } from './participants/roles.ts'
+import { createParticipantService } from './participants/service.ts'
+import { createEventBuilder } from './publishing/events.ts'
+import { createOutbox } from './publishing/outbox.ts'
+import { createRelay } from './publishing/relay.ts'
+import { createSearchIndexer } from './search/indexer.ts'
+import { createSearch } from './search/service.ts'
+import { createContext } from './summaries/context.ts'
+import { createSummaryQueue } from './summaries/queue.ts'
+import { createReconciler } from './summaries/reconciler.ts'
+import { createSummaryService } from './summaries/service.ts'
+import { createSummaryWorkReader } from './summaries/work.ts'
+import { createSummaryWriter } from './summaries/writer.ts'
+
+export interface ServicesOptions {
+  database: Database
+  publisher: Publisher
+  queueRedis: Redis
+  logger: Logger
+  prices: ModelPrices
+  hopLimit: number
+}
+
+export type Services = Awaited<ReturnType<typeof createServices>>
+
+/** Everything that the routes call, built upon the stores, and what runs behind it: fold, sweeper, relay, reconciler. */
+export async function createServices(options: ServicesOptions) {
+  const { database, publisher, queueRedis, logger, prices, hopLimit } = options
+  const { client, messages, participants, conversations, outbox: outboxRows } = database
+  const rows = database
+
+  const pricing = createPricing(prices)
+  const profiles = createProfiles({ ...rows, logger })
+  const access = createAccess(rows)
+  const reads = createReads({ participants, publisher, logger })
+  const activity = createActivity({ participants, logger })
+  const store = createMessageStore(database)
+  const reader = createConversationReader({ rows, store })
+
+  const build = createEventBuilder({ messages, participants, roomViews: reader.roomViews })
+  const outbox = createOutbox({ outbox: outboxRows, publisher, build, logger })
+  const relay = createRelay({ rows, outbox, logger })
+  const changes = createChanges({ client, rows, outbox })
+
+  const queue = createSummaryQueue({ redis: queueRedis, logger })
+  const pages = createMessagePages({ messages, store })
+  const summaries = createSummaryService({ conversations, access, pages, queue })
+  const work = createSummaryWorkReader(rows)
+  const context = createContext({ access, pages, reader: work })
+  const writeSummary = createSummaryWriter({ summaries: rows.summaries, changes, pricing })
+  const reconciler = createReconciler({ conversations, queue, logger })
+
+  const indexer = createSearchIndexer({ ...database, logger })
+  const members = createMembers({ participants, roles: createRoles({ participants }) })
+  const folder = createFolder({
+    conversations,
+    messages,
+    store,
+    summaryDue: summaries.due,
+    touched: (cid, at) => {
+      activity.touch(cid, at)
+      indexer.touch(cid)
+    },
+    logger,
+  })
+  const shared = { conversations, messages, store, members, folder, publisher, logger }
+  const log = createMessageLog({ ...shared, hopLimit })
+  const sweeper = createSweeper(shared)
+  /** Who sends has read up to there. */
+  async function append(request: AppendRequest) {
+    const appended = await log.append(request)
+    if (appended.created) {
+      const { cid, org, author: key, seq } = appended.row
+      reads.note({ cid, org, key, seq })
+    }
+    return appended
+  }
+
+  const history = createHistory({ rows, reader, access })
+  const make = createConversationMaker({ client, rows, profiles, outbox })
+  const auto = createAutoConversations({ conversations, reader, make })
+  const lists = createConversationLists({ rows, reader })
+  const messageService = createMessageService({
+    messages,
+    log: { ...log, append },
+    pages,
+    access,
+    pricing,
+    hashKey: await payloadHashKey(database.db),
+  })
+
+  return {
+    access,
+    changes,
+    context,
+    lists,
+    log,
+    pages,
+    pricing,
+    profiles,
+    queue,
+    reader,
+    reads,
+    store,
+    summaries,
+    work,
+    writeSummary,
+    auto,
+    conversations: createConversationService({
+      conversations,
+      access,
+      reader,
+      lists,
+      make,
+      auto,
+      changes,
+      reads,
+    }),
+    participants: createParticipantService({ participants, access, changes, profiles }),
+    search: createSearch({ ...database, access, pages, indexer }),
+    history,
+    follow: createFollowReader({ database, store, pages, history, access }),
+    messages: messageService,
+    deleteMessage: createDeleteMessage({ ...rows, changes, messages: messageService }),
+
+    /** Starts what runs by itself. */
+    start(): void {
+      sweeper.start()
+      relay.start()
+      reconciler.start()
+    },
+    /** Redis is back: publish and queue at once what waited for it. */
+    wake: relay.wake,
+    /** Ends what runs by itself, and writes what waits in memory. */
+    async close(): Promise<void> {
+      log.close()
+      await Promise.all([sweeper.close(), relay.close(), reconciler.close(), indexer.close()])
+      await Promise.all([changes.idle(), reads.idle(), activity.idle(), profiles.close()])
+      await folder.close()
+      await queue.close()
+    },
+  }
+}
