@@ -9,7 +9,7 @@ export default defineConfig({
     setupFiles: [`${devstack}/quiet.ts`],
     pool: 'forks',
     execArgv: ['--conditions=@parley/source'],
-    testTimeout: 15_000,
+    testTimeout: 30_000,
     hookTimeout: 60_000,
     projects: [
       {

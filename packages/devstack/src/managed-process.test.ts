@@ -17,7 +17,7 @@ function managed(script: string, spec: Partial<ProcessSpec> = {}) {
     args: ['-e', script],
     env: childEnvironment(),
     cwd: import.meta.dirname,
-    isReady: async () => managedProcess.lines.includes('ready'),
+    readiness: async () => managedProcess.lines.includes('ready') || 'it has not said so',
     readyTimeoutMs: 5_000,
     supervise: false,
     forwardOutput: false,
@@ -43,7 +43,7 @@ test('one that dies before it is ready fails at once, with its last words', asyn
 test('one that never gets ready fails after its time, with its last lines', async () => {
   const { process } = managed(`console.log('waiting for Redis'); ${stays}`, { readyTimeoutMs: 700 })
   await expect(process.start()).rejects.toThrow(
-    /^api-0 was not ready after 0\.7 s\. Its last lines:\n {2}waiting for Redis$/,
+    /^api-0 was not ready after 0\.7 s \(it has not said so\)\. Its last lines:\n {2}waiting for Redis$/,
   )
 })
 

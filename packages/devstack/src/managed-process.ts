@@ -11,8 +11,8 @@ export type ProcessSpec = {
   args: string[]
   env: Record<string, string>
   cwd: string
-  /** Whether it can do its work now. Must settle within seconds and not throw. */
-  isReady(): Promise<boolean>
+  /** True when it can do its work now, else why not. Must settle within seconds and not throw. */
+  readiness(): Promise<true | string>
   /** A sentence for a person when its last lines show a known mistake. */
   explain?(lines: readonly string[]): string | undefined
   readyTimeoutMs: number
@@ -113,12 +113,21 @@ export function createManagedProcess(spec: ProcessSpec) {
   }
 
   async function waitReady(timeoutMs = spec.readyTimeoutMs): Promise<void> {
+    let reason = 'it does not run'
     await until(
       async () => {
         if (!child && !isRevived()) throw failure(lastEnd)
-        return child && (await spec.isReady()) ? true : undefined
+        if (!child) return undefined
+        const readiness = await spec.readiness()
+        if (readiness === true) return true
+        reason = readiness
+        return undefined
       },
-      { timeoutMs, everyMs: 25, failure: () => failure(`was not ready after ${timeoutMs / 1000} s`) },
+      {
+        timeoutMs,
+        everyMs: 25,
+        failure: () => failure(`was not ready after ${timeoutMs / 1000} s (${reason})`),
+      },
     )
     proven = true
   }

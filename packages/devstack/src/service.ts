@@ -1,5 +1,6 @@
 import { join } from 'node:path'
 import { childEnvironment } from './environment.ts'
+import { messageOf } from './errors.ts'
 import type { ProcessSpec } from './managed-process.ts'
 
 export type ServiceKind = 'api' | 'gateway' | 'worker'
@@ -26,7 +27,7 @@ export function serviceSpec(options: {
     args: [...(built ? [] : ['--conditions=@parley/source']), join(root, 'services', kind, ...main)],
     env: { ...childEnvironment(), ...env, HOST: '127.0.0.1', PORT: String(port) },
     cwd: root,
-    isReady: () => isReady(port),
+    readiness: () => readiness(port),
     readyTimeoutMs: 30_000,
     supervise,
     log,
@@ -34,16 +35,15 @@ export function serviceSpec(options: {
   }
 }
 
-async function isReady(port: number): Promise<boolean> {
+async function readiness(port: number): Promise<true | string> {
   try {
     const answer = await fetch(`http://127.0.0.1:${port}/health/ready`, {
       signal: AbortSignal.timeout(2_000),
     })
-    await answer.arrayBuffer()
-    return answer.status === 200
+    const body = await answer.text()
+    return answer.status === 200 || `${answer.status} ${body.slice(0, 300)}`
   } catch (error) {
     // Not listening yet, or paused: the caller asks again until its own deadline.
-    if (error instanceof Error) return false
-    throw error
+    return `port ${port} does not answer: ${messageOf(error)}`
   }
 }

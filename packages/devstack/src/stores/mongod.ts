@@ -35,7 +35,7 @@ export async function mongodSpec(options: {
     ],
     env: childEnvironment(),
     cwd: dataDir,
-    isReady: () => canAnswer(port),
+    readiness: async () => (await helloOf(port)) !== undefined || 'no answer to hello',
     explain: explainMongod(dataDir),
     readyTimeoutMs: 60_000,
     supervise,
@@ -95,10 +95,6 @@ export async function waitWritable(ports: readonly number[], timeoutMs = 30_000)
         new StackError(`MongoDB on ${ports.join(', ')} was not writable after ${timeoutMs / 1000} s.`),
     },
   )
-}
-
-async function canAnswer(port: number): Promise<boolean> {
-  return (await helloOf(port)) !== undefined
 }
 
 async function helloOf(port: number): Promise<{ isWritablePrimary?: boolean } | undefined> {

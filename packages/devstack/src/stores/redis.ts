@@ -26,7 +26,7 @@ export async function redisSpec(options: {
     ],
     env: childEnvironment(),
     cwd: dataDir,
-    isReady: () => answersPing(port),
+    readiness: async () => (await answersPing(port)) || 'no answer to PING',
     explain: (lines) =>
       lines.some((line) => line.includes('No space left on device'))
         ? `The disk that holds ${dataDir} is full: make room and start again.`

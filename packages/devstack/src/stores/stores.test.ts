@@ -36,7 +36,7 @@ test('a data folder works on another port than the one it was made on', async ()
   }
 })
 
-test('a set of three stays writable when its primary is killed', async () => {
+test('a set of three stays writable when its primary is killed', { timeout: 60_000 }, async () => {
   const folder = await throwAwayFolder()
   const set = await startMongodb({ dataDir: folder.path, members: 3 })
   try {
