@@ -48,8 +48,14 @@ export function createDispatch(options: {
   const { outbound, logger, onEvent } = options
   const handlers = new Map<string, ClientEventHandler>(options.handlers.map((one) => [one.event, one]))
 
-  function fail(socket: ChatSocket, event: string, payload: unknown, answer: Answer | null, error: unknown) {
-    const requestId = randomUUID()
+  function fail(
+    socket: ChatSocket,
+    event: string,
+    payload: unknown,
+    answer: Answer | null,
+    error: unknown,
+    requestId: string = randomUUID(),
+  ) {
     const known = error instanceof ProblemError ? error : problem('internal', { cause: error })
     if (known.code === 'internal') {
       logger.error({ requestId, event, err: describeError(known.cause ?? known) }, 'event failed')
@@ -74,6 +80,7 @@ export function createDispatch(options: {
     payload: unknown,
     answer: Answer | null,
   ) {
+    const requestId = randomUUID()
     let replied = false
     const reply = <R extends object>(result: R): R => {
       if (!replied) answer?.({ ok: true, ...result })
@@ -81,10 +88,10 @@ export function createDispatch(options: {
       return result
     }
     try {
-      reply(await handler.handle(socket, payload, { requestId: randomUUID(), reply }))
+      reply(await handler.handle(socket, payload, { requestId, reply }))
       onEvent?.(handler.event, 'ok')
     } catch (error) {
-      fail(socket, handler.event, payload, answer, error)
+      fail(socket, handler.event, payload, answer, error, requestId)
     }
   }
 
