@@ -1,10 +1,9 @@
-import type { Message } from '@parley/contract'
+import type { ConversationContext, Message } from '@parley/contract'
 import { type Answer, type AnswerOptions, createAnswer } from './answer.ts'
 import { findUnanswered } from './backlog.ts'
 import { assemble, type Parley, type ParleyOptions } from './client.ts'
 import { createEmitter, type Emitter } from './emitter.ts'
 import { ParleyError, toParleyError } from './errors.ts'
-import type { PromptContext } from './rest.ts'
 import type { Room } from './room.ts'
 import { anySignal } from './timing.ts'
 import type { MessageInput } from './types.ts'
@@ -13,7 +12,7 @@ import type { MessageInput } from './types.ts'
 export interface Turn {
   conversation: Room
   /** What goes into the prompt: the summary of what is old and the newest messages, within the budget. */
-  context(options?: { maxTokens?: number; recent?: number }): Promise<PromptContext>
+  context(options?: { maxTokens?: number; recent?: number }): Promise<ConversationContext>
   /** Begins a streamed answer; the others see it at once, empty. Ended by itself when the handler returns. */
   stream(options?: AnswerOptions): Answer
   /** Answers with a whole message. */

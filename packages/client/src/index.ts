@@ -1,6 +1,7 @@
 export type {
   Change,
   Conversation,
+  ConversationContext,
   CreateConversation,
   JoinResult,
   Message,
@@ -23,7 +24,7 @@ export type {
   ChangesPage,
   ConversationFilter,
   MessageStatistics,
-  PromptContext,
+  SearchHit,
   SummaryResult,
 } from './rest.ts'
 export type { JoinOptions, Room, RoomEvents, RoomState } from './room.ts'

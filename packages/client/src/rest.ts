@@ -3,7 +3,9 @@ import type {
   Change,
   ClientPayload,
   Conversation,
+  ConversationContext,
   ConversationStatus,
+  ConversationSummary,
   CreateConversation,
   Me,
   Message,
@@ -25,20 +27,11 @@ export interface ChangesPage {
   page: { hasMore: boolean; lastChangeSeq: number }
 }
 
-/** What goes into an agent's prompt: a summary of what is old, and the newest messages, within the budget. */
-export interface PromptContext {
-  summary: string | null
-  /** The summary covers messages up to this seq. */
-  coversSeq: number
-  messages: Message[]
-  tokens: number
-}
-
 export interface MessageStatistics {
   total: number
   byRole: Record<string, number>
   byType: Record<string, number>
-  byParticipant: (ParticipantRef & { total: number })[]
+  byParticipant: (ParticipantRef & { messages: number; tokens: number; cost: number })[]
   tokens: { input: number; output: number; total: number }
   /** US dollars. */
   cost: number
@@ -48,7 +41,10 @@ export interface MessageStatistics {
   lastAt: string | null
 }
 
-export type SummaryResult = { status: 'queued' } | { contextSummary: string | null; summaryCoversSeq: number }
+/** A message that a search found; `highlights` are the places in its content, in UTF-16 units. */
+export type SearchHit = Message & { score: number; highlights: { start: number; end: number }[] }
+
+export type SummaryResult = { status: 'queued' } | ConversationSummary
 
 export interface ConversationFilter extends PageOptions {
   status?: ConversationStatus
@@ -116,7 +112,7 @@ export function createRest(api: Http, gateway: Http) {
         timeoutMs: 40_000,
       }),
     context: (id: string, options: CallOptions & { maxTokens?: number; recent?: number } = {}) =>
-      get<PromptContext>(path('conversations', id, 'context'), options),
+      get<ConversationContext>(path('conversations', id, 'context'), options),
     /** Marks everything up to `seq` as read; never goes back. */
     read: (id: string, seq: number, options: CallOptions = {}) =>
       call<ReadResult>('POST', path('conversations', id, 'read'), repeatable({ seq }, options)),
@@ -158,7 +154,7 @@ export function createRest(api: Http, gateway: Http) {
     withAttachments: (conversationId: string, options: PageOptions = {}) =>
       get<Page<Message>>(path('messages', 'conversation', conversationId, 'attachments'), options),
     search: (conversationId: string, q: string, options: PageOptions = {}) =>
-      get<Page<Message>>(path('messages', 'conversation', conversationId, 'search'), {
+      get<Page<SearchHit>>(path('messages', 'conversation', conversationId, 'search'), {
         ...options,
         q,
       } as PageOptions),
