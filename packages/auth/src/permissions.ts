@@ -50,6 +50,9 @@ export const permissions = {
   'message:typing': 'takes_part',
   'message:stream': 'sender',
   'message:cancel': 'participant',
+
+  'presence:read': 'any',
+  'presence:list': 'admin',
 } as const
 
 export type Permission = keyof typeof permissions

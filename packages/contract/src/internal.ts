@@ -86,6 +86,7 @@ export const InternalAuthorizeResult = z.strictObject({ allowed: z.array(z.boole
 /** `/internal/relations`: does the caller share a conversation with this participant (always true for admins). */
 export const InternalRelation = z.strictObject({ caller: Caller, type: ParticipantType, id: OpaqueId })
 export const InternalRelationResult = z.strictObject({ shared: z.boolean() })
+export type InternalRelationResult = z.infer<typeof InternalRelationResult>
 
 /** `/internal/agents/ready`: the agent's auto conversation, found or made, and its other active ones, newest first. */
 export const InternalAgentReady = z.strictObject({ caller: Caller })
@@ -108,7 +109,9 @@ export const InternalRevocationsResult = z.strictObject({ revocations: z.array(R
 
 /** `/internal/streams/start`: 201, or 200 with what the same key started before. */
 export const InternalStreamStart = z.strictObject({ caller: Caller, start: StreamStart })
+export type InternalStreamStart = z.infer<typeof InternalStreamStart>
 export const InternalStreamStartResult = z.strictObject({ message: Message, created: z.boolean() })
+export type InternalStreamStartResult = z.infer<typeof InternalStreamStartResult>
 
 /** `/internal/streams/checkpoint`: stores the text so far, the sign of life of a stream. `live` false: it has ended. */
 export const InternalStreamCheckpoint = z.strictObject({
@@ -116,7 +119,9 @@ export const InternalStreamCheckpoint = z.strictObject({
   messageId: Id,
   content: TextOfBytes(LIMITS.contentBytes),
 })
+export type InternalStreamCheckpoint = z.infer<typeof InternalStreamCheckpoint>
 export const InternalStreamCheckpointResult = z.strictObject({ live: z.boolean() })
+export type InternalStreamCheckpointResult = z.infer<typeof InternalStreamCheckpointResult>
 
 /** `/internal/streams/finish`: ends a stream once; who comes later gets the stored message and `won` false. */
 export const InternalStreamFinish = z.strictObject({
@@ -127,7 +132,9 @@ export const InternalStreamFinish = z.strictObject({
   /** Who ended it; checked to be the author for `sent` and `failed`, to take part for `cancelled`; null: the service. */
   caller: Caller.nullable(),
 })
+export type InternalStreamFinish = z.infer<typeof InternalStreamFinish>
 export const InternalStreamFinishResult = z.strictObject({ message: Message, won: z.boolean() })
+export type InternalStreamFinishResult = z.infer<typeof InternalStreamFinishResult>
 
 /** One sentence worth keeping, and the message that it comes from: what a summary is rebuilt from without that message. */
 export const SummaryNote = z.strictObject({

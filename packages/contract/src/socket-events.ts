@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { ParticipantRef, ParticipantType } from './identity.ts'
 import { LIMITS } from './limits.ts'
-import { Count, Id, OpaqueId, Seq, TextOfBytes, TextOfLength, Timestamp } from './primitives.ts'
+import { Count, Id, OpaqueId, Seq, TextOfLength, Timestamp } from './primitives.ts'
 import { PROBLEM_CODES, Problem } from './problems.ts'
 import { CreateMessage, ReadResult, StreamResult, StreamStart } from './requests.ts'
 import { Change, Conversation, LastMessage, Message, Receipt, RoomConversation } from './resources.ts'
@@ -51,7 +51,8 @@ export const StreamPayload = z.discriminatedUnion('op', [
     op: z.literal('delta'),
     messageId: Id,
     index: Count,
-    text: TextOfBytes(LIMITS.contentBytes),
+    /** May begin or end within a surrogate pair; the whole has to be well-formed. */
+    text: z.string().max(LIMITS.contentBytes),
   }),
   StreamResult.extend({ op: z.literal('end'), messageId: Id }),
   z.strictObject({ op: z.literal('abort'), messageId: Id, reason: TextOfLength(200).optional() }),
@@ -65,6 +66,7 @@ export const StreamAck = z.strictObject({
   index: Count.optional(),
   message: Message.optional(),
 })
+export type StreamAck = z.infer<typeof StreamAck>
 
 /** Every client event with the schema of its payload and of what its acknowledgement adds to `ok: true`. */
 export const CLIENT_EVENTS = {

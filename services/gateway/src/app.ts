@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { createRevocationList, createVerifier } from '@parley/auth'
 import { CHAT_NAMESPACE, LIMITS, PARTITIONS } from '@parley/contract'
 import { createTail, type Partition } from '@parley/events'
@@ -15,6 +16,7 @@ import {
 import fastifySocketIo from 'fastify-socket.io'
 import type { Redis } from 'ioredis'
 import { asyncApiRoutes } from './asyncapi/routes.ts'
+import { createBus } from './bus/bus.ts'
 import type { GatewayConfig } from './config.ts'
 import { createAccept } from './connection/accept.ts'
 import { createAdmission } from './connection/admission.ts'
@@ -32,8 +34,12 @@ import { createDispatch } from './events/dispatch.ts'
 import { clientEvents } from './events/index.ts'
 import { createLifecycle } from './lifecycle.ts'
 import { createMetrics } from './metrics.ts'
+import { createPresence } from './presence/presence.ts'
+import { presenceRoutes } from './presence/routes.ts'
 import type { Core, Services } from './services.ts'
 import type { ChatNamespace, ChatServer } from './sockets.ts'
+import { createStreams } from './streaming/streams.ts'
+import { createTyping } from './typing/typing.ts'
 
 export interface GatewayDependencies {
   config: GatewayConfig
@@ -44,6 +50,8 @@ export interface GatewayDependencies {
   redis: Redis
   /** Its own connection for subscriptions. */
   subscriber: Redis
+  /** Another one, for what gateways tell each other of rooms; given up when silent. */
+  listener: Redis
   /** A connection for one partition of the streams. */
   connectTail(): Redis
 }
@@ -58,7 +66,7 @@ export interface Gateway {
 
 /** The gateway, not yet listening. */
 export async function buildApp(dependencies: GatewayDependencies): Promise<Gateway> {
-  const { config, logger, registry, api, redis, subscriber } = dependencies
+  const { config, logger, registry, api, redis, subscriber, listener } = dependencies
   const figures = createMetrics(registry)
   const revocations = createRevocationList()
   const verifier = createVerifier(config, { revocations })
@@ -116,8 +124,15 @@ export async function buildApp(dependencies: GatewayDependencies): Promise<Gatew
   const delivery = createDelivery(core, figures)
   const { follow } = delivery
   const expiry = createExpiry({ outbound })
-  const presence = { online: async () => ({ users: [], agents: [] }) }
-  const services: Services = { ...core, follow, expiry, presence, recheck: delivery.recheck }
+  const gatewayId = randomBytes(6).toString('hex')
+  const bus = createBus({ subscriber: listener, publisher: redis, logger })
+  const shared = { ...core, redis, bus, gatewayId }
+  const presence = createPresence(shared)
+  const typing = createTyping(shared)
+  const streams = createStreams(shared)
+  const { recheck } = delivery
+  const services: Services = { ...core, follow, expiry, presence, typing, streams, recheck }
+  presenceRoutes(app, { presence, verifier, api })
 
   const admission = createAdmission({ connectsPerMinute: config.RATE_LIMIT_CONNECT })
   const dispatch = createDispatch({
@@ -187,6 +202,10 @@ export async function buildApp(dependencies: GatewayDependencies): Promise<Gatew
       draining = true
       admission.close()
       revocationFeed.close()
+      await streams.close()
+      typing.close()
+      await presence.close()
+      bus.close()
       delivery.close()
       await tail.close()
       await app.close()

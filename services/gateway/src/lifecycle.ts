@@ -17,6 +17,12 @@ interface LifecycleEvents {
   roomClosed: [room: Room]
   /** Somebody else takes part now: `room.members` has changed. */
   membersChanged: [room: Room]
+  /** A message goes out to the room, in its order: its JSON text. */
+  message: [room: Room, message: string]
+  /** The latest state of a message is about to go out to the room, in its order. */
+  messageChanged: [room: Room, message: string]
+  /** Somebody (`user:ada`), or everybody, takes part no more; told whether or not the room is open here. */
+  expelled: [conversationId: string, key: string | null]
   /** A read position moved. */
   receipt: [room: Room, receipt: Receipt]
 }
@@ -33,6 +39,9 @@ export function createLifecycle() {
     roomOpened: [],
     roomClosed: [],
     membersChanged: [],
+    message: [],
+    messageChanged: [],
+    expelled: [],
     receipt: [],
   }
   return {

@@ -19,6 +19,7 @@ runService('gateway', async ({ env }) => {
   const streamsUrl = config.REDIS_STREAMS_URL ?? config.REDIS_URL
   const redis = connectRedis(config.REDIS_URL, { name: 'gateway', kind: 'fast', logger })
   const subscriber = connectRedis(config.REDIS_URL, { name: 'gateway-control', kind: 'queue', logger })
+  const listener = connectRedis(config.REDIS_URL, { name: 'gateway-bus', kind: 'blocking', logger })
   const api = createApiClient({
     urls: config.API_URL,
     serviceSecret: config.SERVICE_SECRET,
@@ -31,13 +32,14 @@ runService('gateway', async ({ env }) => {
     api,
     redis,
     subscriber,
+    listener,
     connectTail: () => connectRedis(streamsUrl, { name: 'gateway-tail', kind: 'blocking', logger }),
   })
   const drainMs = config.SHUTDOWN_TIMEOUT_MS * 0.4
   shutdown.phase('drain', config.SHUTDOWN_TIMEOUT_MS * 0.6, () => gateway.drain(drainMs))
   shutdown.phase('close', 5_000, () => gateway.close())
   shutdown.phase('connections', 2_000, async () => {
-    await Promise.all([closeRedis(redis), closeRedis(subscriber), api.close()])
+    await Promise.all([closeRedis(redis), closeRedis(subscriber), closeRedis(listener), api.close()])
   })
   await gateway.app.listen({ host: config.HOST, port: config.PORT })
   await gateway.start()

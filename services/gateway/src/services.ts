@@ -1,5 +1,4 @@
 import type { RevocationList, Verifier } from '@parley/auth'
-import type { Online } from '@parley/contract'
 import type { ApiClient, Logger, Registry } from '@parley/service-kit'
 import type { Expiry } from './connection/expiry.ts'
 import type { Outbound } from './connection/outbound.ts'
@@ -8,6 +7,9 @@ import type { ControlBus } from './control/bus.ts'
 import type { Follow } from './delivery/follow.ts'
 import type { Room, Rooms } from './delivery/rooms.ts'
 import type { Lifecycle } from './lifecycle.ts'
+import type { PresenceFeature } from './presence/presence.ts'
+import type { Streams } from './streaming/streams.ts'
+import type { Typing } from './typing/typing.ts'
 
 /** What the gateway is made of before its features: what they are built on. */
 export interface Core {
@@ -29,5 +31,7 @@ export interface Services extends Core {
   expiry: Expiry
   /** Asks again, in the background, who may be in a room. */
   recheck(room: Room): void
-  presence: { online(conversationId: string): Promise<Online> }
+  presence: PresenceFeature
+  typing: Typing
+  streams: Streams
 }

@@ -48,6 +48,8 @@ export function createDelivery(core: Core, metrics: FeedMetrics) {
     onReceipts: (room, receipts) => {
       for (const receipt of receipts) lifecycle.emit('receipt', room, receipt)
     },
+    onMessage: (room, message) => lifecycle.emit('message', room, message),
+    onMessageChanged: (room, message) => lifecycle.emit('messageChanged', room, message),
     metrics,
   })
   let polling: NodeJS.Timeout | null = null
@@ -77,6 +79,7 @@ export function createDelivery(core: Core, metrics: FeedMetrics) {
         break
       case 'conversation.deleted':
         notices.removed(event, null)
+        lifecycle.emit('expelled', event.cid, null)
         if (feed) follow.expelAll(feed.room, 'deleted')
         break
       case 'participant.added':
@@ -105,6 +108,7 @@ export function createDelivery(core: Core, metrics: FeedMetrics) {
       if (feed) membership.added(feed.room, key)
     } else {
       notices.removed(event, [participant])
+      lifecycle.emit('expelled', event.cid, key)
       if (feed) membership.removed(feed.room, key, people.of(event.org, key))
     }
   }

@@ -36,6 +36,10 @@ export interface FeedDependencies {
   /** Who takes part may have changed without an event that said so. */
   onUnsure(room: Room): void
   onReceipts(room: Room, receipts: InternalFillResult['receipts']): void
+  /** A message went out. */
+  onMessage(room: Room, message: string): void
+  /** A message's latest state is about to go out. */
+  onMessageChanged(room: Room, message: string): void
   metrics: FeedMetrics
 }
 
@@ -116,7 +120,11 @@ export function createFeed(room: Room, dependencies: FeedDependencies) {
       if (item.kind === 'message') {
         room.send(newMessageFrame(item.message, item.prevSeq), { seq: item.seq })
         messages.push(item.seq, item.message)
+        dependencies.onMessage(room, item.message)
       } else if (item.payload) {
+        if (item.payload.kind.startsWith('message.')) {
+          dependencies.onMessageChanged(room, item.payload.subject)
+        }
         room.send(changeFrame(room.conversationId, item.change, item.payload), { change: item.change })
         changes.push(item.change, changeItem(item.change, item.payload))
       }

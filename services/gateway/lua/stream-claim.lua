@@ -1,0 +1,5 @@
+-- KEYS[1] text of a streamed answer: `owner`, and offset in UTF-16 units -> the text that begins there.
+-- ARGV: the new owner's token, milliseconds to keep the text. Returns all fields and values.
+redis.call('HSET', KEYS[1], 'owner', ARGV[1])
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+return redis.call('HGETALL', KEYS[1])

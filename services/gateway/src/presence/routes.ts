@@ -1,0 +1,88 @@
+import type { Verifier } from '@parley/auth'
+import {
+  type Caller,
+  type InternalRelationResult,
+  isAdmin,
+  OpaqueId,
+  PageQuery,
+  ParticipantType,
+  problem,
+} from '@parley/contract'
+import type { ApiClient, HttpServer } from '@parley/service-kit'
+import type { FastifyRequest } from 'fastify'
+import { z } from 'zod'
+import type { PresenceFeature } from './presence.ts'
+
+const DEFAULT_LIMIT = 50
+const BEARER = /^Bearer +([\w.~+/=-]+)$/i
+
+const TypePath = z.strictObject({ type: ParticipantType })
+const PersonPath = z.strictObject({ type: ParticipantType, id: OpaqueId })
+
+const cursorOf = (id: string): string => Buffer.from(`presence ${id}`).toString('base64url')
+function idOf(cursor: string): string {
+  const text = Buffer.from(cursor, 'base64url').toString()
+  if (!text.startsWith('presence ') || cursorOf(text.slice('presence '.length)) !== cursor) {
+    throw problem('invalid_cursor')
+  }
+  return text.slice('presence '.length)
+}
+
+/** `GET /presence/:type` and `GET /presence/:type/:id`. */
+export function presenceRoutes(
+  app: HttpServer,
+  { presence, verifier, api }: { presence: PresenceFeature; verifier: Verifier; api: ApiClient },
+): void {
+  async function callerOf(request: FastifyRequest): Promise<Caller> {
+    const { authorization } = request.headers
+    const token = authorization === undefined ? undefined : BEARER.exec(authorization)?.[1]
+    if (token === undefined) throw problem('unauthenticated')
+    return (await verifier.verify(token)).caller
+  }
+  /** Reads that fail do so because Redis is away. */
+  async function known<T>(reading: Promise<T>): Promise<T> {
+    try {
+      return await reading
+    } catch (cause) {
+      throw problem('unavailable', { detail: 'Presence is not known at the moment', cause })
+    }
+  }
+
+  app.get(
+    '/presence/:type',
+    { config: { permission: 'presence:list' }, schema: { params: TypePath, querystring: PageQuery } },
+    async (request) => {
+      const caller = await callerOf(request)
+      if (!isAdmin(caller)) throw problem('forbidden')
+      const { type } = request.params
+      const { limit = DEFAULT_LIMIT, cursor } = request.query
+      const after = cursor === undefined ? null : idOf(cursor)
+      const { ids, hasMore } = await known(presence.list(caller.orgId, type, after, limit))
+      const data = await known(
+        Promise.all(ids.map((id) => presence.status({ orgId: caller.orgId, type, id }))),
+      )
+      const last = ids.at(-1)
+      const nextCursor = hasMore && last !== undefined ? cursorOf(last) : null
+      return { data, page: { nextCursor, prevCursor: null, hasMore } }
+    },
+  )
+
+  app.get(
+    '/presence/:type/:id',
+    { config: { permission: 'presence:read' }, schema: { params: PersonPath } },
+    async (request) => {
+      const caller = await callerOf(request)
+      const { type, id } = request.params
+      const self = type === caller.type && id === caller.id
+      if (!self && !isAdmin(caller)) {
+        const { shared } = await api.internal<InternalRelationResult>('/internal/relations', {
+          caller,
+          type,
+          id,
+        })
+        if (!shared) throw problem('not_found')
+      }
+      return known(presence.status({ orgId: caller.orgId, type, id }))
+    },
+  )
+}

@@ -1,0 +1,224 @@
+import { type Message, roomChannel, type StreamUpdate } from '@parley/contract'
+import type { Logger } from '@parley/service-kit'
+import type { Bus } from '../bus/bus.ts'
+import type { Outbound } from '../connection/outbound.ts'
+import type { Room, Rooms } from '../delivery/rooms.ts'
+import type { Lifecycle } from '../lifecycle.ts'
+import { createMirror, type Piece } from './mirror.ts'
+import { decodePiece, type StreamPiece } from './piece.ts'
+import type { StreamStore } from './store.ts'
+
+/** Milliseconds between two tries to read a text that pieces are missing of. */
+const RETRY_MS = 100
+/** Tries after which a stream that has no text counts as gone. */
+const MOST_TRIES = 50
+/** Streams that ended lately: what still arrives of them is dropped. */
+const MOST_ENDED = 10_000
+
+type Mirror = ReturnType<typeof createMirror>
+
+interface Live {
+  room: Room
+  messageId: string
+  seq: number
+  mirror: Mirror
+  /** Its text here is what it is elsewhere; until then it gathers pieces and says nothing. */
+  ready: boolean
+  /** The room had the message: pieces go out. */
+  open: boolean
+  /** How the room hears of what was gathered until both are so. */
+  first: Piece['op']
+  reading: boolean
+  /** Reads that found nothing, one after the other. */
+  misses: number
+}
+
+export type StreamFollower = ReturnType<typeof createStreamFollower>
+
+/**
+ * Streamed answers as the rooms here see them: pieces in order, once each; for who comes later a snapshot first; in
+ * the end how it ended, just before the message's final state.
+ */
+export function createStreamFollower({
+  bus,
+  rooms,
+  outbound,
+  lifecycle,
+  store,
+  logger,
+}: {
+  bus: Bus
+  rooms: Rooms
+  outbound: Outbound
+  lifecycle: Lifecycle
+  store: StreamStore
+  logger: Logger
+}) {
+  const lives = new Map<Room, Map<string, Live>>()
+  const ended = new Set<string>()
+
+  function emit({ room, messageId, seq }: Live, op: StreamUpdate['op'], index: number, text?: string): void {
+    const { conversationId } = room
+    const update: StreamUpdate = { conversationId, messageId, seq, op, index }
+    if (text !== undefined) update.text = text
+    rooms.emit(conversationId, 'message:stream', update)
+  }
+
+  function follow(room: Room, messageId: string, seq: number, fresh: boolean): Live {
+    const known = lives.get(room)?.get(messageId)
+    if (known) return known
+    const live: Live = {
+      room,
+      messageId,
+      seq,
+      mirror: createMirror(),
+      ready: fresh,
+      open: false,
+      first: fresh ? 'delta' : 'snapshot',
+      reading: false,
+      misses: 0,
+    }
+    const ofRoom = lives.get(room) ?? new Map<string, Live>()
+    lives.set(room, ofRoom)
+    ofRoom.set(messageId, live)
+    room.afterMessage(seq, () => {
+      live.open = true
+      begin(live)
+    })
+    if (!fresh) void read(live)
+    return live
+  }
+
+  const isFollowed = (live: Live): boolean => lives.get(live.room)?.get(live.messageId) === live
+
+  /** The first piece for the room, once it had the message and the text is known. */
+  function begin(live: Live): void {
+    if (!live.ready || !live.open || !isFollowed(live)) return
+    const { text } = live.mirror
+    if (text !== '' || live.first === 'snapshot') emit(live, live.first, 0, text)
+  }
+
+  function tell(live: Live, pieces: readonly Piece[]): void {
+    if (!live.ready || !live.open) return
+    for (const { op, index, text } of pieces) emit(live, op, index, text)
+  }
+
+  /** Gets the whole text where pieces are missing, until none are. */
+  async function read(live: Live): Promise<void> {
+    if (live.reading) return
+    live.reading = true
+    let complete = false
+    try {
+      const text = await store.read(live.messageId)
+      if (!isFollowed(live)) return
+      live.misses = text === null ? live.misses + 1 : 0
+      if (text !== null) {
+        const whole = live.mirror.whole(text)
+        complete = whole.complete
+        if (live.ready) tell(live, whole.pieces)
+        else {
+          live.ready = true
+          begin(live)
+        }
+      }
+    } catch (error) {
+      logger.debug({ error, messageId: live.messageId }, 'the text of a stream could not be read')
+    } finally {
+      live.reading = false
+    }
+    if (live.misses > MOST_TRIES) remove(live)
+    else if (!complete && isFollowed(live)) setTimeout(() => void read(live), RETRY_MS)
+  }
+
+  function take(conversationId: string, { messageId, seq, index, text }: StreamPiece): void {
+    const room = rooms.get(conversationId)
+    if (!room || ended.has(messageId)) return
+    const live = lives.get(room)?.get(messageId) ?? follow(room, messageId, seq, index === 0)
+    const piece = live.mirror.piece(index, text)
+    if (piece === 'whole') void read(live)
+    else if (piece) tell(live, [piece])
+  }
+
+  function remove({ room, messageId }: Live): void {
+    const ofRoom = lives.get(room)
+    ofRoom?.delete(messageId)
+    if (ofRoom?.size === 0) lives.delete(room)
+  }
+
+  function end(live: Live, op: 'end' | 'cancelled' | 'failed', content: string | null): void {
+    remove(live)
+    const { text } = live.mirror
+    if (live.open && content !== null && content.length > text.length && content.startsWith(text)) {
+      if (live.ready) emit(live, 'delta', text.length, content.slice(text.length))
+      else emit(live, 'snapshot', 0, content)
+    }
+    emit(live, op, content?.length ?? text.length)
+  }
+
+  function forget(messageId: string): void {
+    ended.add(messageId)
+    if (ended.size <= MOST_ENDED) return
+    for (const oldest of ended) {
+      ended.delete(oldest)
+      break
+    }
+  }
+
+  bus.handle('stream', (channel, payload) => {
+    take(channel.slice(channel.indexOf(':') + 1), decodePiece(payload))
+  })
+  bus.onRestored(() => {
+    for (const ofRoom of lives.values()) for (const live of ofRoom.values()) void read(live)
+  })
+
+  lifecycle.on('roomOpened', (room) => {
+    void (async () => {
+      try {
+        // Heard first, read then: what comes in between is heard twice rather than never.
+        await bus.hold(roomChannel(room.conversationId))
+        for (const { messageId, seq } of await store.list(room.conversationId)) {
+          if (!ended.has(messageId) && rooms.get(room.conversationId) === room)
+            follow(room, messageId, seq, false)
+        }
+      } catch (error) {
+        logger.debug({ error }, 'which streams a room has is not known yet')
+      }
+    })()
+  })
+  lifecycle.on('roomClosed', (room) => {
+    lives.delete(room)
+    bus.release(roomChannel(room.conversationId))
+  })
+  lifecycle.on('joined', (socket, room) => {
+    for (const { ready, open, messageId, seq, mirror } of lives.get(room)?.values() ?? []) {
+      if (!ready || !open) continue
+      const { conversationId } = room
+      const snapshot: StreamUpdate = {
+        conversationId,
+        messageId,
+        seq,
+        op: 'snapshot',
+        index: 0,
+        text: mirror.text,
+      }
+      outbound.emit(socket, 'message:stream', snapshot)
+    }
+  })
+  lifecycle.on('message', (room, json) => {
+    if (!json.includes('"status":"streaming"')) return
+    const { id, seq, status, content }: Message = JSON.parse(json)
+    if (status === 'streaming' && !ended.has(id)) follow(room, id, seq, content === '')
+  })
+  lifecycle.on('messageChanged', (room, json) => {
+    const live = lives.get(room)
+    if (!live) return
+    const { id, status, content, deletedAt }: Message = JSON.parse(json)
+    const one = live.get(id)
+    if (!one || (status === 'streaming' && deletedAt === null)) return
+    forget(id)
+    if (deletedAt !== null) end(one, 'cancelled', null)
+    else end(one, status === 'sent' ? 'end' : status === 'failed' ? 'failed' : 'cancelled', content)
+  })
+
+  return { deliver: take }
+}

@@ -1,0 +1,278 @@
+import {
+  type InternalStreamCheckpointResult,
+  type InternalStreamFinishResult,
+  problem,
+  roomChannel,
+  type StreamResult,
+} from '@parley/contract'
+import type { ApiClient, Logger } from '@parley/service-kit'
+import { busMessage } from '../bus/bus.ts'
+import type { Outbound } from '../connection/outbound.ts'
+import type { ChatSocket } from '../sockets.ts'
+import { encodePiece, type StreamPiece } from './piece.ts'
+import type { Ownership, StreamStore } from './store.ts'
+import { createStreamText } from './text.ts'
+
+export const STREAM_TIMES = {
+  /** Milliseconds in which deltas are gathered. */
+  coalesceMs: 40,
+  /** Milliseconds between checkpoints in MongoDB: the sign of life that the api's sweeper looks for. */
+  checkpointMs: 2_000,
+  /** Milliseconds for an agent that was cut off to come back. */
+  orphanMs: 10_000,
+}
+
+export interface OwnerDependencies {
+  api: ApiClient
+  store: StreamStore
+  outbound: Outbound
+  logger: Logger
+  times: typeof STREAM_TIMES
+  /** Passes a piece on to the sockets here, where Redis can't. */
+  deliver(conversationId: string, piece: StreamPiece): void
+  /** It is not this gateway's any more: ended, or taken over. */
+  onOver(owner: StreamOwner): void
+}
+
+export interface StreamIdentity {
+  conversationId: string
+  messageId: string
+  seq: number
+  orgId: string
+  /** Participant key of the agent. */
+  author: string
+}
+
+const elsewhere = () => problem('conflict', { detail: 'The stream continues on another connection' })
+
+export type StreamOwner = ReturnType<typeof createStreamOwner>
+
+/** One streamed answer, on the gateway that its agent talks to. */
+export function createStreamOwner(
+  identity: StreamIdentity,
+  start: { text: string; token: string; socket: ChatSocket; stored: boolean },
+  { api, store, outbound, logger, times, deliver, onOver }: OwnerDependencies,
+) {
+  const { conversationId, messageId, seq } = identity
+  const text = createStreamText(start.text)
+  const channel = roomChannel(conversationId)
+  let { token } = start
+  let socket: ChatSocket | null = start.socket
+  /** Redis has less than the text: it was away, or lost it. */
+  let behind = !start.stored
+  let ending = false
+  let over: false | 'ended' | 'taken' = false
+  let flushing: Promise<void> | undefined
+  let flushedAt = Number.NEGATIVE_INFINITY
+  let flushTimer: NodeJS.Timeout | undefined
+  let orphanTimer: NodeJS.Timeout | undefined
+  let checkpointing = false
+
+  function stop(why: 'ended' | 'taken'): void {
+    if (over) return
+    over = why
+    clearTimeout(flushTimer)
+    clearTimeout(orphanTimer)
+    clearInterval(checkpoints)
+    onOver(owner)
+  }
+
+  function schedule(): void {
+    if (over || flushTimer || flushing || !text.hasMore) return
+    const wait = times.coalesceMs - (performance.now() - flushedAt)
+    if (wait <= 0) void flush()
+    else {
+      flushTimer = setTimeout(() => {
+        flushTimer = undefined
+        void flush()
+      }, wait)
+    }
+  }
+
+  /** Passes on what was gathered; one piece of a stream is under way at a time, so that they keep their order. */
+  async function flush(): Promise<void> {
+    while (flushing) await flushing
+    const taken = text.take()
+    if (!taken || over) return
+    flushedAt = performance.now()
+    flushing = pass({ messageId, seq, ...taken })
+      .catch((error: unknown) => logger.error({ error, messageId }, 'a piece of a stream was not passed on'))
+      .finally(() => {
+        flushing = undefined
+        schedule()
+      })
+    await flushing
+  }
+
+  async function pass(piece: StreamPiece): Promise<void> {
+    const message = encodePiece(piece)
+    try {
+      if (behind && !(await restore())) return
+      let owned = await store.append(messageId, token, piece, channel, busMessage('stream', message))
+      if (owned === 'lost' && (await restore())) {
+        owned = await store.append(messageId, token, piece, channel, busMessage('stream', message))
+      }
+      if (owned === 'taken') stop('taken')
+    } catch (error) {
+      logger.debug({ error, messageId }, 'Redis is away: a piece goes to the sockets of this gateway alone')
+      behind = true
+      deliver(conversationId, piece)
+    }
+  }
+
+  /** Whether the stream is still this gateway's. */
+  async function restore(): Promise<boolean> {
+    const owned = await store.restore(conversationId, messageId, seq, token, text.whole)
+    if (owned === 'taken') stop('taken')
+    else behind = false
+    return owned !== 'taken'
+  }
+
+  /** `taken`: another gateway has it now, and this one is out. Rejects while Redis is away. */
+  async function ownership(): Promise<Ownership> {
+    const owned = await store.touch(messageId, token)
+    if (owned === 'taken') stop('taken')
+    if (owned === 'lost') behind = true
+    return owned
+  }
+
+  /** Finds out whether it was taken over, and writes again what Redis lost; leaves both for later where it is away. */
+  async function confirm(): Promise<void> {
+    try {
+      await ownership()
+      if (behind && !over) await restore()
+    } catch (error) {
+      behind = true
+      logger.debug({ error, messageId }, 'Redis is away: the text of a stream is written again later')
+    }
+  }
+
+  async function checkpoint(): Promise<void> {
+    if (checkpointing || ending || over) return
+    checkpointing = true
+    try {
+      await confirm()
+      if (over || ending) return
+      const { live } = await api.internal<InternalStreamCheckpointResult>(
+        '/internal/streams/checkpoint',
+        { conversationId, messageId, content: text.whole },
+        { key: conversationId },
+      )
+      if (!live && !ending && !over) ended()
+    } catch (error) {
+      logger.debug({ error, messageId }, 'a checkpoint was left out')
+    } finally {
+      checkpointing = false
+    }
+  }
+  const checkpoints = setInterval(() => void checkpoint(), times.checkpointMs)
+
+  /** Somebody else ended it: the agent is told to stop. */
+  function ended(): void {
+    stop('ended')
+    tellAgent()
+  }
+  function tellAgent(): void {
+    if (socket) outbound.emit(socket, 'message:cancel', { conversationId, messageId })
+  }
+
+  async function finish(
+    status: 'sent' | 'failed',
+    result: StreamResult,
+    caller: ChatSocket['data']['caller'] | null,
+  ): Promise<InternalStreamFinishResult> {
+    if (ending) throw problem('conflict', { detail: 'The stream is being ended' })
+    ending = true
+    try {
+      await flush()
+      while (flushing) await flushing
+      if (over === 'taken') throw elsewhere()
+      const answer = await api.internal<InternalStreamFinishResult>(
+        '/internal/streams/finish',
+        {
+          conversationId,
+          messageId,
+          status,
+          result: { ...result, content: result.content ?? text.whole },
+          caller,
+        },
+        { key: conversationId },
+      )
+      stop('ended')
+      await store.close(conversationId, messageId).catch((error: unknown) => {
+        logger.debug({ error, messageId }, 'the text of an ended stream goes by itself')
+      })
+      return answer
+    } finally {
+      ending = false
+    }
+  }
+
+  async function abandon(): Promise<void> {
+    try {
+      // Another gateway may have it by now; where nobody can say, the api's sweeper decides.
+      if ((await ownership()) === 'taken') return
+      await finish('failed', {}, null)
+    } catch (error) {
+      logger.debug({ error, messageId }, 'an abandoned stream is left to the sweeper')
+      stop('taken')
+    }
+  }
+
+  const owner = {
+    ...identity,
+    /** Where the agent goes on. */
+    get length(): number {
+      return text.length
+    },
+    get whole(): string {
+      return text.whole
+    },
+    ownedBy: (other: ChatSocket): boolean => socket === other,
+
+    /** The agent goes on, maybe on another connection. `text`: what Redis had of it. */
+    resume(by: { socket: ChatSocket; token: string; stored: string }): void {
+      clearTimeout(orphanTimer)
+      socket = by.socket
+      token = by.token
+      if (by.stored.length < text.whole.length) behind = true
+    },
+
+    /** @throws ProblemError as StreamText.append, conflict (ending) */
+    append(index: number, delta: string): void {
+      if (over === 'taken') throw elsewhere()
+      if (ending || over) throw problem('conflict', { detail: 'The stream has ended' })
+      text.append(index, delta)
+      schedule()
+    },
+
+    /** Resolves once the message is stored in its final state, whoever ended it. */
+    finish,
+
+    /** Its connection is gone. */
+    orphaned(by: ChatSocket): void {
+      if (socket !== by || over) return
+      socket = null
+      orphanTimer = setTimeout(() => void abandon(), times.orphanMs)
+    },
+
+    ended,
+
+    /** Another gateway, or a newer start here, goes on with it. */
+    drop: () => stop('taken'),
+
+    /** Ends it because its agent may not write here any more. */
+    async expel(): Promise<void> {
+      await abandon()
+      tellAgent()
+    },
+
+    /** Leaves it as it is, to whoever takes it over. */
+    async leave(): Promise<void> {
+      await flush()
+      await checkpoint()
+      stop('taken')
+    },
+  }
+  return owner
+}

@@ -1,0 +1,116 @@
+import { joinStreamText, roomStreamsKey, streamTextKey } from '@parley/contract'
+import type { Redis, Result } from 'ioredis'
+import { lua } from '../bus/lua.ts'
+
+/** Milliseconds that a text outlives its owner's last sign of life. */
+const TEXT_MS = 10 * 60_000
+/** Milliseconds for which a late owner is still told that a stream has ended. */
+const CLOSED_MS = 60_000
+/** Seconds that a conversation's list of streams is kept. */
+const LIST_SECONDS = 24 * 60 * 60
+
+declare module 'ioredis' {
+  interface RedisCommander<Context> {
+    streamClaim(key: string, token: string, ms: number): Result<string[], Context>
+    streamAppend(
+      key: string,
+      token: string,
+      offset: number,
+      text: string,
+      channel: string,
+      message: string,
+    ): Result<number, Context>
+    streamRestore(key: string, token: string, ms: number, text: string): Result<number, Context>
+    streamTouch(key: string, token: string, ms: number): Result<number, Context>
+    streamClose(key: string, ms: number): Result<number, Context>
+  }
+}
+
+/** Whether a token still owns a stream; `lost`: Redis does not have the stream any more. */
+export type Ownership = 'owned' | 'taken' | 'lost'
+const OWNERSHIP: Record<number, Ownership> = { 1: 'owned', 0: 'taken', [-1]: 'lost' }
+const ownership = (answer: number): Ownership => OWNERSHIP[answer] ?? 'taken'
+
+export type StreamStore = ReturnType<typeof createStreamStore>
+
+/**
+ * Texts of streamed answers in Redis, each with an owner: a token that only its latest taker has, so that a gateway
+ * which was thought dead can't write any more. All reject while Redis is away.
+ */
+export function createStreamStore(redis: Redis) {
+  const scripts = ['claim', 'append', 'restore', 'touch', 'close']
+  for (const name of scripts) {
+    const command = `stream${name[0]?.toUpperCase()}${name.slice(1)}`
+    redis.defineCommand(command, { numberOfKeys: 1, lua: lua(`stream-${name}`) })
+  }
+
+  return {
+    /** Makes `token` the owner; resolves to the text so far. */
+    async claim(conversationId: string, messageId: string, seq: number, token: string): Promise<string> {
+      const list = roomStreamsKey(conversationId)
+      const [fields] = await Promise.all([
+        redis.streamClaim(streamTextKey(messageId), token, TEXT_MS),
+        redis.hset(list, messageId, seq),
+        redis.expire(list, LIST_SECONDS),
+      ])
+      const pairs: Record<string, string> = {}
+      for (let i = 0; i < fields.length; i += 2) pairs[fields[i] ?? ''] = fields[i + 1] ?? ''
+      return joinStreamText(pairs)
+    },
+
+    /** Stores a piece and publishes `message` on `channel`, in one step. */
+    async append(
+      messageId: string,
+      token: string,
+      piece: { index: number; text: string },
+      channel: string,
+      message: string,
+    ): Promise<Ownership> {
+      const { index, text } = piece
+      return ownership(
+        await redis.streamAppend(streamTextKey(messageId), token, index, text, channel, message),
+      )
+    },
+
+    /** Writes the whole text over whatever is there; `lost` never. */
+    async restore(
+      conversationId: string,
+      messageId: string,
+      seq: number,
+      token: string,
+      text: string,
+    ): Promise<Ownership> {
+      const [answer] = await Promise.all([
+        redis.streamRestore(streamTextKey(messageId), token, TEXT_MS, text),
+        redis.hset(roomStreamsKey(conversationId), messageId, seq),
+        redis.expire(roomStreamsKey(conversationId), LIST_SECONDS),
+      ])
+      return ownership(answer)
+    },
+
+    /** Whether the token still owns the stream; keeps its text for another while. */
+    async touch(messageId: string, token: string): Promise<Ownership> {
+      return ownership(await redis.streamTouch(streamTextKey(messageId), token, TEXT_MS))
+    },
+
+    /** It has ended: whoever thinks to own it can't write any more. */
+    async close(conversationId: string, messageId: string): Promise<void> {
+      await Promise.all([
+        redis.streamClose(streamTextKey(messageId), CLOSED_MS),
+        redis.hdel(roomStreamsKey(conversationId), messageId),
+      ])
+    },
+
+    /** The text so far; null where Redis has none, or the stream has ended. */
+    async read(messageId: string): Promise<string | null> {
+      const fields = await redis.hgetall(streamTextKey(messageId))
+      return fields.owner === undefined || fields.owner === '' ? null : joinStreamText(fields)
+    },
+
+    /** Streams of a conversation that may be under way. */
+    async list(conversationId: string): Promise<{ messageId: string; seq: number }[]> {
+      const found = await redis.hgetall(roomStreamsKey(conversationId))
+      return Object.entries(found).map(([messageId, seq]) => ({ messageId, seq: Number(seq) }))
+    },
+  }
+}

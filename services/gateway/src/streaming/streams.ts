@@ -1,0 +1,217 @@
+import { randomUUID } from 'node:crypto'
+import {
+  type InternalStreamFinishResult,
+  type InternalStreamStartResult,
+  participantKey,
+  problem,
+  roomChannel,
+  type StreamAck,
+  type StreamPayload,
+} from '@parley/contract'
+import type { ApiClient, Logger } from '@parley/service-kit'
+import type { Redis } from 'ioredis'
+import type { Bus } from '../bus/bus.ts'
+import type { Outbound } from '../connection/outbound.ts'
+import type { Rooms } from '../delivery/rooms.ts'
+import type { Lifecycle } from '../lifecycle.ts'
+import type { ChatSocket } from '../sockets.ts'
+import { createStreamFollower } from './follower.ts'
+import { createStreamOwner, STREAM_TIMES, type StreamOwner } from './owner.ts'
+import { createStreamStore } from './store.ts'
+
+type Op<O extends StreamPayload['op']> = Extract<StreamPayload, { op: O }>
+export type Streams = ReturnType<typeof createStreams>
+
+/**
+ * Answers that agents stream into one message: owned by the gateway that took the agent's `start`, followed by all
+ * whose rooms see them. `redis` is a `fast` connection; while it is away, text reaches only this gateway's sockets.
+ */
+export function createStreams(options: {
+  redis: Redis
+  bus: Bus
+  api: ApiClient
+  rooms: Rooms
+  outbound: Outbound
+  lifecycle: Lifecycle
+  logger: Logger
+  times?: Partial<typeof STREAM_TIMES>
+}) {
+  const { redis, bus, api, rooms, outbound, lifecycle, logger } = options
+  const times = { ...STREAM_TIMES, ...options.times }
+  const store = createStreamStore(redis)
+  const follower = createStreamFollower({ bus, rooms, outbound, lifecycle, store, logger })
+  const owners = new Map<string, StreamOwner>()
+  let closing = false
+
+  function onOver(owner: StreamOwner): void {
+    if (owners.get(owner.messageId) === owner) owners.delete(owner.messageId)
+    bus.release(roomChannel(owner.conversationId))
+  }
+
+  async function start(socket: ChatSocket, { op: _, ...payload }: Op<'start'>): Promise<StreamAck> {
+    const { caller } = socket.data
+    if (caller.type !== 'agent') throw problem('role_not_allowed', { detail: 'Only agents stream answers' })
+    if (closing) throw problem('unavailable', { retryAfter: 1 })
+    const { conversationId } = payload
+    const { message, created } = await api.internal<InternalStreamStartResult>(
+      '/internal/streams/start',
+      { caller, start: payload },
+      { key: conversationId },
+    )
+    const { id: messageId, seq } = message
+    if (message.status !== 'streaming') {
+      return { messageId, seq, index: message.content.length, message }
+    }
+    const token = randomUUID()
+    let stored = ''
+    let isStored = true
+    try {
+      stored = await store.claim(conversationId, messageId, seq, token)
+    } catch (error) {
+      logger.debug({ error, messageId }, 'Redis is away: a stream starts without it')
+      isStored = false
+    }
+    if (!socket.connected) throw problem('unavailable')
+
+    let owner = owners.get(messageId)
+    if (owner && stored.length > owner.length) {
+      // It went on elsewhere since.
+      owner.drop()
+      owner = undefined
+    }
+    if (owner) owner.resume({ socket, token, stored })
+    else {
+      const longer = message.content.length > stored.length
+      owner = createStreamOwner(
+        { conversationId, messageId, seq, orgId: caller.orgId, author: participantKey(caller) },
+        {
+          text: longer ? message.content : stored,
+          token,
+          socket,
+          stored: isStored && !longer,
+        },
+        { api, store, outbound, logger, times, deliver: follower.deliver, onOver },
+      )
+      owners.set(messageId, owner)
+      void bus.hold(roomChannel(conversationId))
+    }
+    return created ? { messageId, seq } : { messageId, seq, index: owner.length }
+  }
+
+  /** The stream that this socket started, or resumed. */
+  function owned(socket: ChatSocket, messageId: string): StreamOwner {
+    const owner = owners.get(messageId)
+    if (!owner?.ownedBy(socket)) {
+      throw problem('conflict', { detail: 'The stream is not open on this connection: start it again' })
+    }
+    return owner
+  }
+
+  /** Ends a stream that is not open on this connection, by what is stored of it: the gateway may have changed. */
+  async function finishElsewhere(
+    socket: ChatSocket,
+    messageId: string,
+    status: 'sent' | 'failed',
+    result: Omit<Op<'end'>, 'op' | 'messageId'>,
+  ): Promise<InternalStreamFinishResult> {
+    const { body } = await api.asCaller<{ conversationId: string }>(
+      'GET',
+      `/messages/${messageId}`,
+      socket.data.session.token,
+    )
+    const { conversationId } = body
+    const content = result.content ?? (await textOf(messageId))
+    const answer = await api.internal<InternalStreamFinishResult>(
+      '/internal/streams/finish',
+      {
+        conversationId,
+        messageId,
+        status,
+        result: content === null ? result : { ...result, content },
+        caller: socket.data.caller,
+      },
+      { key: conversationId },
+    )
+    await close(conversationId, messageId)
+    return answer
+  }
+
+  async function textOf(messageId: string): Promise<string | null> {
+    try {
+      return owners.get(messageId)?.whole ?? (await store.read(messageId))
+    } catch (error) {
+      logger.debug({ error, messageId }, 'a stream ends with the text of its last checkpoint')
+      return null
+    }
+  }
+  const close = (conversationId: string, messageId: string) =>
+    store.close(conversationId, messageId).catch((error: unknown) => {
+      logger.debug({ error, messageId }, 'the text of an ended stream goes by itself')
+    })
+
+  bus.handle('cancel', (_channel, messageId) => owners.get(messageId)?.ended())
+  lifecycle.on('disconnected', (socket) => {
+    for (const owner of owners.values()) owner.orphaned(socket)
+  })
+  lifecycle.on('expelled', (conversationId, key) => {
+    for (const owner of owners.values()) {
+      if (owner.conversationId !== conversationId || (key !== null && owner.author !== key)) continue
+      void owner.expel()
+    }
+  })
+
+  return {
+    start,
+
+    delta(socket: ChatSocket, { messageId, index, text }: Op<'delta'>): void {
+      owned(socket, messageId).append(index, text)
+    },
+
+    async end(socket: ChatSocket, { op: _, messageId, ...result }: Op<'end'>): Promise<StreamAck> {
+      const owner = owners.get(messageId)
+      const { message } = owner?.ownedBy(socket)
+        ? await owner.finish('sent', result, socket.data.caller)
+        : await finishElsewhere(socket, messageId, 'sent', result)
+      return { messageId, seq: message.seq, message }
+    },
+
+    async abort(socket: ChatSocket, { messageId }: Op<'abort'>): Promise<StreamAck> {
+      const owner = owners.get(messageId)
+      const { message } = owner?.ownedBy(socket)
+        ? await owner.finish('failed', {}, socket.data.caller)
+        : await finishElsewhere(socket, messageId, 'failed', {})
+      return { messageId, seq: message.seq, message }
+    },
+
+    /** Stored first, then the agent is told: where both fail in between, it learns at its next checkpoint. */
+    async cancel(socket: ChatSocket, conversationId: string, messageId: string): Promise<void> {
+      const content = await textOf(messageId)
+      const { won } = await api.internal<InternalStreamFinishResult>(
+        '/internal/streams/finish',
+        {
+          conversationId,
+          messageId,
+          status: 'cancelled',
+          result: content === null ? {} : { content },
+          caller: socket.data.caller,
+        },
+        { key: conversationId },
+      )
+      if (!won) return
+      owners.get(messageId)?.ended()
+      void bus.publish(roomChannel(conversationId), 'cancel', messageId)
+      await close(conversationId, messageId)
+    },
+
+    /** Streams that agents have open here. */
+    get size(): number {
+      return owners.size
+    },
+
+    /** Leaves all streams to whoever takes them over. */
+    async close(): Promise<void> {
+      closing = true
+      await Promise.all([...owners.values()].map((owner) => owner.leave()))
+    },
+  }
+}
