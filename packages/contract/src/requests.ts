@@ -95,6 +95,7 @@ export const QueryInt = (min: number, max: number) =>
     .regex(/^\d{1,15}$/, 'must be a whole number')
     .transform(Number)
     .pipe(z.int().min(min).max(max))
+    .meta({ type: 'integer', minimum: min, maximum: max })
 
 const Limit = QueryInt(1, LIMITS.pageSize).optional()
 const Cursor = z.string().min(1).max(512).optional()
