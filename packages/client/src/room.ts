@@ -119,6 +119,8 @@ export function createRoom(
   let wanted = false
   let started = false
   let joining: Promise<JoinResult> | null = null
+  /** What comes right behind a join's acknowledgement waits until that one is worked off. */
+  let behindJoin: (() => void)[] | null = null
 
   function setState(next: RoomState): void {
     if (state === next) return
@@ -132,10 +134,22 @@ export function createRoom(
     const afterChangeSeq = started ? timeline.changeSeq : options.afterChangeSeq
     if (afterSeq !== undefined) payload.afterSeq = afterSeq
     if (afterChangeSeq !== undefined) payload.afterChangeSeq = afterChangeSeq
-    const result = await connection.request('conversation:join', payload, { signal: options.signal })
+    behindJoin = []
+    try {
+      const result = await connection.request('conversation:join', payload, { signal: options.signal })
+      entered(result, afterSeq ?? result.lastSeq, afterChangeSeq ?? result.changeSeq)
+      return result
+    } finally {
+      const held: (() => void)[] = behindJoin
+      behindJoin = null
+      for (const handle of held) handle()
+    }
+  }
+
+  function entered(result: JoinResult, fromSeq: number, fromChangeSeq: number): void {
     if (!started) {
       started = true
-      timeline.startAt(afterSeq ?? result.lastSeq, afterChangeSeq ?? result.changeSeq)
+      timeline.startAt(fromSeq, fromChangeSeq)
     }
     timeline.page(result.messages, result.hasMore ? 0 : result.lastSeq)
     for (const change of result.changes) applyChange(change)
@@ -146,7 +160,6 @@ export function createRoom(
       timeline.changesThrough(result.changeSeq)
       if (!catchUp.running) setState('live')
     }
-    return result
   }
 
   /** Joins on the present connection until that is done or pointless. */
@@ -264,7 +277,12 @@ export function createRoom(
     once: events.once,
     receive(event, payload) {
       const handler: ((payload: never) => void) | undefined = handlers[event]
-      if (handler && (wanted || event === 'message:cancel')) handler(payload as never)
+      if (!handler) return
+      const handle = () => {
+        if (wanted || event === 'message:cancel') handler(payload as never)
+      }
+      if (behindJoin) behindJoin.push(handle)
+      else handle()
     },
     async join(options = {}) {
       wanted = true
