@@ -1,0 +1,320 @@
+import { Change, Message } from '@parley/contract'
+import fc from 'fast-check'
+import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
+import {
+  ada,
+  bob,
+  bot,
+  caller,
+  codeOf,
+  eve,
+  id,
+  open,
+  openConversationWorld,
+  type Service,
+  say,
+} from '../conversations/testing/world.ts'
+import { isVoid } from '../database/collections.ts'
+
+let world: Awaited<ReturnType<typeof openConversationWorld>>
+let service: Service
+beforeAll(async () => {
+  world = await openConversationWorld(inject('mongodbUri'))
+  service = world.service()
+})
+afterAll(() => world.close())
+
+const numbers = (count: number) => Array.from({ length: count }, (_, i) => i + 1)
+
+/** What a reader sees of a conversation's counters, and what its rows add up to. */
+async function counted(cid: string) {
+  const shown = await service.conversations.get(ada, cid)
+  const rows = await world.database.messages
+    .find({ cid: id(cid) })
+    .sort({ seq: 1 })
+    .toArray()
+  const messages = rows.filter((row) => !isVoid(row))
+  const sum = (of: (row: (typeof messages)[number]) => number | undefined) =>
+    messages.reduce((total, row) => total + (of(row) ?? 0), 0)
+  const last = messages.at(-1)
+  return {
+    shown: {
+      messageCount: shown.messageCount,
+      lastSeq: shown.lastSeq,
+      usage: shown.usage,
+      totalCost: Math.round(shown.totalCost * 1e6),
+      preview: shown.lastMessage?.preview ?? null,
+      participantCount: shown.participantCount,
+    },
+    added: {
+      messageCount: messages.filter((row) => !row.deletedAt).length,
+      lastSeq: last?.seq ?? 0,
+      usage: {
+        inputTokens: sum((row) => row.usage?.inputTokens),
+        outputTokens: sum((row) => row.usage?.outputTokens),
+        totalTokens: sum((row) => row.usage?.totalTokens),
+      },
+      totalCost: sum((row) => row.costMicros),
+      preview: last ? (last.deletedAt ? '' : last.content) : null,
+      participantCount: await world.database.participants.countDocuments({ cid: id(cid) }),
+    },
+  }
+}
+
+const operation = fc.oneof(
+  fc.record({ what: fc.constant('say' as const), by: fc.constantFrom(ada, bob, bot) }),
+  fc.record({ what: fc.constant('delete' as const), which: fc.nat(20) }),
+  fc.record({ what: fc.constant('title' as const), title: fc.constantFrom('a', 'b', 'c') }),
+  fc.record({ what: fc.constant('add' as const), name: fc.constantFrom('x', 'y', 'z') }),
+  fc.record({ what: fc.constant('remove' as const), name: fc.constantFrom('x', 'y', 'z') }),
+  fc.record({ what: fc.constant('fold' as const) }),
+)
+
+describe('changes', () => {
+  test('are numbered without gaps, and the counters stay true, whatever happens at once', {
+    timeout: 60_000,
+  }, async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(operation, { minLength: 10, maxLength: 40 }), async (operations) => {
+        const services = [world.service(), world.service()]
+        const [one = service] = services
+        const cid = await open(one, ada, {
+          agentId: 'bot',
+          participants: [{ type: 'user', id: 'bob', role: 'owner' }],
+        })
+        const said = [await say(one, ada, cid, 'first'), await say(one, ada, cid, 'second')]
+
+        await Promise.all(
+          operations.map(async (operation, i) => {
+            const by = services[i % 2] ?? one
+            const expected = ['none', 'not_found', 'agent_loop']
+            switch (operation.what) {
+              case 'say':
+                return void said.push(
+                  await say(by, operation.by, cid, `line ${i}`).catch(() => said[0] ?? ''),
+                )
+              case 'delete':
+                return expect(expected).toContain(
+                  await codeOf(by.deleteMessage(ada, said[operation.which % said.length] ?? '')),
+                )
+              case 'title':
+                return void (await by.conversations.update(bob, cid, { title: operation.title }))
+              case 'add':
+                return void (await by.participants.add(bob, cid, { type: 'user', id: operation.name }))
+              case 'remove':
+                return expect(expected).toContain(
+                  await codeOf(by.participants.remove(ada, cid, { type: 'user', id: operation.name })),
+                )
+              case 'fold':
+                return by.folder.flush()
+            }
+          }),
+        )
+
+        const unfolded = await counted(cid)
+        expect(unfolded.shown).toEqual(unfolded.added)
+        for (const { folder, outbox } of services) {
+          await folder.flush()
+          await outbox.idle()
+        }
+        const folded = await counted(cid)
+        expect(folded.shown).toEqual(folded.added)
+
+        const { changeSeq } = await one.conversations.get(ada, cid)
+        const audit = await world.database.audit
+          .find({ cid: id(cid) })
+          .sort({ changeSeq: 1 })
+          .toArray()
+        expect(audit.map((line) => line.changeSeq)).toEqual([0, ...numbers(changeSeq)])
+        const published = services.flatMap(({ events }) =>
+          events.flatMap((event) => (event.cid === cid && event.change ? [event.change] : [])),
+        )
+        expect(published.sort((a, b) => a - b)).toEqual(numbers(changeSeq))
+        expect(await world.database.outbox.countDocuments({ cid: id(cid) })).toBe(0)
+
+        const changed = await world.database.messages.find({ cid: id(cid), changeSeq: { $gt: 0 } }).toArray()
+        expect(new Set(changed.map((row) => !isVoid(row) && row.changeSeq)).size).toBe(changed.length)
+      }),
+      { numRuns: 8 },
+    )
+  })
+
+  test('that wait for one conversation share a transaction, and one that fails drops out alone', async () => {
+    const cid = await open(service, ada)
+    const outcomes = await Promise.all(
+      numbers(100).map((i) =>
+        service.changes
+          .apply(id(cid), {
+            by: 'user:ada',
+            async run({ head }) {
+              head.title = `title ${i}`
+              head.tags = [...head.tags, String(i)]
+              if (i % 10 === 0) throw new RangeError('refused')
+              return {
+                value: i,
+                effect: { kind: 'conversation.updated', action: 'test', changed: ['title'] },
+              }
+            },
+          })
+          .then(
+            ({ value, changeSeq }) => ({ value, changeSeq }),
+            (error: unknown) => error,
+          ),
+      ),
+    )
+    expect(outcomes.filter((outcome) => outcome instanceof RangeError)).toHaveLength(10)
+    const head = await world.database.conversations.findOne({ _id: id(cid) })
+    expect(head?.changeSeq).toBe(90)
+    expect(head?.tags).toEqual(
+      numbers(100)
+        .filter((i) => i % 10 !== 0)
+        .map(String),
+    )
+    const times = await world.database.audit.distinct('at', { cid: id(cid), changeSeq: { $gt: 0 } })
+    expect(times.length).toBeLessThanOrEqual(5)
+  })
+
+  test('of who was removed a moment before do not happen', async () => {
+    const cid = await open(service, ada, { participants: [{ type: 'user', id: 'bob', role: 'owner' }] })
+    const [removed, titled] = await Promise.all([
+      codeOf(service.participants.remove(ada, cid, bob)),
+      codeOf(service.conversations.update(bob, cid, { title: 'still here' })),
+    ])
+    expect(removed).toBe('none')
+    const { title } = await service.conversations.get(ada, cid)
+    expect([title, titled]).toEqual(titled === 'none' ? ['still here', 'none'] : ['', 'not_found'])
+  })
+
+  test('that can not be published are published by the relay, in order, and only then forgotten', async () => {
+    const broken = world.service()
+    const cid = await open(service, ada)
+    broken.wire.broken = true
+    for (const title of ['a', 'b', 'c']) await broken.conversations.update(ada, cid, { title })
+    await broken.outbox.idle()
+    expect(await world.database.outbox.countDocuments({ cid: id(cid) })).toBe(3)
+    await expect(broken.relay.sweep()).rejects.toThrow('Redis is away')
+    expect(await world.database.outbox.countDocuments({ cid: id(cid) })).toBe(3)
+
+    broken.wire.broken = false
+    await broken.relay.sweep()
+    const events = broken.events.filter((event) => event.cid === cid)
+    expect(events.map(({ change }) => change)).toEqual([1, 2, 3])
+    expect(events.map(({ data }) => JSON.parse(data ?? '').conversation.title)).toEqual(['c', 'c', 'c'])
+    expect(await world.database.outbox.countDocuments({ cid: id(cid) })).toBe(0)
+  })
+})
+
+describe('what has changed', () => {
+  test('is listed ascending: the latest state of each thing, no more than was asked for', async () => {
+    const cid = await open(service, ada)
+    const said = []
+    for (const i of numbers(6)) said.push(await say(service, ada, cid, `line ${i}`))
+    const [first = '', second = '', third = ''] = said
+    await service.deleteMessage(ada, first) // 1
+    await service.conversations.update(ada, cid, { title: 'one' }) // 2
+    await service.deleteMessage(ada, second) // 3
+    await service.participants.add(ada, cid, { type: 'user', id: 'bob' }) // 4
+    await service.deleteMessage(ada, third) // 5
+
+    const list = async (after?: number, limit?: number) => {
+      const { data, page } = await service.history.changes(ada, cid, { after, limit })
+      for (const change of data) expect(Change.parse(change)).toEqual(change)
+      return [...data.map(({ changeSeq, kind }) => `${changeSeq} ${kind}`), page]
+    }
+    const done = { hasMore: false, lastChangeSeq: 5 }
+    const more = { hasMore: true, lastChangeSeq: 5 }
+    expect(await list()).toEqual([
+      '1 message.deleted',
+      '3 message.deleted',
+      '4 participant.added',
+      '5 message.deleted',
+      done,
+    ])
+    expect(await list(0, 2)).toEqual(['1 message.deleted', '3 message.deleted', more])
+    expect(await list(3, 1)).toEqual(['4 participant.added', more])
+    expect(await list(4, 1)).toEqual(['5 message.deleted', done])
+    expect(await list(5)).toEqual([done])
+    expect(await list(99)).toEqual([done])
+  })
+})
+
+describe('a deleted message', () => {
+  const secret = 'xyzzyplugh'
+
+  test('leaves a tombstone; nothing of what it said stays anywhere', async () => {
+    const cid = await open(service, ada, { agentId: 'bot' })
+    const { row } = await service.messages.create(
+      bot,
+      {
+        conversationId: cid,
+        role: 'assistant',
+        content: secret,
+        thinking: secret,
+        attachments: [`https://example.com/${secret}`],
+        toolCalls: [{ id: 'c1', name: 'find', arguments: { q: secret } }],
+        metadata: { note: secret },
+        usage: { inputTokens: 5, outputTokens: 7 },
+        clientMessageId: 'k1',
+      },
+      undefined,
+    )
+    const before = await service.conversations.get(ada, cid)
+    expect(before).toMatchObject({ messageCount: 1, lastMessage: { preview: secret } })
+    const message = row._id.toHexString()
+    await service.folder.flush()
+    await service.deleteMessage(ada, message)
+    await service.deleteMessage(ada, message)
+
+    const tombstone = await service.messages.get(ada, message)
+    expect(Message.parse(tombstone)).toEqual(tombstone)
+    expect(tombstone).toMatchObject({
+      seq: 1,
+      changeSeq: 1,
+      content: '',
+      attachments: [],
+      thinking: null,
+      toolCalls: [],
+      usage: { totalTokens: 12 },
+      updatedBy: { type: 'user', id: 'ada' },
+    })
+    expect(tombstone.deletedAt).not.toBeNull()
+    expect(await service.conversations.get(ada, cid)).toMatchObject({
+      messageCount: 0,
+      lastSeq: 1,
+      lastMessage: { preview: '' },
+      usage: { totalTokens: 12 },
+      changeSeq: 1,
+    })
+    await service.outbox.idle()
+    for (const collection of await world.database.db.collections()) {
+      for await (const document of collection.find()) expect(JSON.stringify(document)).not.toContain(secret)
+    }
+  })
+
+  test('before it was counted is counted as the tombstone that it is', async () => {
+    const cid = await open(service, ada)
+    const [first] = [await say(service, ada, cid, 'one'), await say(service, ada, cid, 'two')]
+    await service.deleteMessage(ada, first)
+    expect((await counted(cid)).shown).toMatchObject({ messageCount: 1, lastSeq: 2, preview: 'two' })
+    await service.folder.flush()
+    expect((await counted(cid)).shown).toMatchObject({ messageCount: 1, lastSeq: 2, preview: 'two' })
+  })
+
+  test('is deleted by its author or an owner; below a summary it makes the summary due', async () => {
+    const cid = await open(service, ada, {
+      participants: [
+        { type: 'user', id: 'bob' },
+        { type: 'user', id: 'eve' },
+      ],
+    })
+    const message = await say(service, bob, cid, 'one')
+    await service.folder.flush()
+    expect(await codeOf(service.deleteMessage(eve, message))).toBe('forbidden')
+    expect(await codeOf(service.deleteMessage(caller('nobody'), message))).toBe('not_found')
+    expect(await codeOf(service.deleteMessage(ada, cid))).toBe('not_found')
+    await world.database.conversations.updateOne({ _id: id(cid) }, { $set: { summaryCoversSeq: 1 } })
+    await service.deleteMessage(bob, message)
+    const head = await world.database.conversations.findOne({ _id: id(cid) })
+    expect(head).toMatchObject({ contentRev: 1, summaryDue: true })
+  })
+})

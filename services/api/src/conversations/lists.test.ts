@@ -1,0 +1,183 @@
+import { type Conversation, LIMITS, type Page } from '@parley/contract'
+import { MongoClient } from 'mongodb'
+import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
+import { collections } from '../database/collections.ts'
+import { createMessageStore } from '../messages/store.ts'
+import { createConversationLists } from './lists.ts'
+import { createConversationReader } from './reader.ts'
+import {
+  ada,
+  admin,
+  bob,
+  bot,
+  caller,
+  codeOf,
+  id,
+  open,
+  openConversationWorld,
+  type Service,
+  say,
+} from './testing/world.ts'
+
+let world: Awaited<ReturnType<typeof openConversationWorld>>
+let service: Service
+const ids: string[] = []
+beforeAll(async () => {
+  world = await openConversationWorld(inject('mongodbUri'))
+  service = world.service()
+  for (let i = 0; i < 25; i++) {
+    const cid = await open(service, i % 5 ? ada : bob, {
+      title: `number ${i}`,
+      ...(i % 3 === 0 && { agentId: 'bot' }),
+      ...(i % 4 === 0 && { tags: ['four', 'even'] }),
+      ...(i % 5 === 0 && { participants: [{ type: 'user', id: 'ada' }] }),
+      externalId: `ext-${i}`,
+    })
+    ids.push(cid)
+    if (i % 2 === 0) await say(service, ada, cid, `hello ${i}`)
+    if (i % 7 === 0) await service.conversations.setStatus(admin, cid, 'archived')
+  }
+  await open(service, caller('eve'), { title: 'not hers' })
+  await open(service, caller('ada', { orgId: 'other' }), { title: 'another org' })
+})
+afterAll(() => world.close())
+
+type Fetch = (request: { limit?: number; cursor?: string }) => Promise<Page<Conversation>>
+
+async function walk(fetch: Fetch, limit: number): Promise<Conversation[]> {
+  const found: Conversation[] = []
+  let cursor: string | null = null
+  do {
+    const page: Page<Conversation> = await fetch({ limit, ...(cursor !== null && { cursor }) })
+    expect(page.data.length).toBeLessThanOrEqual(limit)
+    expect(page.page.hasMore).toBe(page.page.nextCursor !== null)
+    found.push(...page.data)
+    cursor = page.page.nextCursor
+  } while (cursor !== null)
+  return found
+}
+
+const titles = (found: Conversation[]) => found.map(({ title }) => title).sort()
+const wanted = (choose: (i: number) => boolean) =>
+  ids.flatMap((_, i) => (choose(i) ? [`number ${i}`] : [])).sort()
+
+describe('lists', () => {
+  test('hold what the caller takes part in, each once, whatever the size of the pages', async () => {
+    for (const limit of [1, 7, 25, 100]) {
+      expect(titles(await walk((request) => service.lists.mine(ada, request), limit))).toEqual(
+        wanted(() => true),
+      )
+      expect(titles(await walk((request) => service.lists.list(bob, request), limit))).toEqual(
+        wanted((i) => i % 5 === 0),
+      )
+    }
+  })
+
+  test('show each conversation as a look at it does', async () => {
+    for (const conversation of await walk((request) => service.lists.list(ada, request), 10)) {
+      expect(conversation).toEqual(await service.conversations.get(ada, conversation.id))
+    }
+    for (const conversation of await walk((request) => service.lists.list(admin, request), 10)) {
+      expect(conversation).toEqual(await service.conversations.get(admin, conversation.id))
+    }
+  })
+
+  test('admins see all of the org, and where they take no part `me` is null', async () => {
+    const all = await walk((request) => service.lists.list(admin, request), 6)
+    expect(titles(all)).toEqual([...wanted(() => true), 'not hers'].sort())
+    expect(all.every(({ me }) => me === null)).toBe(true)
+  })
+
+  test('filters choose by status, tag, agent and external id', async () => {
+    for (const who of [ada, admin]) {
+      const titled = async (filter: object) =>
+        titles(await walk((request) => service.lists.list(who, { ...filter, ...request }), 3))
+      expect(await titled({ status: 'archived' })).toEqual(wanted((i) => i % 7 === 0))
+      expect(await titled({ tag: 'four' })).toEqual(wanted((i) => i % 4 === 0))
+      expect(await titled({ agentId: 'bot' })).toEqual(wanted((i) => i % 3 === 0))
+      expect(await titled({ agentId: 'bot', status: 'active', tag: 'even' })).toEqual(
+        wanted((i) => i % 3 === 0 && i % 4 === 0 && i % 7 !== 0),
+      )
+      expect(await titled({ externalId: 'ext-4' })).toEqual(['number 4'])
+    }
+    expect((await service.lists.list(bob, { externalId: 'ext-4' })).data).toEqual([])
+  })
+
+  test("an agent's conversations, as far as the caller takes part", async () => {
+    const of = async (who: typeof ada) =>
+      titles(await walk((request) => service.lists.ofAgent(who, 'bot', request), 4))
+    expect(await of(bot)).toEqual(wanted((i) => i % 3 === 0))
+    expect(await of(admin)).toEqual(wanted((i) => i % 3 === 0))
+    expect(await of(bob)).toEqual(wanted((i) => i % 15 === 0))
+  })
+
+  test('lead back to where they came from', async () => {
+    for (const fetch of [
+      (request: object) => service.lists.mine(ada, request),
+      (request: object) => service.lists.list(admin, request),
+    ]) {
+      const first = await fetch({ limit: 8 })
+      expect(first.page.prevCursor).toBeNull()
+      const second = await fetch({ limit: 8, cursor: first.page.nextCursor })
+      const back = await fetch({ limit: 8, cursor: second.page.prevCursor })
+      expect(back.data).toEqual(first.data)
+      expect(back.page).toMatchObject({ hasMore: false, prevCursor: null })
+    }
+  })
+
+  test('a cursor of another list, filter or caller is refused, and so is a broken one', async () => {
+    const { page } = await service.lists.list(ada, { limit: 5 })
+    const cursor = page.nextCursor ?? ''
+    for (const attempt of [
+      service.lists.mine(ada, { cursor }),
+      service.lists.list(bob, { cursor }),
+      service.lists.list(ada, { cursor, status: 'active' }),
+      service.lists.list(ada, { cursor: cursor.slice(3) }),
+      service.lists.list(ada, { cursor: 'e30' }),
+      service.lists.list(ada, { cursor: '💥' }),
+    ]) {
+      expect(await codeOf(attempt)).toBe('invalid_cursor')
+    }
+  })
+
+  test('the conversation spoken in last comes first', async () => {
+    const cid = ids[3] ?? ''
+    await say(service, ada, cid, 'news')
+    await service.folder.flush()
+    expect((await service.lists.list(admin, { limit: 1 })).data[0]?.id).toBe(cid)
+    // By the minute, for those who take part.
+    const later = new Date(Date.now() + 120_000)
+    await world.database.participants.updateMany({ cid: id(cid) }, { $set: { activityAt: later } })
+    expect((await service.lists.mine(ada, { limit: 1 })).data[0]?.id).toBe(cid)
+  })
+
+  test('cost three queries, with a large conversation among them too', async () => {
+    await open(service, ada, {
+      participants: Array.from({ length: LIMITS.participantsShown * 2 }, (_, i) => ({
+        type: 'user' as const,
+        id: `many-${i}`,
+      })),
+    })
+    const commands: string[] = []
+    const client = new MongoClient(inject('mongodbUri'), { monitorCommands: true })
+    try {
+      client.on('commandStarted', ({ commandName }) => commands.push(commandName))
+      const db = client.db(world.database.db.databaseName)
+      const rows = collections(db)
+      const reader = createConversationReader({ rows, store: createMessageStore({ db, ...rows }) })
+      const lists = createConversationLists({ rows, reader })
+      for (const list of [
+        () => lists.list(ada, { limit: 50 }),
+        () => lists.list(ada, { limit: 50, status: 'active' }),
+        () => lists.list(admin, { limit: 50 }),
+      ]) {
+        commands.length = 0
+        const { data } = await list()
+        expect(data.length).toBeGreaterThan(10)
+        expect(commands.length, commands.join(' ')).toBeLessThanOrEqual(3)
+      }
+    } finally {
+      await client.close()
+    }
+  })
+})
