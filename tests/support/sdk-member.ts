@@ -1,5 +1,6 @@
 import { createParley, isParleyError, type Parley, type Room } from '@parley/client'
 import type { Delivered, Member, MemberOptions } from './member.ts'
+import { until } from './until.ts'
 
 /** A member on the SDK, as an application would use it: what it hands over is the log. */
 export function createSdkMember(options: MemberOptions): Member {
@@ -38,9 +39,8 @@ export function createSdkMember(options: MemberOptions): Member {
 
   async function sendOn(content: string, clientMessageId: string): Promise<Delivered> {
     for (;;) {
-      const used = room
+      const used = await until(() => room, { timeoutMs: 60_000, what: `${name} is back` })
       try {
-        if (!used) throw new Error(`${name} is not there`)
         return await used.send({ content, clientMessageId })
       } catch (error) {
         // Only `vanish` takes the client away under a send; the next one goes on with the same key.
