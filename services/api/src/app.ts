@@ -11,8 +11,8 @@ import {
 import type { Redis } from 'ioredis'
 import { conversationRoutes } from './conversations/routes.ts'
 import { type IdentityRoutes, identityRoutes } from './identity/routes.ts'
-import { messageRoutes } from './messages/routes.ts'
 import { internalRoutes } from './internal/routes.ts'
+import { messageRoutes } from './messages/routes.ts'
 import { openapi } from './openapi/plugin.ts'
 import { authentication } from './plugins/authentication.ts'
 import { cors } from './plugins/cors.ts'
@@ -21,6 +21,7 @@ import { securityHeaders } from './plugins/security-headers.ts'
 import { strictRoutes } from './plugins/strict-routes.ts'
 import { searchRoutes } from './search/routes.ts'
 import type { Services } from './services.ts'
+import { internalStreamRoutes } from './streams/routes.ts'
 import { internalSummaryRoutes, summaryRoutes } from './summaries/routes.ts'
 
 export interface ApiDependencies extends IdentityRoutes {
@@ -72,5 +73,6 @@ export async function buildApp(deps: ApiDependencies): Promise<HttpServer> {
     write: services.writeSummary,
     queue: services.queue,
   })
+  await app.register(internalStreamRoutes, { prefix: '/internal/streams', streams: services.streams })
   return app
 }

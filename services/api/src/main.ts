@@ -41,6 +41,7 @@ runService('api', async ({ env }) => {
   const services = await createServices({
     database,
     publisher,
+    redis,
     queueRedis,
     logger,
     prices: config.MODEL_PRICES,

@@ -30,6 +30,8 @@ import { createOutbox } from './publishing/outbox.ts'
 import { createRelay } from './publishing/relay.ts'
 import { createSearchIndexer } from './search/indexer.ts'
 import { createSearch } from './search/service.ts'
+import { createStreamService } from './streams/service.ts'
+import { createStreamSweeper } from './streams/sweeper.ts'
 import { createContext } from './summaries/context.ts'
 import { createSummaryQueue } from './summaries/queue.ts'
 import { createReconciler } from './summaries/reconciler.ts'
@@ -40,6 +42,8 @@ import { createSummaryWriter } from './summaries/writer.ts'
 export interface ServicesOptions {
   database: Database
   publisher: Publisher
+  /** Fails fast; of streamed answers it has the latest text. */
+  redis: Redis
   queueRedis: Redis
   logger: Logger
   prices: ModelPrices
@@ -50,7 +54,7 @@ export type Services = Awaited<ReturnType<typeof createServices>>
 
 /** Everything that the routes call, built upon the stores, and what runs behind it: fold, sweeper, relay, reconciler. */
 export async function createServices(options: ServicesOptions) {
-  const { database, publisher, queueRedis, logger, prices, hopLimit } = options
+  const { database, publisher, redis, queueRedis, logger, prices, hopLimit } = options
   const { client, messages, participants, conversations, outbox: outboxRows } = database
   const rows = database
 
@@ -105,14 +109,24 @@ export async function createServices(options: ServicesOptions) {
   const make = createConversationMaker({ client, rows, profiles, outbox })
   const auto = createAutoConversations({ conversations, reader, make })
   const lists = createConversationLists({ rows, reader })
+  const hashKey = await payloadHashKey(database.db)
   const messageService = createMessageService({
     messages,
     log: { ...log, append },
     pages,
     access,
     pricing,
-    hashKey: await payloadHashKey(database.db),
+    hashKey,
   })
+  const streams = createStreamService({
+    messages,
+    append,
+    changes,
+    pricing,
+    hashKey,
+    summaryDue: summaries.due,
+  })
+  const streamSweeper = createStreamSweeper({ messages, redis, streams, logger })
 
   return {
     access,
@@ -127,6 +141,7 @@ export async function createServices(options: ServicesOptions) {
     reader,
     reads,
     store,
+    streams,
     summaries,
     work,
     writeSummary,
@@ -151,6 +166,7 @@ export async function createServices(options: ServicesOptions) {
     /** Starts what runs by itself. */
     start(): void {
       sweeper.start()
+      streamSweeper.start()
       relay.start()
       reconciler.start()
     },
@@ -159,6 +175,7 @@ export async function createServices(options: ServicesOptions) {
     /** Ends what runs by itself, and writes what waits in memory. */
     async close(): Promise<void> {
       log.close()
+      await streamSweeper.close()
       await Promise.all([sweeper.close(), relay.close(), reconciler.close(), indexer.close()])
       await Promise.all([changes.idle(), reads.idle(), activity.idle(), profiles.close()])
       await folder.close()

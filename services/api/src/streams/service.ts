@@ -1,0 +1,163 @@
+import {
+  type Caller,
+  type InternalStreamFinish,
+  type InternalStreamFinishResult,
+  type InternalStreamStartResult,
+  isAdmin,
+  parseParticipantKey,
+  participantKey,
+  problem,
+  type StreamResult,
+  type StreamStart,
+} from '@parley/contract'
+import { ObjectId } from 'mongodb'
+import { assertAllowed } from '../changes/authorize.ts'
+import type { Changes } from '../changes/changes.ts'
+import { textChanged } from '../changes/content.ts'
+import type { Collections, MessageDocument } from '../database/collections.ts'
+import { isVoid } from '../database/collections.ts'
+import type { Appended } from '../messages/lanes.ts'
+import type { AppendRequest } from '../messages/log.ts'
+import { type MessageDraft, payloadHash, toMessage, totalOf } from '../messages/message.ts'
+import { previewOf } from '../messages/tail.ts'
+import type { Pricing } from '../money/prices.ts'
+
+export type StreamService = ReturnType<typeof createStreamService>
+
+export interface StreamServiceOptions extends Pick<Collections, 'messages'> {
+  append(request: AppendRequest): Promise<Appended>
+  changes: Changes
+  pricing: Pricing
+  hashKey: Buffer
+  /** Told where a summary may go on that waited for the stream's end; must not throw. */
+  summaryDue(conversation: { cid: ObjectId; org: string; settledSeq: number }): void
+}
+
+/** Answers that are written while they are read: a message that begins empty, and ends once. */
+export function createStreamService(options: StreamServiceOptions) {
+  const { messages, append, changes, pricing, hashKey, summaryDue } = options
+
+  /**
+   * Begins an answer, or finds the one begun under the same key, whatever became of it.
+   * @throws ProblemError role_not_allowed (not an agent), and those of the message log
+   */
+  async function start(caller: Caller, request: StreamStart): Promise<InternalStreamStartResult> {
+    if (caller.type !== 'agent') throw problem('role_not_allowed', { detail: 'Only agents stream answers' })
+    const { conversationId, clientMessageId, parentId, model } = request
+    const draft: MessageDraft = {
+      _id: new ObjectId(),
+      author: participantKey(caller),
+      role: 'assistant',
+      type: 'text',
+      status: 'streaming',
+      content: '',
+      clientMessageId,
+      payloadHash: payloadHash(hashKey, { stream: { parentId: parentId ?? null, model: model ?? null } }),
+    }
+    if (parentId) draft.parentId = new ObjectId(parentId)
+    if (model) draft.model = model
+    const cid = new ObjectId(conversationId)
+    const { row, message, created } = await append({ org: caller.orgId, cid, draft, admin: isAdmin(caller) })
+    if (created || row.status !== 'streaming') return { message, created }
+    // Somebody goes on with it: a sign of life, so that the sweeper lets it.
+    await messages.updateOne({ _id: row._id, status: 'streaming' }, { $set: { streamedAt: new Date() } })
+    const now = await messages.findOne({ _id: row._id })
+    return { message: now && !isVoid(now) ? toMessage(now) : message, created }
+  }
+
+  /**
+   * Stores the text so far. False: the stream has ended. A checkpoint that a failover loses is made up for by the next,
+   * so it waits for nobody.
+   */
+  async function checkpoint(conversationId: string, messageId: string, content: string): Promise<boolean> {
+    const { matchedCount } = await messages.updateOne(
+      { _id: new ObjectId(messageId), cid: new ObjectId(conversationId), status: 'streaming' },
+      { $set: { content, streamedAt: new Date() } },
+      { writeConcern: { w: 1 } },
+    )
+    return matchedCount === 1
+  }
+
+  /**
+   * Ends a stream once. Who comes later gets the stored message, and `won` false.
+   * @throws ProblemError not_found, forbidden (not the author's to end so)
+   */
+  async function finish(request: InternalStreamFinish): Promise<InternalStreamFinishResult> {
+    const { status, result, caller } = request
+    const id = new ObjectId(request.messageId)
+    const by = caller && participantKey(caller)
+    const { value, head, message } = await changes.apply(new ObjectId(request.conversationId), {
+      by,
+      async run(transaction) {
+        const row = await transaction.message(id)
+        if (caller) {
+          const permission = status === 'cancelled' ? 'message:cancel' : 'message:read'
+          await assertAllowed(
+            transaction,
+            caller,
+            permission,
+            row ? parseParticipantKey(row.author) : undefined,
+          )
+        }
+        if (!row) throw problem('not_found')
+        if (status !== 'cancelled' && by !== null && row.author !== by) throw problem('forbidden')
+        if (row.status !== 'streaming') return { value: { won: false, row } }
+        const { head } = transaction
+        const costBefore = row.costMicros ?? 0
+        end(row, status, result)
+        if (row.seq <= head.settledSeq) {
+          // Above it the fold counts what is there then.
+          head.inputTokens += row.usage?.inputTokens ?? 0
+          head.outputTokens += row.usage?.outputTokens ?? 0
+          head.totalTokens += row.usage?.totalTokens ?? 0
+          head.costMicros += (row.costMicros ?? 0) - costBefore
+        }
+        if (head.lastMessage?.id.equals(row._id)) {
+          head.lastMessage = { ...head.lastMessage, preview: previewOf(row) }
+        }
+        textChanged(head, row.seq)
+        return {
+          value: { won: true, row },
+          effect: {
+            kind: 'message.updated',
+            action: 'message.finish',
+            messageId: id,
+            before: { status: 'streaming' },
+            after: { status },
+          },
+        }
+      },
+    })
+    if (value.won) summaryDue({ cid: head._id, org: head.org, settledSeq: head.settledSeq })
+    return { message: toMessage(message ?? value.row), won: value.won }
+  }
+
+  function end(row: MessageDocument, status: MessageDocument['status'], result: StreamResult): void {
+    row.status = status
+    delete row.streamedAt
+    if (result.content !== undefined) row.content = result.content
+    if (result.thinking) row.thinking = result.thinking
+    if (result.toolCalls?.length) {
+      row.toolCalls = result.toolCalls.map(({ id, name, arguments: args, result: outcome }) => ({
+        id,
+        name,
+        arguments: args ?? null,
+        ...(outcome === undefined ? {} : { result: outcome }),
+      }))
+    }
+    if (result.usage) {
+      row.usage = { ...result.usage, totalTokens: totalOf(result.usage) }
+      row.costMicros = pricing(row.usage, row.model)
+    }
+  }
+
+  /** Ends a stream of a conversation that is gone, in which nothing can change any more. */
+  async function discard(messageId: ObjectId): Promise<void> {
+    await messages.updateOne(
+      { _id: messageId, status: 'streaming' },
+      { $set: { status: 'failed' }, $unset: { streamedAt: 1 } },
+    )
+  }
+
+  return { start, checkpoint, finish, discard }
+}

@@ -1,0 +1,84 @@
+import { joinStreamText, ProblemError, streamTextKey } from '@parley/contract'
+import type { Redis } from 'ioredis'
+import type { Collections } from '../database/collections.ts'
+import { isVoid } from '../database/collections.ts'
+import type { StreamService } from './service.ts'
+
+/** Milliseconds. A stream without a sign of life ends after at most `silentMs` + `everyMs`, below 30 s. */
+export const SWEEP_TIMES = {
+  silentMs: 20_000,
+  everyMs: 4_000,
+  /** After a start, gateways whose checkpoints found no api first get this long. */
+  firstMs: 10_000,
+}
+const AT_ONCE = 100
+
+export interface StreamSweeperOptions extends Pick<Collections, 'messages'> {
+  redis: Redis
+  streams: StreamService
+  logger: { warn(details: object, message: string): void; debug(details: object, message: string): void }
+  times?: Partial<typeof SWEEP_TIMES>
+}
+
+/** Ends streams whose agent and gateway are both gone: `failed`, with the text that was there. */
+export function createStreamSweeper({ messages, redis, streams, logger, times }: StreamSweeperOptions) {
+  const { silentMs, everyMs, firstMs } = { ...SWEEP_TIMES, ...times }
+  let timer: NodeJS.Timeout | undefined
+  let running: Promise<void> | undefined
+  let closed = false
+
+  /** What listeners saw may be two seconds ahead of the last checkpoint. */
+  async function textOf(id: string, stored: string): Promise<string> {
+    try {
+      const text = joinStreamText(await redis.hgetall(streamTextKey(id)))
+      return text.length > stored.length ? text : stored
+    } catch (error) {
+      logger.debug({ err: error, messageId: id }, 'a stream ends with the text of its last checkpoint')
+      return stored
+    }
+  }
+
+  async function sweep(): Promise<void> {
+    const before = new Date(Date.now() - silentMs)
+    const rows = await messages
+      .find({ streamedAt: { $lt: before } })
+      .limit(AT_ONCE)
+      .toArray()
+    for (const row of rows) {
+      if (isVoid(row) || closed) continue
+      const messageId = row._id.toHexString()
+      const content = await textOf(messageId, row.content)
+      try {
+        await streams.finish({
+          conversationId: row.cid.toHexString(),
+          messageId,
+          status: 'failed',
+          result: { content },
+          caller: null,
+        })
+      } catch (error) {
+        if (!(error instanceof ProblemError) || error.code !== 'not_found') throw error
+        await streams.discard(row._id)
+      }
+    }
+  }
+
+  function next(ms: number): void {
+    if (closed) return
+    timer = setTimeout(() => {
+      running = sweep()
+        .catch((error: unknown) => logger.warn({ err: error }, 'streams were not looked after'))
+        .finally(() => next(everyMs))
+    }, ms)
+  }
+
+  return {
+    sweep,
+    start: (): void => next(firstMs),
+    async close(): Promise<void> {
+      closed = true
+      clearTimeout(timer)
+      await running
+    },
+  }
+}
