@@ -27,7 +27,6 @@ import { createOutbound } from './connection/outbound.ts'
 import { createPeople } from './connection/people.ts'
 import { createRevocationFeed } from './connection/revocations.ts'
 import { createControlAdapter } from './control/adapter.ts'
-import { createControlBus } from './control/bus.ts'
 import { createDelivery } from './delivery/delivery.ts'
 import { createRooms } from './delivery/rooms.ts'
 import { createDispatch } from './events/dispatch.ts'
@@ -119,7 +118,6 @@ export async function buildApp(dependencies: GatewayDependencies): Promise<Gatew
     rooms: createRooms({ outbound }),
     people: createPeople(),
     lifecycle: createLifecycle(),
-    control: createControlBus(namespace),
   }
   const delivery = createDelivery(core, figures)
   const { follow } = delivery

@@ -3,7 +3,6 @@ import type { ApiClient, Logger, Registry } from '@parley/service-kit'
 import type { Expiry } from './connection/expiry.ts'
 import type { Outbound } from './connection/outbound.ts'
 import type { People } from './connection/people.ts'
-import type { ControlBus } from './control/bus.ts'
 import type { Follow } from './delivery/follow.ts'
 import type { Room, Rooms } from './delivery/rooms.ts'
 import type { Lifecycle } from './lifecycle.ts'
@@ -22,7 +21,6 @@ export interface Core {
   rooms: Rooms
   people: People
   lifecycle: Lifecycle
-  control: ControlBus
 }
 
 /** What handlers of client events use. */

@@ -8,11 +8,6 @@ import type {
 import type { Namespace, Server, Socket } from 'socket.io'
 import type { Session } from './connection/session.ts'
 
-/** What gateways tell each other over the Redis adapter; see control/bus.ts. */
-export interface InterServerEvents {
-  control: (channel: string, payload: unknown) => void
-}
-
 export interface SocketData {
   /** The user's or agent's id. */
   userId: string
@@ -25,14 +20,14 @@ export interface SocketData {
   session: Session
 }
 
-export type ChatServer = Server<ClientToServerEvents, ServerToClientEvents, InterServerEvents, SocketData>
+export type ChatServer = Server<ClientToServerEvents, ServerToClientEvents, Record<string, never>, SocketData>
 export type ChatNamespace = Namespace<
   ClientToServerEvents,
   ServerToClientEvents,
-  InterServerEvents,
+  Record<string, never>,
   SocketData
 >
-export type ChatSocket = Socket<ClientToServerEvents, ServerToClientEvents, InterServerEvents, SocketData>
+export type ChatSocket = Socket<ClientToServerEvents, ServerToClientEvents, Record<string, never>, SocketData>
 
 declare module 'fastify' {
   interface FastifyInstance {

@@ -8,8 +8,8 @@ type AdapterFactory = NonNullable<ServerOptions['adapter']>
 const FIRST_WITH_SHARDED = 7
 
 /**
- * The Redis adapter of Socket.IO, for what gateways tell each other; messages don't go this way. Sharded where the
- * server can (or where none answers: it may be back at any time).
+ * The Redis adapter of Socket.IO: `fetchSockets`, `disconnectSockets` and the like then reach all gateways. Messages
+ * don't go this way. Sharded where the server can (or where none answers: it may be back at any time).
  *
  * It gets the commands that it uses and no more: its own calls drop the promises, and one that fails while Redis is
  * away would otherwise end the process as an error that nobody caught.

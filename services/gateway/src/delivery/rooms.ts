@@ -51,7 +51,7 @@ export function createRooms({ outbound }: { outbound: Outbound }) {
       }
       return room
     },
-    /** An event to the sockets of this gateway in the room. For others' sockets see control/bus.ts. */
+    /** An event to the sockets of this gateway in the room. Other gateways hear of it by bus/. */
     emit<E extends ServerEvent>(
       conversationId: string,
       event: E,

@@ -1,0 +1,334 @@
+import type { Change, Message, NewMessage } from '@parley/contract'
+import fc from 'fast-check'
+import type { Socket } from 'socket.io-client'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { createFakeApi, createFakeConversation, type FakeConversation } from '../testing/fake-api.ts'
+import { startTestGateway } from '../testing/gateway.ts'
+
+const ORG = 'acme'
+const ADA = { type: 'user', id: 'ada' } as const
+const BOB = { type: 'user', id: 'bob' } as const
+
+const fake = createFakeApi()
+let gateway: Awaited<ReturnType<typeof startTestGateway>>
+beforeAll(async () => {
+  gateway = await startTestGateway(fake.api, { RATE_LIMIT_EVENTS: '0', RATE_LIMIT_CONNECT: '0' })
+})
+afterAll(() => gateway.close())
+
+const newConversation = () => fake.add(createFakeConversation(ORG, [ADA, BOB]))
+const created = (conversation: FakeConversation, message: Message) =>
+  gateway.event('message.created', conversation, { seq: message.seq, data: message })
+const voided = (conversation: FakeConversation, seq: number) =>
+  gateway.event('message.void', conversation, { seq })
+const edited = (conversation: FakeConversation, message: Message) =>
+  gateway.event('message.updated', conversation, { change: message.changeSeq, data: message })
+
+/** What a client of the contract holds: messages by seq, and what it must complain about. */
+async function openClient(name = 'ada') {
+  const socket = await gateway.connect(gateway.token(name, ORG))
+  const seqs: number[] = []
+  const changes: number[] = []
+  const faults: string[] = []
+  let joined: { lastSeq: number; changeSeq: number } | null = null
+  socket.on('message:new', ({ seq, prevSeq }: NewMessage) => {
+    const held = seqs.at(-1) ?? joined?.lastSeq ?? 0
+    if (!joined) faults.push(`${seq} before the acknowledgement`)
+    if (seq <= held) faults.push(`${seq} after ${held}`)
+    if (prevSeq > held) faults.push(`a gap before ${seq}: ${held} … ${prevSeq}`)
+    seqs.push(seq)
+  })
+  const onChange = (number: number) => {
+    const held = changes.at(-1) ?? joined?.changeSeq ?? 0
+    if (number <= held) faults.push(`change ${number} after ${held}`)
+    changes.push(number)
+  }
+  socket.on('message:updated', ({ changeSeq }: Message) => onChange(changeSeq))
+  socket.on('conversation:updated', ({ changeSeq }: { changeSeq: number }) => onChange(changeSeq))
+  return {
+    socket,
+    seqs,
+    changes,
+    faults,
+    async join(conversation: FakeConversation, from: { afterSeq?: number; afterChangeSeq?: number } = {}) {
+      const answer = await socket.emitWithAck('conversation:join', {
+        conversationId: conversation.id,
+        ...from,
+      })
+      expect(answer.ok).toBe(true)
+      joined = { lastSeq: answer.lastSeq, changeSeq: answer.changeSeq }
+      if (from.afterSeq !== undefined && !answer.hasMore) {
+        for (const { seq } of answer.messages as Message[]) seqs.push(seq)
+      }
+      if (from.afterChangeSeq !== undefined && !answer.hasMore) {
+        for (const { changeSeq } of answer.changes as Change[]) changes.push(changeSeq)
+      }
+      return answer
+    },
+  }
+}
+
+const storedSeqs = ({ messages }: FakeConversation) =>
+  messages.flatMap((message) => (message ? [message.seq] : []))
+
+const once = (socket: Socket, event: string) => new Promise<unknown>((resolve) => socket.once(event, resolve))
+
+describe('delivery', () => {
+  it('brings a message to everyone in the room, with the seq of the one before it', async () => {
+    const conversation = newConversation()
+    const [ada, bob] = [await openClient('ada'), await openClient('bob')]
+    await ada.join(conversation)
+    await bob.join(conversation)
+    await gateway.publish([created(conversation, conversation.add('one'))])
+    conversation.addVoid()
+    await gateway.publish([voided(conversation, 2), created(conversation, conversation.add('three'))])
+    await vi.waitFor(() =>
+      expect([ada.seqs, bob.seqs]).toEqual([
+        [1, 3],
+        [1, 3],
+      ]),
+    )
+    expect([...ada.faults, ...bob.faults]).toEqual([])
+  })
+
+  it('asks once for what the stream left out, and keeps the order', async () => {
+    const conversation = newConversation()
+    const ada = await openClient()
+    await ada.join(conversation)
+    fake.calls.length = 0
+    conversation.add('lost')
+    conversation.add('lost too')
+    await gateway.publish([created(conversation, conversation.add('three'))])
+    await vi.waitFor(() => expect(ada.seqs).toEqual([1, 2, 3]))
+    expect(ada.faults).toEqual([])
+    expect(fake.calls).toEqual(['/internal/fill'])
+  })
+
+  it('waits for a late entry instead of asking', async () => {
+    const conversation = newConversation()
+    const ada = await openClient()
+    await ada.join(conversation)
+    fake.calls.length = 0
+    const [one, two] = [conversation.add('one'), conversation.add('two')]
+    await gateway.publish([created(conversation, two)])
+    await gateway.publish([created(conversation, one)])
+    await vi.waitFor(() => expect(ada.seqs).toEqual([1, 2]))
+    expect(fake.calls).toEqual([])
+  })
+
+  it('keeps trying to fill while the api is away', async () => {
+    const conversation = newConversation()
+    const ada = await openClient()
+    await ada.join(conversation)
+    conversation.add('lost')
+    fake.setAway(true)
+    await gateway.publish([created(conversation, conversation.add('two'))])
+    await vi.waitFor(() =>
+      expect(fake.calls.filter((path) => path === '/internal/fill').length).toBeGreaterThan(2),
+    )
+    expect(ada.seqs).toEqual([])
+    fake.setAway(false)
+    await vi.waitFor(() => expect(ada.seqs).toEqual([1, 2]))
+  })
+
+  it('fetches what was too large for the stream', async () => {
+    const conversation = newConversation()
+    const ada = await openClient()
+    await ada.join(conversation)
+    const message = conversation.add('x'.repeat(20_000))
+    const news = once(ada.socket, 'message:new')
+    await gateway.publish([created(conversation, message)])
+    expect(await news).toMatchObject({ seq: 1, prevSeq: 0, content: message.content })
+  })
+
+  it('a join while messages pass misses none and repeats none', async () => {
+    const conversation = newConversation()
+    const first = await openClient('ada')
+    await first.join(conversation)
+    // Each of these is stored and published while the api's answer is on its way.
+    fake.beforeEach(async (path) => {
+      if (path !== '/internal/join') return
+      await gateway.publish([created(conversation, conversation.add('before the answer'))])
+    })
+    for (let round = 0; round < 5; round++) {
+      const client = await openClient('bob')
+      await client.join(conversation, { afterSeq: 0 })
+      await gateway.publish([created(conversation, conversation.add('after'))])
+      await vi.waitFor(() => expect(client.seqs).toEqual(storedSeqs(conversation)))
+      expect(client.faults).toEqual([])
+      client.socket.disconnect()
+    }
+    fake.beforeEach(() => undefined)
+    await vi.waitFor(() => expect(first.seqs).toEqual(storedSeqs(conversation)))
+    expect(first.faults).toEqual([])
+  })
+
+  it('a join that is answered before the stream catches up gets nothing twice', async () => {
+    const conversation = newConversation()
+    const first = await openClient('ada')
+    await first.join(conversation)
+    const message = conversation.add('stored, not yet on the stream')
+    const late = await openClient('bob')
+    const answer = await late.join(conversation, { afterSeq: 0 })
+    expect(answer).toMatchObject({ lastSeq: 1 })
+    await gateway.publish([created(conversation, message), created(conversation, conversation.add('next'))])
+    await vi.waitFor(() => expect(late.seqs).toEqual([1, 2]))
+    await vi.waitFor(() => expect(first.seqs).toEqual([1, 2]))
+    expect([...late.faults, ...first.faults]).toEqual([])
+  })
+
+  it('tells a later state of a message once', async () => {
+    const conversation = newConversation()
+    const message = conversation.add('one')
+    const ada = await openClient()
+    await ada.join(conversation)
+    conversation.edit(message)
+    const latest = conversation.edit(message)
+    // The relay writes the state of the moment for both numbers.
+    await gateway.publish([
+      gateway.event('message.updated', conversation, { change: 1, data: latest }),
+      gateway.event('message.updated', conversation, { change: 2, data: latest }),
+    ])
+    await vi.waitFor(() => expect(ada.changes).toEqual([2]))
+    expect(ada.faults).toEqual([])
+  })
+
+  it('takes a removed participant out of the room at once, and out of no other', async () => {
+    const conversation = newConversation()
+    const [ada, bob] = [await openClient('ada'), await openClient('bob')]
+    await ada.join(conversation)
+    await bob.join(conversation)
+    const removed = once(bob.socket, 'conversation:removed')
+    const change = conversation.remove(BOB)
+    await gateway.publish([
+      gateway.event('participant.removed', conversation, {
+        change,
+        to: ['user:ada', 'user:bob'],
+        data: { participant: BOB, conversation: conversation.view() },
+      }),
+    ])
+    expect(await removed).toEqual({ conversationId: conversation.id, reason: 'removed' })
+    await gateway.publish([created(conversation, conversation.add('among ourselves'))])
+    await vi.waitFor(() => expect(ada.seqs).toEqual([1]))
+    expect(bob.seqs).toEqual([])
+    expect(ada.changes).toEqual([1])
+  })
+
+  it('finds out by a fill who was removed while the stream was silent', async () => {
+    const conversation = newConversation()
+    const [ada, bob] = [await openClient('ada'), await openClient('bob')]
+    await ada.join(conversation)
+    await bob.join(conversation)
+    const removed = once(bob.socket, 'conversation:removed')
+    conversation.remove(BOB)
+    await gateway.publish([edited(conversation, conversation.edit(conversation.add('two')))])
+    expect(await removed).toMatchObject({ reason: 'removed' })
+    await vi.waitFor(() => expect(ada.seqs).toEqual([1]))
+  })
+
+  it('a removal while its join is under way wins', async () => {
+    const conversation = newConversation()
+    const bob = await openClient('bob')
+    const ada = await openClient('ada')
+    await ada.join(conversation)
+    let raced = false
+    fake.beforeEach(async (path) => {
+      if (path !== '/internal/join' || raced) return
+      raced = true
+      // The answer below was made before the removal, which the gateway hears of first.
+      const change = conversation.remove(BOB)
+      await gateway.publish([
+        gateway.event('participant.removed', conversation, {
+          change,
+          data: { participant: BOB, conversation: conversation.view() },
+        }),
+      ])
+      await vi.waitFor(() => expect(ada.changes).toEqual([1]))
+      conversation.members.push(BOB)
+      queueMicrotask(() => conversation.members.pop())
+    })
+    const answer = await bob.socket.emitWithAck('conversation:join', { conversationId: conversation.id })
+    fake.beforeEach(() => undefined)
+    expect(answer).toMatchObject({ ok: false, error: { code: 'not_found' } })
+  })
+
+  it('tells those who are not in the room that something happens, at most once a second', async () => {
+    const conversation = newConversation()
+    const bob = await openClient('bob')
+    const heard: unknown[] = []
+    bob.socket.on('conversation:activity', (activity: unknown) => heard.push(activity))
+    const to = ['user:ada', 'user:bob']
+    const send = (text: string) => {
+      const message = conversation.add(text)
+      return gateway.publish([
+        gateway.event('message.created', conversation, { seq: message.seq, data: message, to }),
+      ])
+    }
+    await send('one')
+    await vi.waitFor(() => expect(heard).toHaveLength(1))
+    for (const text of ['two', 'three', 'four']) await send(text)
+    await vi.waitFor(() => expect(heard).toHaveLength(2), { timeout: 3_000 })
+    expect(heard).toMatchObject([
+      { lastSeq: 1, lastMessage: { preview: 'one' } },
+      { lastSeq: 4, lastMessage: { preview: 'four' } },
+    ])
+  })
+
+  it('whatever the stream loses, doubles or delays, every client has all in order', async () => {
+    await fc.assert(
+      fc.asyncProperty(steps, async (plan) => {
+        const conversation = newConversation()
+        const always = await openClient('ada')
+        await always.join(conversation, { afterSeq: 0, afterChangeSeq: 0 })
+        const clients = [always]
+        const late: (() => Promise<void>)[] = []
+        for (const { what, fate } of plan) {
+          if (what === 'join') {
+            const client = await openClient('bob')
+            clients.push(client)
+            await client.join(conversation, { afterSeq: 0, afterChangeSeq: 0 })
+            continue
+          }
+          const publish = happen(conversation, what)
+          if (fate === 'late') late.push(publish)
+          else if (fate === 'twice') await publish().then(publish)
+          else if (fate === 'now') await publish()
+        }
+        for (const publish of late) await publish()
+        // One more of each shows what is missing.
+        await happen(conversation, 'message')()
+        await happen(conversation, 'edit')()
+        for (const client of clients) {
+          await vi.waitFor(() => expect(client.seqs).toEqual(storedSeqs(conversation)))
+          await vi.waitFor(() => expect(client.changes.at(-1)).toBe(conversation.changeSeq))
+          expect(client.faults).toEqual([])
+          client.socket.disconnect()
+        }
+      }),
+      { numRuns: 40 },
+    )
+  })
+})
+
+const steps = fc.array(
+  fc.record({
+    what: fc.constantFrom('message', 'message', 'void', 'edit', 'join'),
+    fate: fc.constantFrom('now', 'now', 'lost', 'late', 'twice'),
+  }),
+  { maxLength: 15 },
+)
+
+/** Stores something; what is returned publishes it. */
+function happen(conversation: FakeConversation, what: string): () => Promise<void> {
+  if (what === 'void') {
+    const seq = conversation.addVoid()
+    return () => gateway.publish([voided(conversation, seq)])
+  }
+  const last = conversation.messages.findLast((message) => message !== null)
+  if (what === 'edit' && last) {
+    const message = conversation.edit(last)
+    return () => gateway.publish([edited(conversation, message)])
+  }
+  const message = conversation.add('text')
+  return () => gateway.publish([created(conversation, message)])
+}

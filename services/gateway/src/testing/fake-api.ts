@@ -1,0 +1,250 @@
+import {
+  type Change,
+  type InternalFill,
+  type InternalJoin,
+  type Message,
+  type ParticipantRef,
+  participantKey,
+  problem,
+  type RoomConversation,
+} from '@parley/contract'
+import type { ApiClient } from '@parley/service-kit'
+import type { z } from 'zod'
+
+export type FakeConversation = ReturnType<typeof createFakeConversation>
+
+let ids = 0
+export const newId = (): string => (++ids + Date.now() * 4_096).toString(16).padStart(24, '0')
+
+/** A conversation as the api would keep it: the truth that clients' logs are held against. */
+export function createFakeConversation(orgId: string, members: ParticipantRef[]) {
+  const id = newId()
+  const at = new Date(0).toISOString()
+  const author = members[0] ?? { type: 'user' as const, id: 'nobody' }
+  /** By seq - 1; null: void. */
+  const messages: (Message | null)[] = []
+  let changeSeq = 0
+  let ownChange: Change | null = null
+
+  const view = (): RoomConversation => ({
+    id,
+    orgId,
+    externalId: null,
+    title: '',
+    description: null,
+    agentId: null,
+    tags: [],
+    metadata: {},
+    status: 'active',
+    participantCount: members.length,
+    participants: [],
+    messageCount: 0,
+    lastSeq: messages.findLast((message) => message !== null)?.seq ?? 0,
+    changeSeq,
+    lastMessage: null,
+    usage: { inputTokens: 0, outputTokens: 0, totalTokens: 0 },
+    totalCost: 0,
+    contextSummary: null,
+    summaryCoversSeq: 0,
+    createdAt: at,
+    createdBy: author,
+    updatedAt: at,
+    updatedBy: author,
+  })
+
+  return {
+    id,
+    orgId,
+    members,
+    messages,
+    deleted: false,
+    get changeSeq() {
+      return changeSeq
+    },
+    view,
+    add(content: string): Message {
+      const message: Message = {
+        id: newId(),
+        conversationId: id,
+        seq: messages.length + 1,
+        changeSeq: 0,
+        type: 'text',
+        role: 'user',
+        status: 'sent',
+        participantType: author.type,
+        participantId: author.id,
+        parentId: null,
+        content,
+        attachments: [],
+        thinking: null,
+        toolCalls: [],
+        toolCallId: null,
+        usage: null,
+        model: null,
+        cost: 0,
+        metadata: {},
+        clientMessageId: null,
+        createdAt: at,
+        createdBy: author,
+        updatedAt: at,
+        updatedBy: author,
+        deletedAt: null,
+      }
+      messages.push(message)
+      return message
+    },
+    addVoid(): number {
+      return messages.push(null)
+    },
+    /** Edits a stored message; its number is the conversation's next change. */
+    edit(message: Message): Message {
+      changeSeq++
+      const edited = { ...message, content: `edit ${changeSeq}`, changeSeq }
+      messages[message.seq - 1] = edited
+      return edited
+    },
+    touch(): number {
+      changeSeq++
+      ownChange = { changeSeq, kind: 'conversation.updated', conversation: view() }
+      return changeSeq
+    },
+    remove(participant: ParticipantRef): number {
+      changeSeq++
+      members.splice(
+        members.findIndex((one) => participantKey(one) === participantKey(participant)),
+        1,
+      )
+      ownChange = { changeSeq, kind: 'participant.removed', conversation: view() }
+      return changeSeq
+    },
+    changesAfter(after: number): Change[] {
+      const edits = messages.flatMap((message): Change[] =>
+        message && message.changeSeq > after
+          ? [{ changeSeq: message.changeSeq, kind: 'message.updated', message }]
+          : [],
+      )
+      const own = ownChange && ownChange.changeSeq > after ? [ownChange] : []
+      return [...edits, ...own].sort((a, b) => a.changeSeq - b.changeSeq)
+    },
+  }
+}
+
+export type FakeApi = ReturnType<typeof createFakeApi>
+
+/** Answers what a gateway asks of the api, from memory. */
+export function createFakeApi() {
+  const conversations = new Map<string, FakeConversation>()
+  const calls: string[] = []
+  let away = false
+  /** Runs before each answer is made, for what should happen in between. */
+  let before: (path: string) => Promise<void> | void = () => undefined
+
+  function find(id: string): FakeConversation {
+    const conversation = conversations.get(id)
+    if (!conversation || conversation.deleted) throw problem('not_found')
+    return conversation
+  }
+
+  const stored = ({ messages }: FakeConversation) => messages.filter((message) => message !== null)
+  const end = (conversation: FakeConversation) => ({
+    lastSeq: stored(conversation).at(-1)?.seq ?? 0,
+    throughSeq: conversation.messages.length,
+    changeSeq: conversation.changeSeq,
+  })
+
+  function join(request: z.infer<typeof InternalJoin>) {
+    const conversation = find(request.conversationId)
+    const { caller, afterSeq, afterChangeSeq } = request
+    const takesPart = conversation.members.some((one) => participantKey(one) === participantKey(caller))
+    if (conversation.orgId !== caller.orgId || (!takesPart && !caller.roles.includes('admin'))) {
+      throw problem('not_found')
+    }
+    const later = afterSeq === undefined ? [] : stored(conversation).filter(({ seq }) => seq > afterSeq)
+    const messages = later.slice(0, 100)
+    return {
+      status: 'active',
+      role: takesPart ? 'member' : null,
+      participantCount: conversation.members.length,
+      ...end(conversation),
+      readSeq: 0,
+      unread: 0,
+      messages,
+      changes: afterChangeSeq === undefined ? [] : conversation.changesAfter(afterChangeSeq),
+      hasMore: later.length > messages.length,
+      receipts: [],
+      members: [...conversation.members],
+    }
+  }
+
+  function fill({ conversationId, afterSeq, afterChangeSeq, limit }: z.infer<typeof InternalFill>) {
+    const conversation = find(conversationId)
+    const through = Math.min(conversation.messages.length, afterSeq + limit)
+    const { lastSeq, changeSeq } = end(conversation)
+    return {
+      messages: stored(conversation).filter(({ seq }) => seq > afterSeq && seq <= through),
+      changes: conversation.changesAfter(afterChangeSeq),
+      throughSeq: through,
+      throughChangeSeq: changeSeq,
+      lastSeq,
+      changeSeq,
+      hasMore: through < conversation.messages.length,
+      receipts: [],
+    }
+  }
+
+  function answer(path: string, body: never): unknown {
+    const request: { ids: string[]; conversationId: string; callers: never[] } = body
+    switch (path) {
+      case '/internal/join':
+        return join(body)
+      case '/internal/fill':
+        return fill(body)
+      case '/internal/heads':
+        return {
+          heads: request.ids.flatMap((id) => {
+            const conversation = conversations.get(id)
+            return conversation && !conversation.deleted ? [{ id, ...end(conversation) }] : []
+          }),
+        }
+      case '/internal/authorize':
+        return {
+          allowed: request.callers.map((caller: ParticipantRef) =>
+            find(request.conversationId).members.some(
+              (one) => participantKey(one) === participantKey(caller),
+            ),
+          ),
+        }
+      case '/internal/revocations':
+        return { revocations: [] }
+      default:
+        throw problem('not_found')
+    }
+  }
+
+  const api: ApiClient = {
+    async internal(path, body) {
+      calls.push(path)
+      await before(path)
+      if (away) throw problem('unavailable')
+      return JSON.parse(JSON.stringify(answer(path, body as never)))
+    },
+    asCaller: () => Promise.reject(problem('unavailable')),
+    reachable: () => !away,
+    close: async () => undefined,
+  }
+
+  return {
+    api,
+    calls,
+    add(conversation: FakeConversation): FakeConversation {
+      conversations.set(conversation.id, conversation)
+      return conversation
+    },
+    setAway(is: boolean): void {
+      away = is
+    },
+    beforeEach(hook: (path: string) => Promise<void> | void): void {
+      before = hook
+    },
+  }
+}

@@ -1,0 +1,91 @@
+import { signUserToken } from '@parley/auth'
+import type { StreamEvent, StreamEventType } from '@parley/contract'
+import { startRedis, throwAwayFolder } from '@parley/devstack'
+import { createPublisher } from '@parley/events'
+import {
+  type ApiClient,
+  closeRedis,
+  connectRedis,
+  createLogger,
+  createRegistry,
+  loadConfig,
+  redisReady,
+} from '@parley/service-kit'
+import { io, type Socket } from 'socket.io-client'
+import { buildApp } from '../app.ts'
+import { GatewayConfig } from '../config.ts'
+
+const SECRETS = { JWT_SECRET: 'j'.repeat(32), SERVICE_SECRET: 's'.repeat(32) }
+
+/** A gateway in this process, on a Redis of its own and an api given by the test. */
+export async function startTestGateway(api: ApiClient, env: Record<string, string> = {}) {
+  const folder = await throwAwayFolder()
+  const redisServer = await startRedis({ dataDir: folder.path, log: () => undefined })
+  const REDIS_URL = redisServer.url
+  const config = loadConfig(GatewayConfig, { REDIS_URL, API_URL: 'http://127.0.0.1:1', ...SECRETS, ...env })
+  const logger = createLogger({ name: 'gateway', level: 'silent' })
+  const redis = connectRedis(REDIS_URL, { name: 'test', kind: 'fast' })
+  const subscriber = connectRedis(REDIS_URL, { name: 'test-control', kind: 'queue' })
+  const listener = connectRedis(REDIS_URL, { name: 'test-bus', kind: 'blocking' })
+  await redisReady(redis, 5_000)
+  const gateway = await buildApp({
+    config,
+    logger,
+    registry: createRegistry('gateway'),
+    api,
+    redis,
+    subscriber,
+    listener,
+    connectTail: () => connectRedis(REDIS_URL, { name: 'test-tail', kind: 'blocking' }),
+  })
+  const url = await gateway.app.listen({ host: '127.0.0.1', port: 0 })
+  await gateway.start()
+  const publisher = createPublisher({ redis, logger })
+  const sockets: Socket[] = []
+
+  return {
+    url,
+    gateway,
+    redis,
+    redisServer: redisServer.process,
+    token: (sub: string, orgId: string, more: object = {}) =>
+      signUserToken(SECRETS.JWT_SECRET, { sub, orgId, ...more }),
+    /** A bare client; resolves when it is connected, rejects with the `connect_error`. */
+    async connect(token: string, options: object = {}): Promise<Socket> {
+      const socket = io(`${url}/chat`, {
+        transports: ['websocket'],
+        auth: { token },
+        forceNew: true,
+        reconnection: false,
+        ...options,
+      })
+      sockets.push(socket)
+      await new Promise<void>((resolve, reject) => {
+        socket.once('connect', resolve)
+        socket.once('connect_error', reject)
+      })
+      return socket
+    },
+    publish: (events: StreamEvent[]) => publisher.publish(events),
+    event: (
+      type: StreamEventType,
+      { id, orgId }: { id: string; orgId: string },
+      fields: { seq?: number; change?: number; data?: unknown; to?: string[] },
+    ): StreamEvent => ({
+      type,
+      org: orgId,
+      cid: id,
+      ...(fields.seq === undefined ? {} : { seq: fields.seq }),
+      ...(fields.change === undefined ? {} : { change: fields.change }),
+      ...(fields.to === undefined ? {} : { to: fields.to }),
+      ...(fields.data === undefined ? {} : { data: JSON.stringify(fields.data) }),
+    }),
+    async close(): Promise<void> {
+      for (const socket of sockets) socket.disconnect()
+      await gateway.close()
+      await Promise.all([closeRedis(redis), closeRedis(subscriber), closeRedis(listener)])
+      await redisServer.process.destroy()
+      await folder.remove()
+    },
+  }
+}
