@@ -5,6 +5,9 @@ import { freePort, throwAwayFolder } from '@parley/devstack'
 import { afterEach, expect, test, vi } from 'vitest'
 
 const root = join(import.meta.dirname, '..')
+/** Several whole boots each, on a machine that does other things as well. */
+vi.setConfig({ testTimeout: 240_000 })
+
 const started: ChildProcess[] = []
 
 type Ready = {
@@ -39,7 +42,7 @@ async function npmStart(...args: string[]) {
   await vi.waitFor(() => {
     if (npm.exitCode !== null) throw new Error(`npm start ended: ${output.err}`)
     expect(output.out).toContain('\n')
-  }, 45_000)
+  }, 90_000)
   const ready: Ready = JSON.parse(output.out)
   return { npm, output, code, ready }
 }
@@ -113,7 +116,7 @@ test('a service and a store that die come back on their ports, and the data is t
   process.kill(pids.mongod, 'SIGKILL')
   const path = `/conversations/${made.body.id}`
   await vi.waitFor(async () => expect((await call(apiUrl + path, tokens.user1)).status).toBe(200), {
-    timeout: 20_000,
+    timeout: 60_000,
     interval: 100,
   })
   first.npm.kill('SIGTERM')

@@ -89,28 +89,30 @@ export function createBareMember(options: MemberOptions): Member {
         })
     }
 
-    async function join(): Promise<void> {
-      for (let pause = 20; current() && opened.connected; pause = Math.min(500, pause * 2)) {
-        const answer: JoinAnswer | null = await opened
-          .timeout(10_000)
-          .emitWithAck('conversation:join', { conversationId, afterSeq: held })
-          .catch(() => null)
-        if (!current() || !opened.connected) return
-        if (!answer) break
-        if (answer.ok) {
-          live = answer.lastSeq
-          for (const message of answer.messages) take(message)
-          fetchInTurn(answer.hasMore ? answer.lastSeq : 0)
-          joinedOnce()
-          return
-        }
-        if (!answer.error?.retryable) faults.push(`join refused: ${answer.error?.code}`)
-        await delay(pause)
-      }
-      opened.disconnect()
+    function join(pause = 20): void {
+      // By callback: a promise would go on a moment later, after messages that came in the same breath.
+      opened
+        .timeout(10_000)
+        .emit(
+          'conversation:join',
+          { conversationId, afterSeq: held },
+          (error: Error | null, answer: JoinAnswer) => {
+            if (!current() || !opened.connected) return
+            if (error) opened.disconnect()
+            else if (answer.ok) {
+              live = answer.lastSeq
+              for (const message of answer.messages) take(message)
+              fetchInTurn(answer.hasMore ? answer.lastSeq : 0)
+              joinedOnce()
+            } else {
+              if (!answer.error?.retryable) faults.push(`join refused: ${answer.error?.code}`)
+              setTimeout(() => current() && opened.connected && join(Math.min(500, pause * 2)), pause)
+            }
+          },
+        )
     }
 
-    opened.on('connect', () => void join())
+    opened.on('connect', () => join())
     opened.on('message:new', (message: WireMessage) => {
       if (live === null) faults.push(`${message.seq} before the join was acknowledged`)
       else if (message.seq <= live) faults.push(`${message.seq} after ${live} on one socket`)
