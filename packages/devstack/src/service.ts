@@ -1,4 +1,4 @@
-import { join } from 'node:path'
+import { extname, join } from 'node:path'
 import { childEnvironment } from './environment.ts'
 import { messageOf } from './errors.ts'
 import type { ProcessSpec } from './managed-process.ts'
@@ -7,6 +7,11 @@ export type ServiceKind = 'api' | 'gateway' | 'worker'
 
 /** The folder of the clone: the devstack runs services by their path, so that it depends on none of them. */
 export const root = join(import.meta.dirname, '..', '..', '..')
+
+/** Stripped and compiled sources, kept between starts: half the CPU of a boot. */
+const compileCache = join(root, 'node_modules', '.cache', 'compile')
+const preload = new URL(`./compile-cache${extname(import.meta.filename)}`, import.meta.url).href
+const fromSource = ['--conditions=@parley/source', '--import', preload]
 
 /** One of the three services as a process on 127.0.0.1:`port`, from its source or, if `built`, from `dist/`. */
 export function serviceSpec(options: {
@@ -20,15 +25,21 @@ export function serviceSpec(options: {
   log(line: string): void
 }): ProcessSpec {
   const { kind, name, port, built, env, supervise, forwardOutput, log } = options
-  const main = built ? ['dist/main.js'] : ['src/main.ts']
+  const main = join(root, 'services', kind, built ? 'dist/main.js' : 'src/main.ts')
   return {
     name,
     command: process.execPath,
-    args: [...(built ? [] : ['--conditions=@parley/source']), join(root, 'services', kind, ...main)],
-    env: { ...childEnvironment(), ...env, HOST: '127.0.0.1', PORT: String(port) },
+    args: built ? [main] : [...fromSource, main],
+    env: {
+      ...childEnvironment(),
+      ...(!built && { NODE_COMPILE_CACHE: compileCache }),
+      ...env,
+      HOST: '127.0.0.1',
+      PORT: String(port),
+    },
     cwd: root,
     readiness: () => readiness(port),
-    readyTimeoutMs: 30_000,
+    readyTimeoutMs: 60_000,
     supervise,
     log,
     forwardOutput,
