@@ -46,6 +46,7 @@ runService('api', async ({ env }) => {
     logger,
     prices: config.MODEL_PRICES,
     hopLimit: config.AGENT_HOP_LIMIT,
+    reconcileMs: config.SUMMARY_RECONCILE_MS,
   })
 
   const app = await buildApp({
@@ -73,6 +74,7 @@ runService('api', async ({ env }) => {
   })
 
   streams.on('ready', services.wake)
+  queueRedis.on('ready', services.wakeQueue)
   shutdown.phase('requests', 10_000, () => app.close())
   shutdown.phase('background', 8_000, async () => {
     revocations.close()

@@ -48,13 +48,15 @@ export interface ServicesOptions {
   logger: Logger
   prices: ModelPrices
   hopLimit: number
+  /** Milliseconds between rounds of the summary reconciler. */
+  reconcileMs: number
 }
 
 export type Services = Awaited<ReturnType<typeof createServices>>
 
 /** Everything that the routes call, built upon the stores, and what runs behind it: fold, sweeper, relay, reconciler. */
 export async function createServices(options: ServicesOptions) {
-  const { database, publisher, redis, queueRedis, logger, prices, hopLimit } = options
+  const { database, publisher, redis, queueRedis, logger, prices, hopLimit, reconcileMs } = options
   const { client, messages, participants, conversations, outbox: outboxRows } = database
   const rows = database
 
@@ -77,7 +79,7 @@ export async function createServices(options: ServicesOptions) {
   const work = createSummaryWorkReader(rows)
   const context = createContext({ access, pages, reader: work })
   const writeSummary = createSummaryWriter({ summaries: rows.summaries, changes, pricing })
-  const reconciler = createReconciler({ conversations, queue, logger })
+  const reconciler = createReconciler({ conversations, queue, logger, intervalMs: reconcileMs })
 
   const indexer = createSearchIndexer({ ...database, logger })
   const members = createMembers({ participants, roles: createRoles({ participants }) })
@@ -161,7 +163,12 @@ export async function createServices(options: ServicesOptions) {
     history,
     follow: createFollowReader({ database, store, pages, history, access }),
     messages: messageService,
-    deleteMessage: createDeleteMessage({ ...rows, changes, messages: messageService }),
+    deleteMessage: createDeleteMessage({
+      ...rows,
+      changes,
+      messages: messageService,
+      summaryDue: summaries.due,
+    }),
 
     /** Starts what runs by itself. */
     start(): void {
@@ -170,8 +177,10 @@ export async function createServices(options: ServicesOptions) {
       relay.start()
       reconciler.start()
     },
-    /** Redis is back: publish and queue at once what waited for it. */
+    /** The streams are back: publish at once what waited for them. */
     wake: relay.wake,
+    /** The queue is back: queue at once what waited for it. */
+    wakeQueue: reconciler.wake,
     /** Ends what runs by itself, and writes what waits in memory. */
     async close(): Promise<void> {
       log.close()

@@ -1,4 +1,5 @@
 import { type Caller, parseParticipantKey, participantKey, problem } from '@parley/contract'
+import type { ObjectId } from 'mongodb'
 import { assertAllowed } from '../changes/authorize.ts'
 import type { Changes } from '../changes/changes.ts'
 import { textChanged } from '../changes/content.ts'
@@ -12,9 +13,12 @@ export function createDeleteMessage({
   changes,
   messages,
   searchTerms,
+  summaryDue,
 }: Pick<Collections, 'searchTerms'> & {
   changes: Changes
   messages: Pick<MessageService, 'find'>
+  /** Called where a summary holds what was deleted; must not throw. */
+  summaryDue(conversation: { cid: ObjectId; org: string; settledSeq: number }): void
 }) {
   /**
    * Resolves once the tombstone is on a majority; deleting again changes nothing.
@@ -24,7 +28,7 @@ export function createDeleteMessage({
     const { row: found } = await messages.find(caller, id, 'message:delete')
     if (found.deletedAt) return
     const author = parseParticipantKey(found.author)
-    await changes.apply(found.cid, {
+    const { head } = await changes.apply(found.cid, {
       by: participantKey(caller),
       async run(transaction) {
         await assertAllowed(transaction, caller, 'message:delete', author)
@@ -50,6 +54,7 @@ export function createDeleteMessage({
         }
       },
     })
+    if (head.summaryDue) summaryDue({ cid: head._id, org: head.org, settledSeq: head.settledSeq })
   }
 }
 

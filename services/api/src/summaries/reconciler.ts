@@ -2,14 +2,15 @@ import type { Collections } from '../database/collections.ts'
 import type { SummaryQueue } from './queue.ts'
 import { wantedSeq } from './work.ts'
 
-/** Milliseconds between rounds: who is behind is found within a minute, whatever was lost. */
-const INTERVAL_MS = 30_000
+/** Milliseconds within which a round follows the return of Redis. */
+const WAKE_MS = 500
 const BATCH = 500
 
 export interface ReconcilerOptions {
   conversations: Collections['conversations']
   queue: SummaryQueue
-  intervalMs?: number
+  /** Milliseconds between rounds at most: so soon is found who is behind, whatever was lost. */
+  intervalMs: number
   logger: { warn(details: object, message: string): void; info(details: object, message: string): void }
 }
 
@@ -19,12 +20,7 @@ export type Reconciler = ReturnType<typeof createReconciler>
  * Queues what MongoDB says is due, for the jobs that were never queued, were lost with Redis, or failed. Every api
  * process runs one; a job that exists is not made twice.
  */
-export function createReconciler({
-  conversations,
-  queue,
-  intervalMs = INTERVAL_MS,
-  logger,
-}: ReconcilerOptions) {
+export function createReconciler({ conversations, queue, intervalMs, logger }: ReconcilerOptions) {
   let timer: NodeJS.Timeout | undefined
   let running: Promise<void> = Promise.resolve()
   let closed = false
@@ -64,25 +60,27 @@ export function createReconciler({
     return found
   }
 
-  function schedule(): void {
+  function schedule(inMs = intervalMs): void {
     if (closed) return
+    clearTimeout(timer)
     // Not all processes in the same moment.
-    timer = setTimeout(
-      () => {
-        running = reconcile()
-          .then(
-            () => undefined,
-            (error: unknown) => logger.warn({ err: error }, 'a round of the summary reconciler failed'),
-          )
-          .finally(schedule)
-      },
-      intervalMs * (0.75 + Math.random() / 4),
-    )
+    timer = setTimeout(round, inMs * (0.5 + Math.random() / 2))
+  }
+
+  function round(): void {
+    running = reconcile()
+      .then(
+        () => undefined,
+        (error: unknown) => logger.warn({ err: error }, 'a round of the summary reconciler failed'),
+      )
+      .finally(() => schedule())
   }
 
   return {
     reconcile,
-    start: schedule,
+    start: (): void => schedule(),
+    /** The queue is back, perhaps without its jobs. */
+    wake: (): void => schedule(Math.min(WAKE_MS, intervalMs)),
     async close(): Promise<void> {
       closed = true
       clearTimeout(timer)

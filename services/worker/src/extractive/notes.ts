@@ -16,7 +16,9 @@ const ALIKE = 0.75
 
 /** The sentences of these messages that say something: names, numbers, dates, decisions, constraints. */
 export function takeNotes(messages: readonly SummaryMessage[]): SummaryNote[] {
-  return messages.flatMap((message) =>
+  // Who speaks to the summariser in one sentence may go on in the next.
+  const trusted = messages.filter((message) => !INSTRUCTION.test(message.content))
+  return trusted.flatMap((message) =>
     sentencesOf(message.content)
       .map((sentence) => ({
         seq: message.seq,
@@ -32,7 +34,6 @@ export function takeNotes(messages: readonly SummaryMessage[]): SummaryNote[] {
 
 function weigh(sentence: Sentence, role: SummaryMessage['role']): number {
   const { text, strong, numbers, names, words } = sentence
-  if (INSTRUCTION.test(text)) return 0
   let weight = 0
   weight += 2 * Math.min(strong, 2) + Math.min(numbers, 2) + Math.min(names, 3)
   if (IDENTIFIER.test(text)) weight += 1.5
@@ -69,7 +70,7 @@ export function mergeNotes(old: readonly SummaryNote[], taken: readonly SummaryN
 }
 
 function contentWords(text: string): Set<string> {
-  return new Set(text.toLowerCase().match(/\p{N}[\p{N}.,:-]*|\p{Script=Han}|[\p{L}]{3,}/gu) ?? [text])
+  return new Set(text.toLowerCase().match(/\p{N}+(?:[.,:-]\p{N}+)*|\p{Script=Han}|[\p{L}]{3,}/gu) ?? [text])
 }
 
 function similarity(a: Set<string>, b: Set<string>): number {

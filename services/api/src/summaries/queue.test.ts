@@ -1,0 +1,221 @@
+import { type Caller, SUMMARY_QUEUE, summaryJobId } from '@parley/contract'
+import { closeRedis, connectRedis, redisReady } from '@parley/service-kit'
+import { Queue, Worker } from 'bullmq'
+import type { Redis } from 'ioredis'
+import type { ObjectId } from 'mongodb'
+import { afterAll, beforeAll, beforeEach, describe, expect, inject, test } from 'vitest'
+import { createAccess } from '../participants/access.ts'
+import { createSummaryQueue, type SummaryQueue } from './queue.ts'
+import { createReconciler } from './reconciler.ts'
+import { createSummaryService } from './service.ts'
+import { lines, openSummaryWorld, type SummaryWorld } from './testing/world.ts'
+
+/** The database of the shared server that this file has to itself. */
+const DATABASE = 6
+const people = { 'user:ada': 'owner', 'user:bob': 'member', 'user:eve': 'observer' } as const
+const logger = { debug: () => {}, warn: () => {}, info: () => {} }
+const ada: Caller = { type: 'user', id: 'ada', orgId: 'acme', roles: [], name: null, picture: null }
+
+let world: SummaryWorld
+let redis: Redis
+let queue: SummaryQueue
+let seen: Queue
+
+beforeAll(async () => {
+  world = await openSummaryWorld(inject('mongodbUri'))
+  redis = connectRedis(`${inject('redisUrl')}/${DATABASE}`, { name: 'queue-test', kind: 'fast' })
+  await redisReady(redis, 5_000)
+  queue = createSummaryQueue({ redis, logger })
+  seen = new Queue(SUMMARY_QUEUE, { connection: redis })
+})
+beforeEach(async () => {
+  await redis.flushdb()
+  await world.database.conversations.updateMany({}, { $unset: { summaryDue: 1 } })
+})
+afterAll(async () => {
+  await Promise.all([queue.close(), seen.close()])
+  await closeRedis(redis)
+  await world.close()
+})
+
+const service = (options: { waitMs?: number } = {}) =>
+  createSummaryService({
+    ...world.database,
+    access: createAccess(world.database),
+    pages: world.process.pages,
+    queue,
+    ...options,
+  })
+const reconciler = () => createReconciler({ ...world.database, queue, logger, intervalMs: 60_000 })
+const job = (cid: ObjectId, bucket: number | string) => seen.getJob(summaryJobId(cid.toHexString(), bucket))
+
+/** Ends the job of a conversation as a worker without luck would. */
+async function fail(cid: ObjectId): Promise<void> {
+  const connection = connectRedis(`${inject('redisUrl')}/${DATABASE}`, { name: 'failing', kind: 'queue' })
+  const worker = new Worker(SUMMARY_QUEUE, null, { connection, autorun: false })
+  worker.on('error', () => undefined)
+  const taken = await worker.getNextJob('token')
+  if (taken?.data.conversationId !== cid.toHexString()) throw new Error('another job was first')
+  taken.opts.attempts = 1
+  await taken.moveToFailed(new Error('no luck'), 'token')
+  await worker.close()
+  await closeRedis(connection)
+}
+
+describe('jobs', () => {
+  test('one for each bucket, however often it is offered', async () => {
+    const cid = await world.conversation(people)
+    const { due } = service()
+    for (let i = 0; i < 5; i++) due({ cid, org: 'acme', settledSeq: 23 })
+    await expect.poll(() => seen.getWaitingCount()).toBe(1)
+    expect((await job(cid, 2))?.data).toEqual({
+      orgId: 'acme',
+      conversationId: cid.toHexString(),
+      throughSeq: 20,
+    })
+  })
+
+  test('a failed one is listed with its reason', async () => {
+    const cid = await world.conversation(people)
+    await queue.addAll([{ orgId: 'acme', conversationId: cid.toHexString(), throughSeq: 10 }])
+    await fail(cid)
+    expect(await queue.failed(10)).toMatchObject([
+      { id: summaryJobId(cid.toHexString(), 1), conversationId: cid.toHexString(), reason: 'no luck' },
+    ])
+  })
+})
+
+describe('the reconciler', () => {
+  test('queues what was never queued, or was lost with Redis', async () => {
+    const cid = await world.conversation(people)
+    await world.say(cid, lines(12))
+    expect(await seen.getWaitingCount()).toBe(0)
+    expect(await reconciler().reconcile()).toBe(1)
+    expect(await job(cid, 1)).toBeDefined()
+    await redis.flushdb()
+    expect(await reconciler().reconcile()).toBe(1)
+    expect(await job(cid, 1)).toBeDefined()
+  })
+
+  test('tries failed jobs again, with all their attempts', async () => {
+    const cid = await world.conversation(people)
+    await world.say(cid, lines(10))
+    await reconciler().reconcile()
+    await fail(cid)
+    expect(await seen.getFailedCount()).toBe(1)
+    await reconciler().reconcile()
+    expect(await seen.getFailedCount()).toBe(0)
+    expect(await job(cid, 1)).toMatchObject({ attemptsMade: 0 })
+  })
+
+  test('leaves alone who is up to date', async () => {
+    const cid = await world.conversation(people)
+    await world.say(cid, lines(10))
+    await world.run(cid)
+    expect(await reconciler().reconcile()).toBe(0)
+    expect(await seen.getWaitingCount()).toBe(0)
+  })
+
+  test('runs by itself', async () => {
+    const cid = await world.conversation(people)
+    await world.say(cid, lines(10))
+    const running = createReconciler({ ...world.database, queue, logger, intervalMs: 40 })
+    running.start()
+    await expect.poll(() => job(cid, 1)).toBeDefined()
+    await running.close()
+  })
+})
+
+describe('on demand', () => {
+  test('covers all up to now, is queued once, and can be waited for', async () => {
+    const cid = await world.conversation(people)
+    await world.say(cid, lines(13))
+    const wanted = await service().request(ada, cid.toHexString())
+    await service().request(ada, cid.toHexString())
+    await expect.poll(() => seen.getWaitingCount()).toBe(1)
+    const waiting = service().wait(wanted, new AbortController().signal)
+    expect(await world.run(cid)).toEqual([10, 13])
+    expect(await waiting).toEqual({ contextSummary: lines(13).join('; '), summaryCoversSeq: 13 })
+    expect(await world.head(cid)).not.toHaveProperty('summaryWantedSeq')
+  })
+
+  test('on a full bucket it is the same job as the automatic one', async () => {
+    const cid = await world.conversation(people)
+    await world.say(cid, lines(10))
+    service().due({ cid, org: 'acme', settledSeq: 10 })
+    await service().request(ada, cid.toHexString())
+    await expect.poll(() => job(cid, 1)).toBeDefined()
+    expect(await seen.getWaitingCount()).toBe(1)
+  })
+
+  test('what is covered already is answered at once, without a job', async () => {
+    const cid = await world.conversation(people)
+    await world.say(cid, lines(10))
+    await world.run(cid)
+    const wanted = await service().request(ada, cid.toHexString())
+    expect(await service().wait(wanted, new AbortController().signal)).toMatchObject({ summaryCoversSeq: 10 })
+    expect(await seen.getWaitingCount()).toBe(0)
+  })
+
+  test('a conversation without messages has nothing to summarise', async () => {
+    const cid = await world.conversation(people)
+    const wanted = await service().request(ada, cid.toHexString())
+    expect(await service().wait(wanted, new AbortController().signal)).toEqual({
+      contextSummary: null,
+      summaryCoversSeq: 0,
+    })
+  })
+
+  test('after a delete it waits for the summary without the text', async () => {
+    const cid = await world.conversation(people)
+    await world.say(cid, lines(10))
+    await world.run(cid)
+    await world.remove(cid, 4)
+    const wanted = await service().request(ada, cid.toHexString())
+    const waiting = service().wait(wanted, new AbortController().signal)
+    await world.run(cid)
+    expect((await waiting)?.contextSummary).not.toContain('line 4')
+  })
+
+  test('who waits too long, or has gone, waits no longer', async () => {
+    const cid = await world.conversation(people)
+    await world.say(cid, lines(3))
+    const wanted = await service().request(ada, cid.toHexString())
+    expect(await service({ waitMs: 80 }).wait(wanted, new AbortController().signal)).toBeNull()
+    expect(await service().wait(wanted, AbortSignal.abort())).toBeNull()
+  })
+
+  test('observers may not, strangers see nothing', async () => {
+    const cid = await world.conversation(people)
+    const as = (id: string, orgId = 'acme') => service().request({ ...ada, id, orgId }, cid.toHexString())
+    await expect(as('eve')).rejects.toMatchObject({ code: 'forbidden' })
+    await expect(as('mallory')).rejects.toMatchObject({ code: 'not_found' })
+    await expect(as('ada', 'other')).rejects.toMatchObject({ code: 'not_found' })
+  })
+})
+
+test('with Redis away nobody waits and nothing fails; what was due is found once it is back', async () => {
+  const nowhere = connectRedis('redis://127.0.0.1:1', { name: 'nowhere', kind: 'fast' })
+  const away = createSummaryQueue({ redis: nowhere, logger })
+  const cid = await world.conversation(people)
+  await world.say(cid, lines(11))
+  const summaries = createSummaryService({
+    ...world.database,
+    access: createAccess(world.database),
+    pages: world.process.pages,
+    queue: away,
+  })
+  const start = performance.now()
+  for (let i = 0; i < 1_000; i++) summaries.due({ cid, org: 'acme', settledSeq: 10 })
+  expect(performance.now() - start).toBeLessThan(200)
+  await summaries.request(ada, cid.toHexString())
+  expect(
+    await createReconciler({ ...world.database, queue: away, logger, intervalMs: 60_000 }).reconcile(),
+  ).toBe(0)
+  await closeRedis(nowhere)
+  await away.close()
+
+  expect(await reconciler().reconcile()).toBe(1)
+  expect(await job(cid, '1-11')).toBeDefined()
+  expect(await world.run(cid)).toEqual([10, 11])
+})

@@ -1,0 +1,44 @@
+import { createLogger, createRegistry } from '@parley/service-kit'
+import { expect, test } from 'vitest'
+import { createWorkerMetrics } from './metrics.ts'
+import type { Model } from './model/model.ts'
+import { createSummarise } from './summarise.ts'
+import { workOf } from './testing/work.ts'
+
+const signal = new AbortController().signal
+const logged: string[] = []
+
+function summariseWith(summarise: Model['summarise']) {
+  const registry = createRegistry('worker')
+  const metrics = createWorkerMetrics(registry)
+  const logger = createLogger({ name: 'test', level: 'silent' })
+  logger.warn = (details: unknown) => void logged.push(JSON.stringify(details))
+  return {
+    registry,
+    run: createSummarise({ model: { summarise, isOpen: () => false }, length: 2_000, logger, metrics }),
+  }
+}
+
+test('a model that fails is replaced by the extractive summary, which says so, in the log and the metrics too', async () => {
+  const { registry, run } = summariseWith(() => Promise.reject(new Error('CANARY from the provider')))
+  const summary = await run(workOf(['We agreed on 3 May 2027.']), signal)
+  expect(summary).toMatchObject({ source: 'extractive', model: null, usage: null })
+  expect(summary.text).toContain('3 May 2027')
+  expect(await registry.metrics()).toMatch(/summary_model_fallbacks_total\{[^}]*\} 1/)
+  expect(logged.join()).toContain('Error')
+  expect(logged.join()).not.toContain('CANARY')
+})
+
+test('what the model used is counted, and notes are taken all the same', async () => {
+  const usage = { inputTokens: 70, outputTokens: 8, totalTokens: 78 }
+  const { registry, run } = summariseWith(async () => ({ text: 'Goal:\n- x', model: 'small', usage }))
+  const summary = await run(workOf(['We agreed on 3 May 2027.']), signal)
+  expect(summary).toMatchObject({ source: 'model', model: 'small', usage, notes: [{ seq: 1 }] })
+  expect(await registry.metrics()).toMatch(/summary_tokens_total\{[^}]*kind="input"[^}]*\} 70/)
+})
+
+test('a bucket in which nothing was said costs no call and keeps the summary', async () => {
+  const { run } = summariseWith(() => Promise.reject(new Error('not to be asked')))
+  const work = workOf([], { coversSeq: 10, previousSeq: 10, throughSeq: 20, previousText: 'as before' })
+  expect(await run(work, signal)).toMatchObject({ text: 'as before' })
+})
