@@ -4,6 +4,10 @@ import type { Collections } from '../database/collections.ts'
 
 /** Positions in one write. */
 const BATCH_SIZE = 1_000
+/** Milliseconds that a position waits for others where nobody waits for it. */
+const NOTE_MS = 300
+/** People in conversations whose last receipt is remembered, at most. */
+const CAPACITY = 50_000
 
 export interface ReadPosition {
   cid: ObjectId
@@ -19,6 +23,8 @@ interface Waiting extends ReadPosition {
 
 interface Batch {
   positions: Map<string, Waiting>
+  /** Somebody waits for it. */
+  urgent: boolean
   written: Promise<void>
   resolve(): void
   reject(error: unknown): void
@@ -30,6 +36,8 @@ export interface ReadsOptions {
   logger: { debug(details: object, message: string): void; warn(details: object, message: string): void }
 }
 
+const slotOf = ({ cid, key }: ReadPosition): string => `${cid.toHexString()}${key}`
+
 export type Reads = ReturnType<typeof createReads>
 
 /**
@@ -39,42 +47,59 @@ export type Reads = ReturnType<typeof createReads>
 export function createReads({ participants, publisher, logger }: ReadsOptions) {
   let gathering: Batch | undefined
   let running: Promise<void> | undefined
+  let timer: NodeJS.Timeout | undefined
+  const told = new Map<string, number>()
 
   function newBatch(): Batch {
     const { promise, resolve, reject } = Promise.withResolvers<void>()
     // Who only notes a position does not wait, and the writer has said what went wrong.
     promise.catch(() => undefined)
-    return { positions: new Map(), written: promise, resolve, reject }
+    return { positions: new Map(), urgent: false, written: promise, resolve, reject }
   }
 
   function put(position: ReadPosition, receipt: boolean): Promise<void> {
     gathering ??= newBatch()
     const { positions, written } = gathering
-    const slot = `${position.cid.toHexString()}${position.key}`
+    const slot = slotOf(position)
     const before = positions.get(slot)
     positions.set(slot, {
       ...position,
       seq: Math.max(position.seq, before?.seq ?? 0),
       receipt: receipt || (before?.receipt ?? false),
     })
-    running ??= drain()
+    if (receipt) gathering.urgent = true
+    schedule()
     return written
   }
 
+  function schedule(): void {
+    if (!gathering || running) return
+    if (gathering.urgent) start()
+    else timer ??= setTimeout(start, NOTE_MS)
+  }
+
+  function start(): void {
+    clearTimeout(timer)
+    timer = undefined
+    running ??= drain().finally(() => {
+      running = undefined
+      schedule()
+    })
+  }
+
   async function drain(): Promise<void> {
-    // The requests of this turn of the event loop share the first write.
+    // The requests of this turn of the event loop share the write.
     await new Promise((resolve) => setImmediate(resolve))
-    for (let batch = gathering; batch; batch = gathering) {
-      gathering = undefined
-      try {
-        await write([...batch.positions.values()])
-        batch.resolve()
-      } catch (error) {
-        logger.warn({ err: error, positions: batch.positions.size }, 'read positions were not written')
-        batch.reject(error)
-      }
+    const batch = gathering
+    if (!batch) return
+    gathering = undefined
+    try {
+      await write([...batch.positions.values()])
+      batch.resolve()
+    } catch (error) {
+      logger.warn({ err: error, positions: batch.positions.size }, 'read positions were not written')
+      batch.reject(error)
     }
-    running = undefined
   }
 
   async function write(positions: Waiting[]): Promise<void> {
@@ -89,9 +114,23 @@ export function createReads({ participants, publisher, logger }: ReadsOptions) {
     tell(positions.filter(({ receipt }) => receipt))
   }
 
+  /** A request that was overtaken by a later one must not take the room's receipt back. */
+  function isNews(position: Waiting): boolean {
+    const slot = slotOf(position)
+    if ((told.get(slot) ?? 0) >= position.seq) return false
+    told.delete(slot)
+    told.set(slot, position.seq)
+    if (told.size > CAPACITY) {
+      const [oldest] = told.keys()
+      if (oldest !== undefined) told.delete(oldest)
+    }
+    return true
+  }
+
   function tell(positions: Waiting[]): void {
-    if (positions.length === 0) return
-    const events = positions.map(({ cid, org, key, seq }): StreamEvent => {
+    const news = positions.filter(isNews)
+    if (news.length === 0) return
+    const events = news.map(({ cid, org, key, seq }): StreamEvent => {
       const data = { ...parseParticipantKey(key), readSeq: seq }
       return { type: 'receipt.read', org, cid: cid.toHexString(), data: JSON.stringify(data) }
     })
@@ -105,14 +144,17 @@ export function createReads({ participants, publisher, logger }: ReadsOptions) {
     /** Resolves when the position is on a majority. Never goes back. The room hears of it. */
     mark: (position: ReadPosition): Promise<void> => put(position, true),
 
-    /** Notes what a sender has read by sending; the room can tell by the message. */
+    /** Notes, within a second, what a sender has read by sending; the room can tell by the message. */
     note(position: ReadPosition): void {
       void put(position, false)
     },
 
     /** Resolves once nothing waits any more. */
     async idle(): Promise<void> {
-      while (running) await running
+      while (gathering || running) {
+        start()
+        await running
+      }
     },
   }
 }

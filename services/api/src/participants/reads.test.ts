@@ -1,0 +1,69 @@
+import type { StreamEvent } from '@parley/contract'
+import { createLogger } from '@parley/service-kit'
+import { MongoClient, ObjectId } from 'mongodb'
+import { afterAll, beforeAll, describe, expect, inject, test, vi } from 'vitest'
+import { collections } from '../database/collections.ts'
+import { createReads } from './reads.ts'
+
+const client = new MongoClient(inject('mongodbUri'))
+const { participants } = collections(client.db(`reads-${new ObjectId().toHexString()}`))
+const logger = createLogger({ name: 'test', level: 'silent' })
+
+beforeAll(() => client.connect())
+afterAll(async () => {
+  await client.db(participants.dbName).dropDatabase()
+  await client.close()
+})
+
+async function scene(keys: string[]) {
+  const cid = new ObjectId()
+  const at = new Date()
+  const row = { cid, org: 'acme', role: 'member' as const, joinedAt: at, readSeq: 0, activityAt: at }
+  await participants.insertMany(keys.map((key) => ({ ...row, _id: new ObjectId(), key })))
+  const events: StreamEvent[] = []
+  const publisher = { publish: async (batch: StreamEvent[]) => void events.push(...batch) }
+  const write = vi.spyOn(participants, 'bulkWrite')
+  write.mockClear()
+  return {
+    cid,
+    events,
+    write,
+    reads: createReads({ participants, publisher, logger }),
+    at: (key: string, seq: number) => ({ cid, org: 'acme', key, seq }),
+    stored: async (key: string) => (await participants.findOne({ cid, key }))?.readSeq,
+  }
+}
+
+describe('read positions', () => {
+  test('are stored when acknowledged; what comes meanwhile is one write, of which the furthest counts', async () => {
+    const { reads, at, stored, write, events } = await scene(['user:ada', 'user:bob'])
+    const all = Array.from({ length: 500 }, (_, i) => i + 1)
+    await Promise.all(all.map((seq) => reads.mark(at(seq % 2 ? 'user:ada' : 'user:bob', seq))))
+    expect([await stored('user:ada'), await stored('user:bob')]).toEqual([499, 500])
+    expect(write).toHaveBeenCalledTimes(1)
+    expect(events.map(({ data }) => JSON.parse(data ?? '').readSeq).sort()).toEqual([499, 500])
+    await reads.mark(at('user:ada', 3))
+    expect(await stored('user:ada')).toBe(499)
+    expect(events).toHaveLength(2)
+  })
+
+  test('of senders are written behind them, without a receipt', async () => {
+    const { reads, at, stored, write, events } = await scene(['user:ada'])
+    for (const seq of [1, 2, 3]) reads.note(at('user:ada', seq))
+    expect(write).not.toHaveBeenCalled()
+    await expect.poll(() => stored('user:ada')).toBe(3)
+    expect(write).toHaveBeenCalledTimes(1)
+    expect(events).toEqual([])
+    reads.note(at('user:ada', 4))
+    await reads.idle()
+    expect(await stored('user:ada')).toBe(4)
+  })
+
+  test('that can not be written are not acknowledged', async () => {
+    const { reads, at, write, stored } = await scene(['user:ada'])
+    write.mockRejectedValueOnce(new Error('no primary'))
+    await expect(reads.mark(at('user:ada', 1))).rejects.toThrow('no primary')
+    await reads.mark(at('user:ada', 2))
+    expect(await stored('user:ada')).toBe(2)
+  })
+})
