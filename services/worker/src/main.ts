@@ -15,7 +15,6 @@ import { summariseConversation } from './jobs/conversation.ts'
 import { createLeases } from './jobs/lease.ts'
 import { createQueueView } from './jobs/queue-view.ts'
 import { createWorkerMetrics, observeModel, observeQueue } from './metrics.ts'
-import { createModel } from './model/model.ts'
 import { createSummarise } from './summarise.ts'
 
 runService('worker', async ({ env }) => {
@@ -26,9 +25,11 @@ runService('worker', async ({ env }) => {
   const metrics = createWorkerMetrics(registry)
   const stopping = new AbortController()
 
-  const queueUrl = config.REDIS_QUEUE_URL ?? config.REDIS_URL
-  const redis = connectRedis(queueUrl, { name: 'worker', kind: 'queue', logger })
-  const fastRedis = connectRedis(queueUrl, { name: 'worker-view', kind: 'fast' })
+  const redis = connectRedis(config.REDIS_QUEUE_URL ?? config.REDIS_URL, {
+    name: 'worker',
+    kind: 'queue',
+    logger,
+  })
   const api = createApiClient({
     urls: config.API_URL,
     serviceSecret: config.SERVICE_SECRET,
@@ -37,7 +38,7 @@ runService('worker', async ({ env }) => {
   })
   const model =
     config.SUMMARY_MODEL_URL !== undefined && config.SUMMARY_MODEL !== undefined
-      ? createModel({
+      ? (await import('./model/model.ts')).createModel({
           url: config.SUMMARY_MODEL_URL,
           model: config.SUMMARY_MODEL,
           apiKey: config.SUMMARY_API_KEY,
@@ -56,8 +57,8 @@ runService('worker', async ({ env }) => {
     logger,
     metrics,
   })
-  const queue = createQueueView(fastRedis)
-  observeQueue(registry, queue.queue, queue.isReady)
+  const queue = createQueueView(redis)
+  observeQueue(registry, queue)
   if (model) observeModel(registry, model.isOpen)
 
   const app = await buildApp({
@@ -83,7 +84,7 @@ runService('worker', async ({ env }) => {
   shutdown.phase('http', 1_000, () => app.close())
   shutdown.phase('connections', 2_000, async () => {
     await queue.close()
-    await Promise.all([closeRedis(redis), closeRedis(fastRedis), api.close()])
+    await Promise.all([closeRedis(redis), api.close()])
   })
   return shutdown
 })

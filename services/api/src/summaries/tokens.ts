@@ -1,4 +1,6 @@
-import { countTokens } from 'gpt-tokenizer/encoding/o200k_base'
+import { createRequire } from 'node:module'
+
+type Encoding = typeof import('gpt-tokenizer/encoding/o200k_base')
 
 /** The encoding that context is counted in. */
 export const ENCODING = 'o200k_base'
@@ -13,25 +15,34 @@ const RUNS = new RegExp(
 /** No text is a control token, whatever it looks like. */
 const PLAIN = { disallowedSpecial: new Set<string>() }
 
+const require = createRequire(import.meta.url)
+let encoding: Encoding | undefined
+
+/** The tables take 75 MB, which a process that is never asked for a context does not need. */
+function countTokens(text: string): number {
+  encoding ??= require('gpt-tokenizer/encoding/o200k_base') as Encoding
+  return encoding.countTokens(text, PLAIN)
+}
+
 /**
  * Tokens of a text, never fewer than it has. The time of byte pair encoding grows with the square of an unbroken run
  * (measured: 3 s for 64 KiB of one letter), so long ones are cut, each piece counted, and one added per cut.
  */
 export function tokensOf(text: string): number {
-  if (text.length < LONG_RUN) return countTokens(text, PLAIN)
+  if (text.length < LONG_RUN) return countTokens(text)
   let tokens = 0
   let counted = 0
   for (const { 0: run, index } of text.matchAll(RUNS)) {
-    tokens += countTokens(text.slice(counted, index), PLAIN) + tokensOfRun(run)
+    tokens += countTokens(text.slice(counted, index)) + tokensOfRun(run)
     counted = index + run.length
   }
-  return tokens + countTokens(text.slice(counted), PLAIN)
+  return tokens + countTokens(text.slice(counted))
 }
 
 function tokensOfRun(run: string): number {
   let tokens = 0
   for (let at = 0; at < run.length; at += LONG_RUN) {
-    tokens += countTokens(run.slice(at, at + LONG_RUN), PLAIN) + 1
+    tokens += countTokens(run.slice(at, at + LONG_RUN)) + 1
   }
   return tokens
 }

@@ -1,5 +1,5 @@
-import model from 'wink-eng-lite-web-model'
-import winkNLP, { type ItemSentence } from 'wink-nlp'
+import { createRequire } from 'node:module'
+import winkNLP, { type ItemSentence, type Model, type WinkMethods } from 'wink-nlp'
 
 /** Characters of one message that are looked at: its beginning and its end, where the point tends to be. */
 const HEAD = 6_000
@@ -20,8 +20,15 @@ export interface Sentence {
 const STRONG = new Set(['DATE', 'TIME', 'DURATION', 'MONEY', 'PERCENT', 'EMAIL', 'URL'])
 const MOSTLY_LATIN = 0.6
 
-const nlp = winkNLP(model)
-const its = nlp.its
+const require = createRequire(import.meta.url)
+let loaded: WinkMethods | undefined
+
+/** The language model takes 30 MB, so an idle worker does without. */
+function english(): WinkMethods {
+  loaded ??= winkNLP(require('wink-eng-lite-web-model') as Model)
+  return loaded
+}
+
 const segmenter = new Intl.Segmenter(undefined, { granularity: 'sentence' })
 const words = new Intl.Segmenter(undefined, { granularity: 'word' })
 
@@ -40,6 +47,8 @@ function isLatin(line: string): boolean {
 }
 
 function latin(line: string): Sentence[] {
+  const nlp = english()
+  const { its } = nlp
   const found: Sentence[] = []
   nlp
     .readDoc(line)
