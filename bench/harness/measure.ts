@@ -1,0 +1,79 @@
+import { readFileSync } from 'node:fs'
+
+/** Median of some figures, and the range that holds the middle half of them. */
+export interface Spread {
+  median: number
+  low: number
+  high: number
+}
+
+export function spread(figures: readonly number[]): Spread {
+  const sorted = [...figures].sort((a, b) => a - b)
+  const at = (share: number): number => {
+    const position = share * (sorted.length - 1)
+    const below = sorted[Math.floor(position)] ?? Number.NaN
+    const above = sorted[Math.ceil(position)] ?? Number.NaN
+    return below + (above - below) * (position - Math.floor(position))
+  }
+  return { median: at(0.5), low: at(0.25), high: at(0.75) }
+}
+
+export const percentile = (figures: readonly number[], share: number): number => {
+  const sorted = [...figures].sort((a, b) => a - b)
+  return sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? Number.NaN
+}
+
+/** One figure of Parley's and one of the rival's, taken one right after the other. */
+export interface Pair {
+  parley: number
+  rival: number
+}
+
+/**
+ * Measures both in the order A B B A, so that a machine that slows down or warms up favours neither. `pairs` of them,
+ * after one of each that does not count.
+ */
+export async function inPairs(
+  parley: () => Promise<number>,
+  rival: () => Promise<number>,
+  pairs = 7,
+): Promise<{ ratio: Spread; parley: Spread; rival: Spread }> {
+  await parley()
+  await rival()
+  const taken: Pair[] = []
+  for (let pair = 0; pair < pairs; pair++) {
+    if (pair % 2 === 0) {
+      const own = await parley()
+      taken.push({ parley: own, rival: await rival() })
+    } else {
+      const other = await rival()
+      taken.push({ parley: await parley(), rival: other })
+    }
+  }
+  return {
+    ratio: spread(taken.map((pair) => pair.parley / pair.rival)),
+    parley: spread(taken.map((pair) => pair.parley)),
+    rival: spread(taken.map((pair) => pair.rival)),
+  }
+}
+
+/** Clock ticks per second that Linux counts processor time in. */
+const TICKS = 100
+
+/** Milliseconds of processor time, user and system, that these processes have had; from /proc. */
+export function cpuMs(pids: readonly number[]): number {
+  let ticks = 0
+  for (const pid of pids) {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
+    // The second field is a name in brackets that may hold spaces.
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+    ticks += Number(fields[11]) + Number(fields[12])
+  }
+  return (ticks * 1_000) / TICKS
+}
+
+/** Bytes of memory that a process holds for itself (resident, not shared with files). */
+export function residentBytes(pid: number): number {
+  const status = readFileSync(`/proc/${pid}/status`, 'utf8')
+  return Number(/RssAnon:\s+(\d+) kB/.exec(status)?.[1] ?? Number.NaN) * 1_024
+}

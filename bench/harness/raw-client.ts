@@ -1,0 +1,83 @@
+import WebSocket from 'ws'
+
+/** A client that costs next to nothing: frames are counted, or handed on as they came. */
+export interface RawClient {
+  ws: WebSocket
+  /** Frames received so far, the handshake's included. */
+  readonly received: number
+  request(event: string, payload: unknown): Promise<Record<string, unknown>>
+  onFrame(handler: (frame: Buffer) => void): void
+  close(): void
+}
+
+const PING = 0x32
+const CONNECT = '40'
+const ACK = '43'
+
+/** Connects to a Socket.IO namespace over a websocket; resolves once it is let in. */
+export async function openRawClient(url: string, auth: object, namespace = '/chat'): Promise<RawClient> {
+  const ws = new WebSocket(`${url.replace(/^http/, 'ws')}/socket.io/?EIO=4&transport=websocket`, {
+    perMessageDeflate: false,
+  })
+  const prefix = namespace === '/' ? '' : `${namespace},`
+  const waiting = new Map<number, (answer: Record<string, unknown>) => void>()
+  const admitted = Promise.withResolvers<void>()
+  let handler: ((frame: Buffer) => void) | null = null
+  let received = 0
+  let nextId = 0
+  let open = false
+  ws.on('error', (error) => admitted.reject(error))
+  ws.on('close', () => admitted.reject(new Error('closed before it was let in')))
+  ws.on('message', (data: Buffer) => {
+    received++
+    if (data.length === 1 && data[0] === PING) {
+      ws.send('3')
+      return
+    }
+    if (open && waiting.size === 0) {
+      handler?.(data)
+      return
+    }
+    const text = data.toString()
+    if (text.startsWith('0')) ws.send(`${CONNECT}${prefix}${JSON.stringify(auth)}`)
+    else if (text.startsWith(`${CONNECT}${prefix}`)) {
+      open = true
+      admitted.resolve()
+    } else if (text.startsWith('44')) admitted.reject(new Error(`refused: ${text}`))
+    else if (text.startsWith(`${ACK}${prefix}`)) {
+      const [, id, body] = /^43(?:\/[^,]+,)?(\d+)(.*)$/s.exec(text) ?? []
+      waiting.get(Number(id))?.(JSON.parse(body ?? '[]')[0])
+      waiting.delete(Number(id))
+    } else handler?.(data)
+  })
+  await admitted.promise
+  return {
+    ws,
+    get received() {
+      return received
+    },
+    request(event, payload) {
+      const id = nextId++
+      ws.send(`42${prefix}${id}${JSON.stringify([event, payload])}`)
+      return new Promise((resolve) => waiting.set(id, resolve))
+    },
+    onFrame: (next) => {
+      handler = next
+    },
+    close: () => ws.terminate(),
+  }
+}
+
+/** Runs `work` for 0 … count - 1, `width` at a time. */
+export async function each(
+  count: number,
+  width: number,
+  work: (index: number) => Promise<void>,
+): Promise<void> {
+  let next = 0
+  await Promise.all(
+    Array.from({ length: Math.min(width, count) }, async () => {
+      while (next < count) await work(next++)
+    }),
+  )
+}

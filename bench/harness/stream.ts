@@ -1,0 +1,94 @@
+import { createHash, randomBytes } from 'node:crypto'
+import { Redis } from 'ioredis'
+
+/** As the services spread conversations over the streams: FNV-1a of the id. */
+export function partitionOf(conversationId: string): number {
+  let hash = 0x811c9dc5
+  for (let i = 0; i < conversationId.length; i++) {
+    hash = Math.imul(hash ^ conversationId.charCodeAt(i), 0x01000193)
+  }
+  return (hash >>> 0) % 4
+}
+
+export const randomId = (): string => randomBytes(12).toString('hex')
+
+/** A message as the api writes it, about 900 bytes. */
+export function messageJson(conversationId: string, seq: number, content: string): string {
+  const author = { type: 'user', id: 'sender-0' }
+  const at = new Date().toISOString()
+  return JSON.stringify({
+    id: createHash('md5').update(`${conversationId}${seq}`).digest('hex').slice(0, 24),
+    conversationId,
+    seq,
+    changeSeq: 0,
+    type: 'text',
+    role: 'user',
+    status: 'sent',
+    participantType: 'user',
+    participantId: 'sender-0',
+    parentId: null,
+    content,
+    attachments: [],
+    thinking: null,
+    toolCalls: [],
+    toolCallId: null,
+    usage: null,
+    model: null,
+    cost: 0.000123,
+    metadata: {},
+    clientMessageId: randomId(),
+    createdAt: at,
+    createdBy: author,
+    updatedAt: at,
+    updatedBy: author,
+    deletedAt: null,
+  })
+}
+
+export const TEXT =
+  'It is a truth universally acknowledged, that a single message in possession of good content must want an answer. '
+
+/** Writes events to the streams as the api would, without an api: what is measured begins at Redis. */
+export function createStreamWriter(redisUrl: string, org: string) {
+  const redis = new Redis(redisUrl)
+  const seqs = new Map<string, number>()
+  const fields = (conversationId: string, content: string) => {
+    const seq = (seqs.get(conversationId) ?? 0) + 1
+    seqs.set(conversationId, seq)
+    const data = messageJson(conversationId, seq, content)
+    return ['v', '1', 'type', 'message.created', 'org', org, 'cid', conversationId, 'seq', seq, 'data', data]
+  }
+  const streamOf = (conversationId: string) => `events:{${partitionOf(conversationId)}}`
+  return {
+    redis,
+    async write(conversationId: string, content: string): Promise<void> {
+      const stream = streamOf(conversationId)
+      await redis.xadd(stream, 'MAXLEN', '~', 20_000, '*', ...fields(conversationId, content))
+    },
+    /** Many at once, one pipeline. */
+    async writeAll(conversationIds: readonly string[], content: string): Promise<void> {
+      const pipeline = redis.pipeline()
+      for (const id of conversationIds) {
+        pipeline.xadd(streamOf(id), 'MAXLEN', '~', 20_000, '*', ...fields(id, content))
+      }
+      await pipeline.exec()
+    },
+    close: () => redis.disconnect(),
+  }
+}
+
+/** Calls `tick` so many times a second for `ms`, catching up when late. Resolves when all calls are done. */
+export async function paced(perSecond: number, ms: number, tick: () => Promise<void>): Promise<number> {
+  const start = performance.now()
+  const under: Promise<void>[] = []
+  let done = 0
+  for (;;) {
+    const elapsed = performance.now() - start
+    const due = Math.min(Math.floor((elapsed * perSecond) / 1_000), Math.floor((ms * perSecond) / 1_000))
+    for (; done < due; done++) under.push(tick())
+    if (elapsed >= ms) break
+    await new Promise((resolve) => setTimeout(resolve, Math.max(1, 500 / perSecond)))
+  }
+  await Promise.all(under)
+  return done
+}

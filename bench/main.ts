@@ -1,0 +1,48 @@
+import { readdir } from 'node:fs/promises'
+import { parseArgs } from 'node:util'
+import { describe, type Row, verdict } from './harness/report.ts'
+
+/**
+ * `pnpm bench -- [ROW …] [--full]`: measures the named rows, or all, one after the other. Exits 0 whatever the figures
+ * are: a figure is to be read, not to break a build.
+ */
+const { values, positionals } = parseArgs({
+  options: { full: { type: 'boolean', default: false } },
+  allowPositionals: true,
+})
+const print = (line: string): void => {
+  process.stdout.write(`${line}\n`)
+}
+
+const folder = new URL('./rows/', import.meta.url)
+const files = (await readdir(folder)).filter((name) => name.endsWith('.ts')).sort()
+const rows = await Promise.all(
+  files.map(async (name) => ((await import(new URL(name, folder).href)) as { row: Row }).row),
+)
+const wanted = positionals.map((id) => id.toUpperCase())
+const unknown = wanted.filter((id) => !rows.some((row) => row.id === id))
+if (unknown.length > 0) {
+  print(`No row ${unknown.join(', ')}. Rows: ${rows.map(({ id }) => id).join(', ')}`)
+  process.exit(2)
+}
+
+const started = Date.now()
+const tally = new Map<string, number>()
+for (const row of rows) {
+  if (wanted.length > 0 && !wanted.includes(row.id)) continue
+  print(`${row.id}  ${row.title}`)
+  for await (const cell of row.run({ full: values.full })) {
+    print(describe(row.id, cell))
+    tally.set(verdict(cell), (tally.get(verdict(cell)) ?? 0) + 1)
+  }
+}
+const minutes = ((Date.now() - started) / 60_000).toFixed(1)
+print(
+  [...tally]
+    .map(([name, count]) => `${count} ${name}`)
+    .join(', ')
+    .concat(`; ${minutes} minutes`),
+)
+if (!values.full)
+  print('Cells left out without --full: 4,000 conversations in B6, sizes above 10^5 in B8 and B17.')
+process.exit(0)

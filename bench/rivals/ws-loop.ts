@@ -1,0 +1,53 @@
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import * as library from 'ws'
+
+type FrameSender = { sendFrame(frame: Buffer[]): void }
+const { WebSocket, WebSocketServer } = library
+// Exported by the library, yet not in its types.
+const { Sender } = library as typeof library & {
+  Sender: { frame(data: Buffer, options: object): Buffer[] }
+}
+
+/**
+ * The least that a server can do: a loop over websockets that sends each the same frame, encoded once. `POST /send?n=…`
+ * says how many frames of the body's text go out, at `rate` per second.
+ */
+const server = createServer((request, response) => {
+  const url = new URL(request.url ?? '/', 'http://localhost')
+  const chunks: Buffer[] = []
+  request.on('data', (chunk: Buffer) => chunks.push(chunk))
+  request.on('end', () => {
+    send(Buffer.concat(chunks), Number(url.searchParams.get('n')), Number(url.searchParams.get('rate'))).then(
+      () => response.end(),
+    )
+  })
+})
+const sockets = new WebSocketServer({ server, perMessageDeflate: false })
+
+async function send(text: Buffer, count: number, rate: number): Promise<void> {
+  const start = performance.now()
+  for (let sent = 0; sent < count; ) {
+    const due = Math.min(count, Math.floor(((performance.now() - start) * rate) / 1_000))
+    for (; sent < due; sent++) {
+      const frame = Sender.frame(text, {
+        readOnly: false,
+        mask: false,
+        rsv1: false,
+        opcode: 1,
+        fin: true,
+      })
+      for (const socket of sockets.clients) {
+        if (socket.readyState !== WebSocket.OPEN) continue
+        ;(socket as WebSocket & { _sender: FrameSender })._sender.sendFrame(frame)
+      }
+    }
+    await new Promise((resolve) => setTimeout(resolve, Math.max(1, 500 / rate)))
+  }
+}
+
+server.listen(0, '127.0.0.1')
+await once(server, 'listening')
+const address = server.address()
+process.stdout.write(`${typeof address === 'object' ? address?.port : ''}\n`)
+process.stdin.on('end', () => process.exit(0)).resume()
