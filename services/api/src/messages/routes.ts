@@ -61,6 +61,7 @@ export async function messageRoutes(
       // The log has it as text already, for the stream.
       return reply
         .code(created ? 201 : 200)
+        .type('application/json; charset=utf-8')
         .serializer(() => json)
         .send(message)
     },
