@@ -1,0 +1,158 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import { Redis } from 'ioredis'
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
+import { until } from '../support/until.ts'
+import { openScene, type Scene } from './scene.ts'
+
+let scene: Scene
+beforeAll(async () => {
+  scene = await openScene()
+})
+afterEach(() => scene.hangUp())
+afterAll(() => scene.close())
+
+interface Online {
+  users: string[]
+  agents: string[]
+}
+interface Status {
+  status: string
+  at: string | null
+}
+
+async function presence(gateway: number, path: string, token: string) {
+  const response = await fetch(`${scene.stack.gatewayUrls[gateway]}/presence/${path}`, {
+    headers: { authorization: `Bearer ${token}` },
+  })
+  return { status: response.status, body: await response.json() }
+}
+
+test('who comes and goes is told on every gateway, and listed as being there', async () => {
+  const { ada, bob, bot } = scene.names('ada', 'bob', 'bot')
+  const id = await scene.conversation(ada, bob, `agent:${bot}`)
+  const a = await scene.join(ada, id, 0)
+  const b = await scene.join(bob, id, 1)
+  const agent = await scene.join(`agent:${bot}`, id, 1)
+  await a.first('presence:update', { participantId: bob, participantType: 'user', status: 'online' })
+  await a.first('user:joined', { conversationId: id, userId: bob })
+  await a.first('user:joined', { conversationId: id, participantType: 'agent', participantId: bot })
+  const online = (await a.sure('conversation:online', { conversationId: id })) as unknown as Online
+  expect(online.users.sort()).toEqual([ada, bob].sort())
+  expect(online.agents).toEqual([bot])
+
+  await b.sure('conversation:leave', { conversationId: id })
+  await a.first('user:left', { conversationId: id, participantId: bob }, 1_500)
+  expect(a.of('presence:update', { participantId: bob, status: 'offline' })).toEqual([])
+  agent.close()
+  await a.first('user:left', { participantType: 'agent', participantId: bot })
+  await a.first('presence:update', { participantType: 'agent', participantId: bot, status: 'offline' })
+})
+
+test('a join says who is there, the caller too', async () => {
+  const { ada, bob } = scene.names('ada', 'bob')
+  const id = await scene.conversation(ada, bob)
+  await scene.join(ada, id, 0)
+  const b = await scene.connect(bob, 1)
+  const { online } = await b.sure('conversation:join', { conversationId: id })
+  expect((online as Online).users.sort()).toEqual([ada, bob].sort())
+})
+
+test('a page that reloads, on another gateway even, causes no event; a second device neither', async () => {
+  const { ada, bob } = scene.names('ada', 'bob')
+  const id = await scene.conversation(ada, bob)
+  const a = await scene.join(ada, id, 0)
+  const first = await scene.join(bob, id, 0)
+  await a.first('user:joined', { userId: bob })
+  const second = await scene.join(bob, id, 1)
+  first.cut()
+  const third = await scene.join(bob, id, 0)
+  second.close()
+  // Longer than the debounce: what it would let through has come by then.
+  await delay(3_000)
+  expect(a.of('user:joined', { userId: bob })).toHaveLength(1)
+  expect(a.of('user:left', { userId: bob })).toEqual([])
+  expect(a.of('presence:update', { userId: bob })).toHaveLength(1)
+  third.close()
+  await a.first('presence:update', { userId: bob, status: 'offline' })
+  expect(a.of('user:left', { userId: bob })).toHaveLength(1)
+})
+
+test('presence by HTTP: for who shares a conversation, and a page of all for admins', async () => {
+  const { ada, bob, eve, root } = scene.names('ada', 'bob', 'eve', 'root')
+  const id = await scene.conversation(ada, bob)
+  await scene.join(bob, id, 0)
+  const found = await until(async () => {
+    const answer = await presence(1, `user/${bob}`, scene.token(ada))
+    return (answer.body as Status).status === 'online' && answer
+  })
+  expect(found.body).toEqual({ type: 'user', id: bob, status: 'online', at: expect.any(String) })
+  expect((await presence(0, `user/${ada}`, scene.token(bob))).body).toMatchObject({ status: 'offline' })
+
+  const strange = await presence(0, `user/${bob}`, scene.token(eve))
+  const nobody = await presence(0, `user/nobody`, scene.token(eve))
+  expect([strange.status, nobody.status]).toEqual([404, 404])
+  expect(Object.keys(strange.body)).toEqual(Object.keys(nobody.body))
+  expect((await presence(0, 'user', scene.token(ada))).status).toBe(403)
+  expect((await presence(0, 'robot', scene.token(ada))).status).toBe(422)
+  expect((await presence(0, 'user', 'nonsense')).status).toBe(401)
+
+  await scene.connect(ada, 1)
+  const ids: string[] = []
+  await until(async () => {
+    ids.length = 0
+    let cursor: string | null = null
+    do {
+      const query = cursor === null ? '' : `&cursor=${encodeURIComponent(cursor)}`
+      const { body } = await presence(1, `user?limit=1${query}`, scene.token(root, ['admin']))
+      const page = body as { data: { id: string }[]; page: { nextCursor: string | null } }
+      ids.push(...page.data.map((one) => one.id))
+      cursor = page.page.nextCursor
+    } while (cursor !== null)
+    return ids.includes(ada) && ids.includes(bob)
+  })
+  expect(new Set(ids).size).toBe(ids.length)
+  expect((await presence(0, 'user?cursor=bm9wZQ', scene.token(root, ['admin']))).status).toBe(400)
+})
+
+test('a Redis that lost everything has who is there again, and nobody is told of it', async () => {
+  const { ada, bob } = scene.names('ada', 'bob')
+  const id = await scene.conversation(ada, bob)
+  const a = await scene.join(ada, id, 0)
+  await scene.join(bob, id, 1)
+  await a.first('user:joined', { userId: bob })
+  await a.first('presence:update', { userId: bob })
+  const told = a.heard.length
+  const redis = new Redis(scene.stack.redisUrl)
+  await redis.flushall()
+  await redis.quit()
+  await until(
+    async () => {
+      const { users } = (await a.sure('conversation:online', { conversationId: id })) as unknown as Online
+      return users.includes(bob)
+    },
+    { timeoutMs: 15_000 },
+  )
+  expect(a.heard.slice(told).filter(({ event }) => event !== 'resync')).toEqual([])
+})
+
+test('the people of a gateway that was killed are offline within 15 s, and those elsewhere are not', async () => {
+  const { ada, bob, cyd } = scene.names('ada', 'bob', 'cyd')
+  const id = await scene.conversation(ada, bob, cyd)
+  const a = await scene.join(ada, id, 0)
+  await scene.join(bob, id, 1)
+  await scene.join(cyd, id, 1)
+  await scene.join(cyd, id, 0)
+  await a.first('user:joined', { userId: bob })
+  await a.first('user:joined', { userId: cyd })
+  await scene.stack.kill('gateway-1')
+  try {
+    await a.first('presence:update', { userId: bob, status: 'offline' }, 15_000)
+    await a.first('user:left', { userId: bob }, 2_000)
+    const { users } = (await a.sure('conversation:online', { conversationId: id })) as unknown as Online
+    expect(users.sort()).toEqual([ada, cyd].sort())
+    expect(a.of('presence:update', { userId: cyd, status: 'offline' })).toEqual([])
+    expect(a.of('user:left', { userId: cyd })).toEqual([])
+  } finally {
+    await scene.stack.start('gateway-1')
+  }
+})
