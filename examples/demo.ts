@@ -39,6 +39,7 @@ export async function runDemo(stack: Stack, { out }: Out): Promise<void> {
     out('What follows is what Miranda receives.\n')
 
     const failure = Promise.withResolvers<never>()
+    const reached = watchSummaries(prospero.conversation(conversation.id))
     const heard = people.map((person, index) => {
       const stage = person.conversation(conversation.id)
       return perform(stage, play, partOf(PEOPLE[index] ?? ''), failure.reject, index === 1 ? out : undefined)
@@ -50,7 +51,7 @@ export async function runDemo(stack: Stack, { out }: Out): Promise<void> {
       const line = play[Number(message.metadata.line) + 1]
       if (line?.speaker !== 'ARIEL') return
       const answer = stream({ model: 'airy-spirit' })
-      for (const words of line.text.split(/(?<=\n)/)) answer.write(words)
+      for (const words of line.text.split(/(?<= )/)) answer.write(words)
       await answer.end({ usage: { inputTokens: message.content.length, outputTokens: line.text.length } })
     })
     agent.on('error', ({ error }) => failure.reject(error))
@@ -69,7 +70,8 @@ export async function runDemo(stack: Stack, { out }: Out): Promise<void> {
     for (const [index, lines] of received.entries()) check(lines, play, PEOPLE[index] ?? ARIEL)
     out(`\n${play.length} speeches in ${seconds.toFixed(1)} s.`)
     out(`All four received the same ${play.length} lines, in the same order.`)
-    await showSummary(prospero, conversation.id, play.length, { out })
+    const upTo = Math.floor(play.length / 10) * 10
+    await showSummaries(prospero, { id: conversation.id, upTo, reached }, { out })
   } finally {
     await agent.stop()
     for (const person of people) person.close()
@@ -105,8 +107,7 @@ function perform(
 ): Promise<Message[]> {
   return listen(stage, play, (message, index) => {
     const speech = play[index]
-    if (out && speech)
-      out(`${String(message.seq).padStart(3)}  ${speech.speaker}: ${message.content.replaceAll('\n', ' / ')}`)
+    if (out && speech) out(lineOf(message, speech))
     const next = play[index + 1]
     if (next && isMine(next)) {
       stage.send({ content: next.text, metadata: { line: index + 1 } }).catch(fail)
@@ -133,6 +134,12 @@ function listen(
   return done.promise
 }
 
+/** A speech on one line of a terminal, as far as it fits. */
+function lineOf({ seq, content }: Message, { speaker }: Speech): string {
+  const begins = content.length > 76 ? `${content.slice(0, 75)}…` : content
+  return `${String(seq).padStart(4)}  ${speaker.padEnd(10)}  ${begins}`
+}
+
 function check(lines: Message[], play: Speech[], who: string): void {
   for (const [index, speech] of play.entries()) {
     const line = lines[index]
@@ -143,20 +150,28 @@ function check(lines: Message[], play: Speech[], who: string): void {
   }
 }
 
-/** Waits until the worker has written the summary of the last full bucket of ten. */
-async function showSummary(person: Parley, id: string, length: number, { out }: Out): Promise<void> {
-  const upTo = Math.floor(length / 10) * 10
+/** Notes up to which line each summary reached. */
+function watchSummaries(stage: Room): number[] {
+  const reached: number[] = []
+  stage.on('conversation:updated', ({ conversation: { summaryCoversSeq } }) => {
+    if (summaryCoversSeq > (reached.at(-1) ?? 0)) reached.push(summaryCoversSeq)
+  })
+  return reached
+}
+
+/** Waits for the summary of the last full bucket of ten, then shows it. */
+async function showSummaries(
+  person: Parley,
+  { id, upTo, reached }: { id: string; upTo: number; reached: number[] },
+  { out }: Out,
+): Promise<void> {
   const deadline = Date.now() + 15_000
-  for (;;) {
-    const conversation = await person.conversations.get(id)
-    if (conversation.summaryCoversSeq >= upTo || Date.now() > deadline) {
-      out(`Spent: ${conversation.usage.totalTokens} tokens, $${conversation.totalCost}.`)
-      out(
-        `\nSummary up to line ${conversation.summaryCoversSeq}:\n${conversation.contextSummary ?? '(none)'}`,
-      )
-      if (conversation.summaryCoversSeq < upTo) throw new Error(`No summary up to line ${upTo} within 15 s`)
-      return
-    }
-    await new Promise((resolve) => setTimeout(resolve, 200))
+  while ((reached.at(-1) ?? 0) < upTo) {
+    if (Date.now() > deadline) throw new Error(`No summary up to line ${upTo} within 15 s`)
+    await new Promise((resolve) => setTimeout(resolve, 100))
   }
+  const conversation = await person.conversations.get(id)
+  out(`Ariel's answers: ${conversation.usage.totalTokens} tokens, $${conversation.totalCost}.`)
+  out(`Summaries were made up to lines ${reached.join(', ')}. The last one:\n`)
+  out(conversation.contextSummary ?? '')
 }

@@ -10,8 +10,9 @@ it('plays the demo: the same lines, in the same order, for all', async () => {
   } finally {
     await stack.close()
   }
-  const spoken = lines.filter((line) => /^ *\d+ {2}[A-Z &]+: /.test(line))
+  const spoken = lines.filter((line) => /^ *\d+ {2}[A-Z &]+ {2}/.test(line))
   expect(spoken.length).toBeGreaterThanOrEqual(200)
   expect(lines.join('\n')).toContain('in the same order')
-  expect(lines.at(-1)).toMatch(/Summary up to line \d+/)
+  expect(lines.join('\n')).toMatch(/Summaries were made up to lines .*\b230\b/)
+  expect(lines.at(-1)).not.toBe('')
 })
