@@ -25,6 +25,12 @@ const server = createServer((request, response) => {
 })
 const sockets = new WebSocketServer({ server, perMessageDeflate: false })
 
+const isSender = (value: unknown): value is FrameSender =>
+  typeof value === 'object' && value !== null && 'sendFrame' in value
+
+const senderOf = (socket: object): FrameSender | null =>
+  '_sender' in socket && isSender(socket._sender) ? socket._sender : null
+
 async function send(text: Buffer, count: number, rate: number): Promise<void> {
   const start = performance.now()
   for (let sent = 0; sent < count; ) {
@@ -39,7 +45,7 @@ async function send(text: Buffer, count: number, rate: number): Promise<void> {
       })
       for (const socket of sockets.clients) {
         if (socket.readyState !== WebSocket.OPEN) continue
-        ;(socket as WebSocket & { _sender: FrameSender })._sender.sendFrame(frame)
+        senderOf(socket)?.sendFrame(frame)
       }
     }
     await new Promise((resolve) => setTimeout(resolve, Math.max(1, 500 / rate)))
