@@ -1,9 +1,7 @@
 import { Counter, Gauge, Histogram, type Registry } from '@parley/service-kit'
-import type { Queue } from 'bullmq'
+import type { QueueView } from './jobs/queue-view.ts'
 
 export type WorkerMetrics = ReturnType<typeof createWorkerMetrics>
-
-const STATES = ['waiting', 'active', 'delayed', 'failed'] as const
 
 /** What the worker counts. */
 export function createWorkerMetrics(registry: Registry) {
@@ -47,7 +45,7 @@ export function createWorkerMetrics(registry: Registry) {
 }
 
 /** Jobs by state, asked for when the metrics are read; left out while Redis does not answer. */
-export function observeQueue(registry: Registry, queue: Queue, isReady: () => boolean): void {
+export function observeQueue(registry: Registry, queue: Pick<QueueView, 'counts'>): void {
   new Gauge({
     name: 'summary_queue_jobs',
     help: 'Summary jobs by state',
@@ -55,9 +53,7 @@ export function observeQueue(registry: Registry, queue: Queue, isReady: () => bo
     registers: [registry],
     async collect() {
       this.reset()
-      if (!isReady()) return
-      const counts = await queue.getJobCounts(...STATES)
-      for (const state of STATES) this.set({ state }, counts[state] ?? 0)
+      for (const { state, jobs } of (await queue.counts()) ?? []) this.set({ state }, jobs)
     },
   })
 }

@@ -11,8 +11,6 @@ const DEFAULT_RECENT = 50
 const PAGE = 50
 /** Tokens by which chat formats set off one message from the next. */
 const FRAME = 4
-/** Share of the budget that the summary may take; a longer one is left out. */
-const SUMMARY_SHARE = 0.5
 
 export interface ContextOptions {
   access: Access
@@ -70,7 +68,8 @@ export function createContext({ access, pages, reader }: ContextOptions) {
 
   return {
     /**
-     * Newest first, until one does not fit; a tool call only together with all its results.
+     * Newest first, until one does not fit; a tool call only together with all its results. A summary that leaves no
+     * room for the newest message is left out.
      * `tokens` never exceeds `maxTokens`.
      * @throws ProblemError not_found
      */
@@ -82,16 +81,18 @@ export function createContext({ access, pages, reader }: ContextOptions) {
       const { head } = await access.of(caller, conversationId, 'conversation:context')
       const standing = await reader.standing(head)
       const cost = standing ? FRAME + tokensOf(standing.text) : 0
-      const summary = cost <= maxTokens * SUMMARY_SHARE ? standing : null
-      const forSummary = summary ? cost : 0
-      const candidates = await newest(head, recent, maxTokens - forSummary)
-      const chosen = fitting(candidates, maxTokens - forSummary)
-      return {
-        summary: summary?.text ?? null,
-        coversSeq: summary?.coversSeq ?? 0,
-        messages: chosen.messages,
-        tokens: forSummary + chosen.tokens,
+      const candidates = await newest(head, recent, maxTokens)
+      const beside = fitting(candidates, maxTokens - cost)
+      const crowdsOut = cost > maxTokens || (beside.messages.length === 0 && candidates.length > 0)
+      if (standing && !crowdsOut) {
+        return {
+          summary: standing.text,
+          coversSeq: standing.coversSeq,
+          messages: beside.messages,
+          tokens: cost + beside.tokens,
+        }
       }
+      return { summary: null, coversSeq: 0, ...fitting(candidates, maxTokens) }
     },
   }
 }

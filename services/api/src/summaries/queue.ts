@@ -23,21 +23,37 @@ export type SummaryQueue = ReturnType<typeof createSummaryQueue>
 
 /** The producer's side. Nobody ever waits for it: what can't be queued is found by the reconciler. */
 export function createSummaryQueue({ redis, logger }: SummaryQueueOptions) {
-  const queue = new Queue(SUMMARY_QUEUE, {
-    connection: redis,
-    skipWaitingForReady: true,
-    skipMetasUpdate: true,
-  })
-  // Redis being away is told by the connection's own log line.
-  queue.on('error', () => undefined)
+  let opened: Queue | undefined
   const isReady = (): boolean => redis.status === 'ready'
+
+  /** Opened on first use, and again after it could not be: a BullMQ queue that failed to start stays failed. */
+  async function queue(): Promise<Queue> {
+    if (!isReady()) throw new Error('Redis is away')
+    opened ??= open()
+    const mine = opened
+    try {
+      await mine.waitUntilReady()
+    } catch (error) {
+      if (opened === mine) opened = undefined
+      throw error
+    }
+    return mine
+  }
+
+  function open(): Queue {
+    const made = new Queue(SUMMARY_QUEUE, { connection: redis, skipMetasUpdate: true })
+    // Redis being away is told by the connection's own log line.
+    made.on('error', () => undefined)
+    return made
+  }
 
   return {
     isReady,
 
     /** Queues jobs; those that are queued already stay as they are. Rejects where Redis does not take them. */
     async addAll(jobs: readonly SummaryJob[]): Promise<void> {
-      await queue.addBulk(
+      const target = await queue()
+      await target.addBulk(
         jobs.map((job) => ({ name: 'summarize', data: job, opts: { ...OPTIONS, jobId: jobIdOf(job) } })),
       )
     },
@@ -52,7 +68,7 @@ export function createSummaryQueue({ redis, logger }: SummaryQueueOptions) {
 
     /** Jobs that used up their attempts, newest first. */
     async failed(limit: number): Promise<FailedSummaryJob[]> {
-      const jobs = await queue.getFailed(0, limit - 1)
+      const jobs = await (await queue()).getFailed(0, limit - 1)
       return jobs.filter(isJob).flatMap((job) => {
         const { data, success } = SummaryJob.safeParse(job.data)
         if (!success) return []
@@ -68,14 +84,16 @@ export function createSummaryQueue({ redis, logger }: SummaryQueueOptions) {
 
     /** Queues up to `limit` failed jobs again, the oldest first; returns how many. */
     async retryFailed(limit: number): Promise<number> {
-      const jobs = (await queue.getJobs(['failed'], 0, limit - 1, true)).filter(isJob)
+      const jobs = (await (await queue()).getJobs(['failed'], 0, limit - 1, true)).filter(isJob)
       const retried = await Promise.allSettled(
         jobs.map((job) => job.retry('failed', { resetAttemptsMade: true })),
       )
       return retried.filter(({ status }) => status === 'fulfilled').length
     },
 
-    close: (): Promise<void> => queue.close(),
+    async close(): Promise<void> {
+      await opened?.close()
+    },
   }
 }
 

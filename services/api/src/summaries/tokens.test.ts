@@ -28,11 +28,17 @@ test('what looks like a control token is text', () => {
   expect(tokensOf('<|endoftext|>')).toBeGreaterThan(1)
 })
 
+/** Processor time of this process, in milliseconds: others on the machine don't count. */
+function cpuMs(): number {
+  const { user, system } = process.cpuUsage()
+  return (user + system) / 1_000
+}
+
 test('no text of 64 KiB takes long', () => {
   for (const unit of ['a', '决', '!', ' ', 'xq', '🙂']) {
     const text = unit.repeat(Math.floor(65_536 / Buffer.byteLength(unit)))
-    const start = performance.now()
+    const start = cpuMs()
     tokensOf(text)
-    expect(performance.now() - start).toBeLessThan(1_000)
+    expect(cpuMs() - start).toBeLessThan(1_000)
   }
 })

@@ -20,10 +20,11 @@ export function takeNotes(messages: readonly SummaryMessage[]): SummaryNote[] {
   const trusted = messages.filter((message) => !INSTRUCTION.test(message.content))
   return trusted.flatMap((message) =>
     sentencesOf(message.content)
+      .map((sentence) => ({ ...sentence, text: shorten(sentence.text, NOTE_LENGTH) }))
       .map((sentence) => ({
         seq: message.seq,
         author: message.author,
-        text: shorten(sentence.text, NOTE_LENGTH),
+        text: sentence.text,
         weight: weigh(sentence, message.role),
       }))
       .filter((note) => note.weight >= ENOUGH)

@@ -2,14 +2,31 @@ import { SUMMARY_QUEUE } from '@parley/contract'
 import { Queue } from 'bullmq'
 import type { Redis } from 'ioredis'
 
-/** The queue as seen from outside, for figures: over a connection that answers at once or not at all. */
+const STATES = ['waiting', 'active', 'delayed', 'failed'] as const
+/** Milliseconds that figures may take; commands of this connection wait for Redis for ever. */
+const PATIENCE_MS = 1_000
+
+export type QueueView = ReturnType<typeof createQueueView>
+
+/** The queue as seen from outside, for figures. `redis` is a connection whose commands wait (kind `queue`). */
 export function createQueueView(redis: Redis) {
-  const queue = new Queue(SUMMARY_QUEUE, { connection: redis, skipWaitingForReady: true })
+  const queue = new Queue(SUMMARY_QUEUE, { connection: redis, skipMetasUpdate: true })
   // Told by the connection's own log line.
   queue.on('error', () => undefined)
   return {
-    queue,
     isReady: (): boolean => redis.status === 'ready',
+
+    /** Jobs by state; null while Redis does not answer. */
+    async counts(): Promise<{ state: string; jobs: number }[] | null> {
+      if (redis.status !== 'ready') return null
+      const { promise: tooLate, resolve } = Promise.withResolvers<null>()
+      const timer = setTimeout(resolve, PATIENCE_MS, null)
+      const asked = queue.getJobCounts(...STATES).catch(() => null)
+      const counts = await Promise.race([asked, tooLate])
+      clearTimeout(timer)
+      return counts && STATES.map((state) => ({ state, jobs: counts[state] ?? 0 }))
+    },
+
     close: (): Promise<void> => queue.close(),
   }
 }
