@@ -24,7 +24,8 @@ async function presence(gateway: number, path: string, token: string) {
   const response = await fetch(`${scene.stack.gatewayUrls[gateway]}/presence/${path}`, {
     headers: { authorization: `Bearer ${token}` },
   })
-  return { status: response.status, body: await response.json() }
+  const body: object = await response.json()
+  return { status: response.status, body }
 }
 
 test('who comes and goes is told on every gateway, and listed as being there', async () => {
@@ -83,7 +84,7 @@ test('presence by HTTP: for who shares a conversation, and a page of all for adm
   await scene.join(bob, id, 0)
   const found = await until(async () => {
     const answer = await presence(1, `user/${bob}`, scene.token(ada))
-    return (answer.body as Status).status === 'online' && answer
+    return (answer.body as Status).status === 'online' ? answer : null
   })
   expect(found.body).toEqual({ type: 'user', id: bob, status: 'online', at: expect.any(String) })
   expect((await presence(0, `user/${ada}`, scene.token(bob))).body).toMatchObject({ status: 'offline' })

@@ -128,7 +128,8 @@ export function createStreamService(options: StreamServiceOptions) {
         }
       },
     })
-    if (value.won) summaryDue({ cid: head._id, org: head.org, settledSeq: head.settledSeq })
+    if (value.won && head.summaryDue)
+      summaryDue({ cid: head._id, org: head.org, settledSeq: head.settledSeq })
     return { message: toMessage(message ?? value.row), won: value.won }
   }
 

@@ -85,11 +85,17 @@ function openService(world: Awaited<ReturnType<typeof openWorld>>) {
     outbox,
     profiles,
     reads,
+    log,
     messages: messageService,
     relay: createRelay({ rows: database, outbox, logger, graceMs: 0 }),
     history: createHistory({ rows: database, reader, access }),
     participants: createParticipantService({ participants, access, changes, profiles }),
-    deleteMessage: createDeleteMessage({ ...database, changes, messages: messageService }),
+    deleteMessage: createDeleteMessage({
+      ...database,
+      changes,
+      messages: messageService,
+      summaryDue: () => {},
+    }),
     conversations: createConversationService({
       conversations,
       access,

@@ -1,0 +1,160 @@
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
+import { openSocket } from '../support/socket.ts'
+import { until } from '../support/until.ts'
+import { openScene, type Scene } from './scene.ts'
+
+let scene: Scene
+beforeAll(async () => {
+  scene = await openScene({ env: { CORS_ORIGINS: 'https://*.example.com', NODE_ENV: 'test' } })
+})
+afterEach(() => scene.hangUp())
+afterAll(() => scene.close())
+
+const refusal = (token: string, options: object = {}) =>
+  openSocket(scene.stack.gatewayUrls[0] ?? '', token, options).then(
+    (socket) => {
+      socket.disconnect()
+      return 'let in'
+    },
+    (error: Error & { data?: { code: string } }) => error.data?.code ?? error.message,
+  )
+
+test('only sound tokens get in', async () => {
+  const good = scene.token('ada')
+  const [head, body, signature] = good.split('.')
+  const none = `${Buffer.from('{"alg":"none","typ":"JWT"}').toString('base64url')}.${body}.`
+  expect(await refusal(good)).toBe('let in')
+  expect(await refusal('')).toBe('unauthenticated')
+  expect(await refusal(`${head}.${body}.${signature?.split('').reverse().join('')}`)).toBe('unauthenticated')
+  expect(await refusal(none)).toBe('unauthenticated')
+  expect(await refusal(scene.stack.token({ sub: 'ada', orgId: 'live', expiresIn: -1 }))).toBe('token_expired')
+})
+
+test('a foreign origin stays out; a listed one, and none, get in', async () => {
+  const from = (origin: string) => refusal(scene.token('ada'), { extraHeaders: { origin } })
+  expect(await from('https://evil.example.org')).toBe('origin_not_allowed')
+  expect(await from('https://app.example.com')).toBe('let in')
+  expect(await from('http://localhost:5173')).toBe('let in')
+  expect(await from('https://app.example.com.evil.org')).toBe('origin_not_allowed')
+})
+
+test('another namespace, the main one too, lets nobody in', async () => {
+  for (const namespace of ['/', '/admin']) {
+    const code = await refusal(scene.token('ada'), { namespace })
+    expect(code).toBe('Invalid namespace')
+  }
+})
+
+test('polling works as websocket does', async () => {
+  const { ada } = scene.names('ada')
+  const id = await scene.conversation(ada)
+  const socket = await openSocket(scene.stack.gatewayUrls[0] ?? '', scene.token(ada), {
+    transports: ['polling'],
+  })
+  const heard: unknown[] = []
+  socket.on('message:new', (message: unknown) => heard.push(message))
+  await socket.emitWithAck('conversation:join', { conversationId: id })
+  await socket.emitWithAck('message:send', { conversationId: id, role: 'user', content: 'slowly' })
+  await until(() => heard.length === 1)
+  expect(heard).toMatchObject([{ content: 'slowly', prevSeq: 0 }])
+  socket.disconnect()
+})
+
+test("a stranger, and another org's admin, find nothing", async () => {
+  const { ada, eve } = scene.names('ada', 'eve')
+  const id = await scene.conversation(ada)
+  const e = await scene.connect(eve)
+  const admin = await openSocket(
+    scene.stack.gatewayUrls[0] ?? '',
+    scene.stack.token({ sub: 'boss', orgId: 'elsewhere', roles: ['admin'] }),
+  )
+  const missing = { conversationId: 'f'.repeat(24) }
+  for (const ask of [e.ask, (event: string, payload: unknown) => admin.emitWithAck(event, payload)]) {
+    const real = await ask('conversation:join', { conversationId: id })
+    const unreal = await ask('conversation:join', missing)
+    expect({ ...real.error, requestId: '' }).toEqual({ ...unreal.error, requestId: '' })
+    expect(real).toMatchObject({ ok: false, error: { code: 'not_found' } })
+  }
+  await scene.http(ada).sure('POST', '/messages', { conversationId: id, role: 'user', content: 'private' })
+  const boss = await openSocket(scene.stack.gatewayUrls[0] ?? '', scene.token('boss', ['admin']))
+  const joined = await boss.emitWithAck('conversation:join', { conversationId: id })
+  expect(joined).toMatchObject({ ok: true, lastSeq: 1, unread: 0 })
+  expect(e.heard).toEqual([])
+  admin.disconnect()
+  boss.disconnect()
+})
+
+test('who is added hears of it; who is removed is out within a second, on every gateway', async () => {
+  const { ada, bob } = scene.names('ada', 'bob')
+  const id = await scene.conversation(ada)
+  const a = await scene.join(ada, id, 0)
+  const devices = [await scene.connect(bob, 0), await scene.connect(bob, 1)]
+  await scene.http(ada).sure('POST', `/conversations/${id}/participants`, { type: 'user', id: bob })
+  for (const device of devices) {
+    expect(await device.first('conversation:added')).toMatchObject({ conversation: { id } })
+    await device.sure('conversation:join', { conversationId: id })
+  }
+  expect(await a.first('conversation:updated')).toMatchObject({ changed: ['participants'], changeSeq: 1 })
+  await scene.http(ada).once('DELETE', `/conversations/${id}/participants/user/${bob}`)
+  for (const device of devices) {
+    const removed = { conversationId: id, reason: 'removed' }
+    expect(await device.first('conversation:removed', {}, 1_000)).toEqual(removed)
+  }
+  await a.sure('message:send', { conversationId: id, role: 'user', content: 'without bob' })
+  await a.first('message:new')
+  for (const device of devices) {
+    expect(device.of('message:new')).toEqual([])
+    const send = await device.ask('message:send', { conversationId: id, role: 'user', content: 'let me in' })
+    expect(send).toMatchObject({ ok: false, error: { code: 'not_found' } })
+  }
+})
+
+test('a deleted conversation lets everybody go', async () => {
+  const { ada, bob } = scene.names('ada', 'bob')
+  const id = await scene.conversation(ada, bob)
+  const a = await scene.join(ada, id, 0)
+  const b = await scene.connect(bob, 1)
+  await scene.http(ada).once('DELETE', `/conversations/${id}`)
+  const deleted = { conversationId: id, reason: 'deleted' }
+  expect(await a.first('conversation:removed', {}, 1_000)).toEqual(deleted)
+  expect(await b.first('conversation:removed', {}, 1_000)).toEqual(deleted)
+  expect(await a.ask('conversation:join', { conversationId: id })).toMatchObject({ ok: false })
+})
+
+test('a revoked token ends its sockets within a second, and opens none', async () => {
+  const { ada, bob } = scene.names('ada', 'bob')
+  const id = await scene.conversation(ada, bob)
+  const sockets = [await scene.join(bob, id, 0), await scene.join(bob, id, 1)]
+  const token = scene.token(bob)
+  await scene.http('boss', ['admin']).once('POST', '/auth/revoke', { type: 'user', id: bob })
+  for (const { socket, first } of sockets) {
+    await until(() => !socket.connected, { timeoutMs: 1_000 })
+    expect(await first('conversation:removed')).toEqual({ conversationId: id, reason: 'revoked' })
+  }
+  expect(await refusal(token)).toBe('unauthenticated')
+})
+
+test('a token about to end is announced, and a newer one keeps the socket', async () => {
+  const { ada } = scene.names('ada')
+  const short = scene.stack.token({ sub: ada, orgId: 'live', expiresIn: 30 })
+  const socket = await openSocket(scene.stack.gatewayUrls[0] ?? '', short)
+  const expiring = new Promise((resolve) => socket.once('auth:expiring', resolve))
+  expect(await expiring).toEqual({ expiresAt: expect.stringMatching(/Z$/) })
+  const answer = await socket.emitWithAck('auth:refresh', { token: scene.token(ada) })
+  expect(answer.ok).toBe(true)
+  expect(Date.parse(answer.expiresAt)).toBeGreaterThan(Date.now() + 3_000_000)
+  socket.disconnect()
+})
+
+test('an agent on connecting has its one auto conversation, joined, and knows its others', async () => {
+  const { ada, bot } = scene.names('ada', 'bot')
+  const other = await scene.conversation(ada, `agent:${bot}`)
+  const agents = await Promise.all([0, 1, 0, 1].map((gateway) => scene.connect(`agent:${bot}`, gateway)))
+  const ready = await Promise.all(agents.map((agent) => agent.first('conversation:ready')))
+  const ids = new Set(ready.map(({ conversation }) => (conversation as { id: string }).id))
+  expect(ids.size).toBe(1)
+  for (const { active } of ready) expect(active).toEqual([{ id: other, lastSeq: 0 }])
+  const [id] = ids
+  await agents[0]?.sure('message:send', { conversationId: id, role: 'assistant', content: 'to myself' })
+  for (const agent of agents) expect(await agent.first('message:new')).toMatchObject({ content: 'to myself' })
+})
