@@ -1,13 +1,18 @@
-import { io, type Socket } from 'socket.io-client'
+import { io, type ManagerOptions, type Socket } from 'socket.io-client'
 
 /** A connected bare socket that stays gone when it is gone. Rejects with the reason of a refusal. */
-export async function openSocket(url: string, token: string): Promise<Socket> {
-  const socket = io(`${url}/chat`, {
+export async function openSocket(
+  url: string,
+  token: string,
+  { namespace = '/chat', ...options }: { namespace?: string } & Partial<ManagerOptions> = {},
+): Promise<Socket> {
+  const socket = io(`${url}${namespace}`, {
     transports: ['websocket'],
     auth: { token },
     forceNew: true,
     reconnection: false,
     timeout: 20_000,
+    ...options,
   })
   await new Promise<void>((resolve, reject) => {
     socket.once('connect', resolve)
