@@ -24,7 +24,7 @@ async function presence(gateway: number, path: string, token: string) {
   const response = await fetch(`${scene.stack.gatewayUrls[gateway]}/presence/${path}`, {
     headers: { authorization: `Bearer ${token}` },
   })
-  const body: object = await response.json()
+  const body = (await response.json()) as object
   return { status: response.status, body }
 }
 
