@@ -19,17 +19,18 @@ export function serviceSpec(options: {
   name: string
   port: number
   built: boolean
+  nodeFlags: string[]
   env: Record<string, string>
   supervise: boolean
   forwardOutput: boolean
   log(line: string): void
 }): ProcessSpec {
-  const { kind, name, port, built, env, supervise, forwardOutput, log } = options
+  const { kind, name, port, built, nodeFlags, env, supervise, forwardOutput, log } = options
   const main = join(root, 'services', kind, built ? 'dist/main.js' : 'src/main.ts')
   return {
     name,
     command: process.execPath,
-    args: built ? [main] : [...fromSource, main],
+    args: [...nodeFlags, ...(built ? [] : fromSource), main],
     env: {
       ...childEnvironment(),
       ...(!built && { NODE_COMPILE_CACHE: compileCache }),

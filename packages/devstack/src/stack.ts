@@ -27,6 +27,8 @@ export type StackOptions = {
   /** Environment for all services, and further for the services of one kind. Both win over what the stack sets. */
   env?: Record<string, string>
   serviceEnv?: Partial<Record<ServiceKind, Record<string, string>>>
+  /** Flags of Node for the services. */
+  nodeFlags?: string[]
   /** At least 32 bytes each; random when not given. */
   jwtSecret?: string
   serviceSecret?: string
@@ -135,8 +137,8 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
         ports[kind].forEach((port, index) => {
           const name = `${kind}-${index}`
           const env = { ...common, ...own[kind], ...options.env, ...options.serviceEnv?.[kind] }
-          const { built = false, serviceOutput: forwardOutput = false } = options
-          const spec = serviceSpec({ kind, name, port, built, env, supervise, forwardOutput, log })
+          const { built = false, nodeFlags = [], serviceOutput: forwardOutput = false } = options
+          const spec = serviceSpec({ kind, name, port, built, nodeFlags, env, supervise, forwardOutput, log })
           running.set(name, createManagedProcess(spec))
         })
       }

@@ -56,14 +56,17 @@ Paste what follows into another terminal.
 
 # Two people, an admin and an agent of the org "${org}"; their tokens are good for 30 days.
 cd '${root}'
-export PARLEY_API=${apiUrl} PARLEY_GATEWAY=${gatewayUrls[0]}
+export PARLEY_API=${apiUrl} PARLEY_GATEWAY=${gatewayUrls[0]} NODE='${process.execPath}'
 ${tokens.join('\n')}
 
 # With curl: a conversation of two people and the agent, a message, and what the other one reads.
 ${curlLines}
 
 # With the SDK: the other one listens and answers (Ctrl-C ends it).
-${sdkLines(process.execPath)}
+${sdkLines}
+
+# With the SDK: an agent that streams its answers, also to what was written before it came (Ctrl-C ends it).
+"$NODE" --conditions=@parley/source examples/agent.ts
 
 Ctrl-C here ends everything.
 `
@@ -76,9 +79,8 @@ const curlLines = [
   `curl -s $PARLEY_API/messages/conversation/$CID -H "authorization: Bearer $USER2"; echo`,
 ].join('\n')
 
-/** The Node that runs this runs TypeScript; the one on the PATH may be too old for it. */
-function sdkLines(node: string): string {
-  return `'${node}' --conditions=@parley/source --input-type=module -e '
+/** `NODE` is the one that runs this: it runs TypeScript; the one on the PATH may be too old for it. */
+const sdkLines = `"$NODE" --conditions=@parley/source --input-type=module -e '
 import { createParley } from "@parley/client"
 const { PARLEY_API: apiUrl, PARLEY_GATEWAY: gatewayUrl, USER2: token, CID } = process.env
 const room = createParley({ apiUrl, gatewayUrl, token }).conversation(CID)
@@ -86,4 +88,3 @@ room.on("message:new", ({ seq, participantId, content }) => console.log(seq, par
 await room.join({ afterSeq: 0 })
 await room.send({ content: "Yes, I am." })
 '`
-}
