@@ -1,12 +1,15 @@
 import { parseArgs } from 'node:util'
+import { startBacklogBed } from '../faults/backlog.ts'
 import { type Bed, startBed } from '../faults/bed.ts'
 import { startLinkedBed } from '../faults/r3-links.ts'
+import { startSummaryBed } from '../faults/r9-summaries.ts'
 import type { Report, Row } from '../faults/row.ts'
-import { LINKED_ROWS, ROWS } from '../faults/rows.ts'
+import { BACKLOG_ROWS, LINKED_ROWS, ROWS, SUMMARY_ROWS } from '../faults/rows.ts'
 import { createRandom } from '../support/random.ts'
 
+const NAMES = [ROWS, LINKED_ROWS, SUMMARY_ROWS, BACKLOG_ROWS].flatMap((rows) => Object.keys(rows))
 const usage = `Usage: pnpm soak -- [--minutes N] [--seed S] [--only ROW[,ROW…]] [--short]
-Rows: ${[...Object.keys(ROWS), ...Object.keys(LINKED_ROWS)].join(', ')}. Minutes (10) are spread over
+Rows: ${NAMES.join(', ')}. Minutes (10) are spread over
 the rows; --short runs each as small as in the tests.`
 
 const { values } = parseArgs({
@@ -57,10 +60,9 @@ async function runRow<P, B extends { close(): Promise<void> }>(
 async function main(): Promise<number> {
   const minutes = Number(values.minutes)
   const seed = values.seed === undefined ? Math.floor(Math.random() * 1e9) : Number(values.seed)
-  const all: string[] = [...Object.keys(ROWS), ...Object.keys(LINKED_ROWS)]
   const chosen =
-    values.only === undefined ? all : values.only.split(',').map((name) => name.trim().toUpperCase())
-  const unknown = chosen.filter((name) => !all.includes(name))
+    values.only === undefined ? NAMES : values.only.split(',').map((name) => name.trim().toUpperCase())
+  const unknown = chosen.filter((name) => !NAMES.includes(name))
   if (values.help || unknown.length > 0 || !(minutes > 0) || !Number.isInteger(seed)) {
     say(unknown.length > 0 ? `Unknown row: ${unknown.join(', ')}\n${usage}` : usage)
     return values.help ? 0 : 2
@@ -73,6 +75,12 @@ async function main(): Promise<number> {
   }
   for (const [name, row] of Object.entries(LINKED_ROWS)) {
     if (chosen.includes(name)) outcomes.push(await runRow(row, startLinkedBed, share, seed))
+  }
+  for (const [name, row] of Object.entries(SUMMARY_ROWS)) {
+    if (chosen.includes(name)) outcomes.push(await runRow(row, startSummaryBed, share, seed))
+  }
+  for (const [name, row] of Object.entries(BACKLOG_ROWS)) {
+    if (chosen.includes(name)) outcomes.push(await runRow(row, startBacklogBed, share, seed))
   }
   for (const { name, faults, figures, seconds } of outcomes) {
     const shown = Object.entries(figures).map(([key, value]) => `${key} ${value}`)

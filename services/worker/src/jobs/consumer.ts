@@ -1,5 +1,5 @@
 import { SUMMARY_QUEUE, SummaryJob } from '@parley/contract'
-import { describeError, type Logger } from '@parley/service-kit'
+import type { Logger } from '@parley/service-kit'
 import { DelayedError, type Job, Worker } from 'bullmq'
 import type { Redis } from 'ioredis'
 import type { WorkerMetrics } from '../metrics.ts'
@@ -64,11 +64,11 @@ export function createConsumer({
   worker.on('failed', (job, error) => {
     metrics.failures.inc()
     const attempts = job?.attemptsMade ?? 0
-    logger.warn({ job: job?.id, attempts, err: describeError(error) }, 'a summary job failed')
+    logger.warn({ job: job?.id, attempts, err: error }, 'a summary job failed')
   })
   // Redis being away is told by the connection's own log line; everything else belongs in the log.
   worker.on('error', (error) => {
-    if (redis.status === 'ready') logger.warn({ err: describeError(error) }, 'the queue reported an error')
+    if (redis.status === 'ready') logger.warn({ err: error }, 'the queue reported an error')
   })
 
   return {
