@@ -1,0 +1,116 @@
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
+import { openSocket } from '../support/socket.ts'
+import { until } from '../support/until.ts'
+import { openScene, type Scene } from './scene.ts'
+
+let scene: Scene
+beforeAll(async () => {
+  scene = await openScene({
+    env: { RATE_LIMIT_EVENTS: '5', RATE_LIMIT_CONNECT: '0', RATE_LIMIT_SEND: '0' },
+  })
+})
+afterEach(() => scene.hangUp())
+afterAll(() => scene.close())
+
+const health = async (gateway: number) => {
+  const response = await fetch(`${scene.stack.gatewayUrls[gateway]}/health/ready`)
+  const { degraded } = (await response.json()) as { degraded?: string[] }
+  return { status: response.status, degraded }
+}
+const send = (conversationId: string, content: string) => ({ conversationId, role: 'user', content })
+
+test('without Redis messages still travel, gateways start, and all is well when it is back', async () => {
+  const { ada, bob } = scene.names('ada', 'bob')
+  const id = await scene.conversation(ada, bob)
+  const a = await scene.join(ada, id, 0)
+  const b = await scene.join(bob, id, 1)
+  await a.sure('message:send', send(id, 'before'))
+  await b.first('message:new', { seq: 1 })
+
+  await scene.stack.stop('redis-0')
+  await until(async () => (await health(1)).degraded?.includes('redis'))
+  expect(await health(1)).toEqual({ status: 200, degraded: ['redis'] })
+  await a.sure('message:send', send(id, 'during'))
+  await b.first('message:new', { seq: 2 }, 5_000)
+
+  await scene.stack.restart('gateway-0')
+  const again = await scene.connect(ada, 0)
+  const joined = await again.sure('conversation:join', { conversationId: id, afterSeq: 2 })
+  expect(joined).toMatchObject({ lastSeq: 2, hasMore: false })
+  await again.sure('message:send', send(id, 'from a gateway that never saw Redis'))
+  await b.first('message:new', { seq: 3 }, 5_000)
+
+  await scene.stack.start('redis-0')
+  await until(
+    async () => (await health(0)).degraded?.length === 0 && (await health(1)).degraded?.length === 0,
+  )
+  await b.sure('message:send', send(id, 'after'))
+  await again.first('message:new', { seq: 4 })
+  expect(b.of('message:new').map(({ seq }) => seq)).toEqual([1, 2, 3, 4])
+})
+
+test('a wiped Redis loses nobody a message', async () => {
+  const { ada, bob } = scene.names('ada', 'bob')
+  const id = await scene.conversation(ada, bob)
+  const a = await scene.join(ada, id, 0)
+  const b = await scene.join(bob, id, 1)
+  for (let seq = 1; seq <= 3; seq++) {
+    await scene.stack.kill('redis-0')
+    await a.sure('message:send', send(id, `${seq}`))
+    await scene.stack.start('redis-0')
+    await b.first('message:new', { seq })
+  }
+  expect(b.of('message:new').map(({ seq }) => seq)).toEqual([1, 2, 3])
+})
+
+test('a gateway that ends says so, finishes what it was asked, and closes', async () => {
+  const { ada } = scene.names('ada')
+  const id = await scene.conversation(ada)
+  const listeners = await Promise.all([0, 1, 2, 3].map(() => scene.join(ada, id, 1)))
+  const [first] = listeners
+  const answers = [1, 2, 3].map((n) => first?.sure('message:send', send(id, `${n}`)))
+  const stopped = scene.stack.stop('gateway-1')
+  for (const listener of listeners) {
+    const { reconnectAfterMs } = await listener.first('server:draining')
+    expect(reconnectAfterMs).toBeGreaterThanOrEqual(0)
+  }
+  expect((await Promise.all(answers)).map((answer) => answer?.ok)).toEqual([true, true, true])
+  expect(await stopped).toBe(true)
+  await until(() => listeners.every(({ socket }) => !socket.connected))
+  await scene.stack.start('gateway-1')
+})
+
+test('who sends too many events is told so, and only they', async () => {
+  const { ada, bob } = scene.names('ada', 'bob')
+  const id = await scene.conversation(ada, bob)
+  const a = await scene.join(ada, id)
+  const b = await scene.join(bob, id)
+  const answers = await Promise.all(
+    Array.from({ length: 100 }, () => a.ask('conversation:leave', { conversationId: id })),
+  )
+  const codes = new Set(answers.map(({ ok, error }) => (ok ? 'ok' : error?.code)))
+  expect(codes).toEqual(new Set(['ok', 'rate_limited']))
+  await b.sure('message:send', send(id, 'unharmed'))
+})
+
+test('a packet over a megabyte closes that socket and no other', async () => {
+  const { ada } = scene.names('ada')
+  const id = await scene.conversation(ada)
+  const b = await scene.join(ada, id)
+  const socket = await openSocket(scene.stack.gatewayUrls[0] ?? '', scene.token(ada))
+  socket.emit('message:send', send(id, 'x'.repeat(1_100_000)))
+  await until(() => !socket.connected)
+  await b.sure('message:send', send(id, 'still here'))
+  expect(await b.first('message:new')).toMatchObject({ seq: 1 })
+})
+
+test('the sockets are described where they are', async () => {
+  const response = await fetch(`${scene.stack.gatewayUrls[0]}/asyncapi.json`)
+  const document = (await response.json()) as {
+    asyncapi: string
+    channels: Record<string, { address: string }>
+  }
+  expect(document.asyncapi).toBe('3.0.0')
+  const addresses = Object.values(document.channels).map(({ address }) => address)
+  expect(addresses).toEqual(expect.arrayContaining(['message:send', 'message:new', 'resync']))
+})
