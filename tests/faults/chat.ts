@@ -99,10 +99,12 @@ async function talk(chat: Chat, plan: ChatPlan, acked: Map<string, Acknowledged[
       }
       const number = begun++
       try {
-        const sent = await member.send(`Line ${number} of ${member.name}`, `${member.name}-${number}`)
+        const sent = await inTime(member.send(`Line ${number} of ${member.name}`, `${member.name}-${number}`))
         acked.get(member.conversationId)?.push(sent)
       } catch (error) {
-        chat.faults.push(`send of ${member.name}-${number} failed: ${error}`)
+        chat.faults.push(
+          `send of ${member.name}-${number} failed, ${member.connected ? 'connected' : 'away'}: ${error}`,
+        )
       }
       done += 1
       moved.resolve()
@@ -122,6 +124,16 @@ async function talk(chat: Chat, plan: ChatPlan, acked: Map<string, Acknowledged[
     members.flatMap((member) => Array.from({ length: plan.lanes }, () => lane(member))),
   )
   await Promise.all([...lanes, trouble()])
+}
+
+/** A send that is not acknowledged after this time counts as failed: everything is well again long before. */
+const SEND_MS = 45_000
+
+function inTime<T>(sending: Promise<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => reject(new Error(`no answer after ${SEND_MS} ms`)), SEND_MS)
+    sending.then(resolve, reject).finally(() => clearTimeout(timer))
+  })
 }
 
 async function settle(
