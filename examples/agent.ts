@@ -4,10 +4,10 @@ import { createAgent } from '@parley/client'
 // answers word by word; put any other in its place.
 async function* model(question: string, summary: string | null, signal: AbortSignal) {
   const answer = `You wrote “${question}”. ${summary ? `Before that: ${summary}` : 'We have only just met.'}`
-  for (const word of answer.split(' ')) {
+  for (const word of answer.split(/(?<= )/)) {
     if (signal.aborted) return
     await new Promise((resolve) => setTimeout(resolve, 40))
-    yield `${word} `
+    yield word
   }
 }
 
