@@ -14,10 +14,10 @@ const serviceGraceMs = 3_500
 const serviceShutdownMs = 3_000
 
 /**
- * V8 grows its heap to suit the machine, not the work: with these the three services idle at 380 MB together (sum of
+ * V8 grows its heap to suit the machine, not the work: with these the three services idle at 375 MB together (sum of
  * RSS) instead of 545. 512 MB each is still room for some ten thousand sockets.
  */
-const smallHeap = ['--max-semi-space-size=4', '--max-old-space-size=512']
+const smallHeap = ['--max-semi-space-size=2', '--max-old-space-size=512']
 
 /** Set by the stack for each process; what the caller's environment says about them is meant for others. */
 const owned = [
