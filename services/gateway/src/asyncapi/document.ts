@@ -3,16 +3,50 @@ import { z } from 'zod'
 
 const VERSION = '1.0.0'
 
-const jsonSchema = (schema: z.ZodType, io: 'input' | 'output') => {
-  const { $schema: _, ...rest } = z.toJSONSchema(schema, { io, unrepresentable: 'any', reused: 'inline' })
-  return rest
+type JsonSchema = Record<string, unknown>
+
+/** Turns zod schemas into JSON Schema; those with an id of their own stand once, under `components`. */
+function createSchemas() {
+  const shared: Record<string, JsonSchema> = {}
+
+  function moved(value: unknown): unknown {
+    if (Array.isArray(value)) return value.map(moved)
+    if (typeof value !== 'object' || value === null) return value
+    return Object.fromEntries(
+      Object.entries(value).map(([key, inner]) =>
+        key === '$ref' && typeof inner === 'string'
+          ? [key, inner.replace('#/$defs/', '#/components/schemas/')]
+          : [key, moved(inner)],
+      ),
+    )
+  }
+
+  return {
+    shared,
+    of(schema: z.ZodType, io: 'input' | 'output'): JsonSchema {
+      const made = z.toJSONSchema(schema, { io, unrepresentable: 'any', reused: 'inline' })
+      const { $schema: _, $defs = {}, id: __, ...rest } = made
+      for (const [name, definition] of Object.entries($defs)) {
+        const { id: ___, ...body } = definition
+        shared[name] = asObject(moved(body))
+      }
+      const id = z.globalRegistry.get(schema)?.id
+      if (id === undefined || io === 'input') return asObject(moved(rest))
+      shared[id] = asObject(moved(rest))
+      return { $ref: `#/components/schemas/${id}` }
+    },
+  }
 }
+
+const asObject = (value: unknown): JsonSchema =>
+  typeof value === 'object' && value !== null ? { ...value } : {}
 
 /** Message and operation names have no colon. */
 const nameOf = (event: string): string => event.replace(/[:.]/g, '-')
 
 /** The AsyncAPI 3 document of the sockets, made from the schemas that check them. */
 export function asyncApiDocument() {
+  const schemas = createSchemas()
   const sent = Object.entries(CLIENT_EVENTS).map(([event, { payload, result }]) => ({
     event,
     payload,
@@ -81,7 +115,7 @@ export function asyncApiDocument() {
     components: {
       messages: Object.fromEntries([
         ...sent.flatMap(({ event, channel, payload, result }) => [
-          [channel, { name: event, payload: jsonSchema(payload, 'input') }],
+          [channel, { name: event, payload: schemas.of(payload, 'input') }],
           [
             `${channel}-ack`,
             {
@@ -91,10 +125,10 @@ export function asyncApiDocument() {
                   {
                     allOf: [
                       { type: 'object', properties: { ok: { const: true } }, required: ['ok'] },
-                      open(jsonSchema(result, 'output')),
+                      open(schemas.of(result, 'output')),
                     ],
                   },
-                  jsonSchema(failed, 'output'),
+                  schemas.of(failed, 'output'),
                 ],
               },
             },
@@ -102,16 +136,15 @@ export function asyncApiDocument() {
         ]),
         ...received.map(({ event, channel, payload }) => [
           channel,
-          { name: event, payload: jsonSchema(payload, 'output') },
+          { name: event, payload: schemas.of(payload, 'output') },
         ]),
       ]),
-      schemas: { ConnectErrorData: jsonSchema(ConnectErrorData, 'output') },
+      schemas: { ConnectErrorData: schemas.of(ConnectErrorData, 'output'), ...schemas.shared },
     },
   }
 }
 
 /** A result inside an acknowledgement, where `ok` stands beside its fields. */
-function open<T extends object>(schema: T): Omit<T, 'additionalProperties'> {
-  const { additionalProperties: _, ...rest } = { additionalProperties: undefined, ...schema }
-  return rest
+function open({ additionalProperties: _, ...schema }: JsonSchema): JsonSchema {
+  return schema
 }
