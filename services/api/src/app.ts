@@ -16,6 +16,7 @@ import { messageRoutes } from './messages/routes.ts'
 import { openapi } from './openapi/plugin.ts'
 import { authentication } from './plugins/authentication.ts'
 import { cors } from './plugins/cors.ts'
+import { currentReads } from './plugins/current-reads.ts'
 import { limits } from './plugins/limits.ts'
 import { securityHeaders } from './plugins/security-headers.ts'
 import { strictRoutes } from './plugins/strict-routes.ts'
@@ -40,6 +41,8 @@ export interface ApiDependencies extends IdentityRoutes {
   restPerMinute: number
   sendPerMinute: number
   services: Services
+  /** See {@link Database}. */
+  current(): Promise<void> | undefined
 }
 
 export async function buildApp(deps: ApiDependencies): Promise<HttpServer> {
@@ -51,6 +54,7 @@ export async function buildApp(deps: ApiDependencies): Promise<HttpServer> {
   await cors(app, { origins: deps.corsOrigins, production: deps.production })
   await openapi(app)
   authentication(app, deps)
+  currentReads(app, deps)
   strictRoutes(app)
   await limits(app, deps)
   health(app, deps)

@@ -71,6 +71,7 @@ runService('api', async ({ env }) => {
         ? createDevTokens({ ...config, JWT_SECRET })
         : undefined,
     services,
+    current: database.current,
   })
 
   streams.on('ready', services.wake)

@@ -1,4 +1,4 @@
-import { MongoClient, ObjectId } from 'mongodb'
+import { MongoClient, type MongoClientOptions, ObjectId } from 'mongodb'
 import { type Collections, collections } from './collections.ts'
 import { ensureIndexes } from './indexes.ts'
 
@@ -7,6 +7,7 @@ const COMMAND_TIMEOUT_MS = 10_000
 /** Milliseconds between looks at each server, and until one that does not answer counts as away. */
 const HEARTBEAT_MS = 1_000
 const HEARTBEAT_TIMEOUT_MS = 3_000
+const BARRIER_PAUSE_MS = 200
 
 export type Database = Awaited<ReturnType<typeof connectDatabase>>
 
@@ -14,8 +15,12 @@ export type Database = Awaited<ReturnType<typeof connectDatabase>>
  * Opens MongoDB: all reads from the primary with read concern majority, all writes on a majority, journaled.
  * Rejects where no primary is found within 10 s.
  */
-export async function connectDatabase(uri: string) {
+export async function connectDatabase(
+  uri: string,
+  options: Pick<MongoClientOptions, 'monitorCommands'> = {},
+) {
   const client = new MongoClient(uri, {
+    ...options,
     readConcern: { level: 'majority' },
     readPreference: 'primary',
     writeConcern: { w: 'majority', journal: true },
@@ -29,6 +34,7 @@ export async function connectDatabase(uri: string) {
   })
   let primary: string | undefined
   let barrier: Promise<void> | undefined
+  let closed = false
 
   // A new primary serves majority reads from before its term until a write of its own term is committed.
   client.on('serverDescriptionChanged', ({ newDescription }) => {
@@ -41,20 +47,22 @@ export async function connectDatabase(uri: string) {
   })
 
   const processId = new ObjectId()
+  /** While it fails, so does every read: an answer from before the election may lack what was acknowledged. */
   function raiseBarrier(): void {
     const raised = client
       .db()
       .collection('barriers')
       .updateOne({ _id: processId }, { $currentDate: { at: true } }, { upsert: true })
-      .then(
-        () => {
-          if (barrier === raised) barrier = undefined
-        },
-        () => {
-          if (barrier === raised) raiseBarrier()
-        },
-      )
+      .then(() => undefined)
     barrier = raised
+    raised.then(
+      () => {
+        if (barrier === raised) barrier = undefined
+      },
+      () => {
+        if (barrier === raised && !closed) setTimeout(raiseBarrier, BARRIER_PAUSE_MS).unref()
+      },
+    )
   }
 
   await client.connect()
@@ -66,12 +74,15 @@ export async function connectDatabase(uri: string) {
     client,
     db,
     ...rows,
-    /** Waits, after a change of primary, until reads are known to be current; at once otherwise. */
+    /** After a change of primary, resolves once reads are known to be current; undefined: they are. */
     current: (): Promise<void> | undefined => barrier,
     /** Rejects where the primary does not answer. */
     ping: async (): Promise<void> => {
       await db.command({ ping: 1, maxTimeMS: 2_000 })
     },
-    close: (): Promise<void> => client.close(),
+    async close(): Promise<void> {
+      closed = true
+      await client.close()
+    },
   }
 }

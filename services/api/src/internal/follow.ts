@@ -38,7 +38,7 @@ export type FollowReader = ReturnType<typeof createFollowReader>
 
 /** What gateways ask to let sockets follow conversations, and to fill what the streams did not bring. */
 export function createFollowReader(options: {
-  database: Pick<Database, 'conversations' | 'participants' | 'current'>
+  database: Pick<Database, 'conversations' | 'participants'>
   store: MessageStore
   pages: MessagePages
   history: History
@@ -79,7 +79,6 @@ export function createFollowReader(options: {
     /** @throws ProblemError not_found, for who may not follow it as for who asks for what does not exist */
     async join(request: JoinRequest): Promise<InternalJoinResult> {
       const { caller, conversationId, afterSeq, afterChangeSeq, members = false } = request
-      await database.current()
       const { head, membership } = await access.of(caller, conversationId, 'conversation:join')
       const withReceipts = head.participantCount <= LIMITS.receiptsAtJoin
       const [end, rows, page, changed] = await Promise.all([
@@ -116,7 +115,6 @@ export function createFollowReader(options: {
       limit: number
     }): Promise<InternalFillResult> {
       const { conversationId, afterSeq, afterChangeSeq, limit } = request
-      await database.current()
       const head = await conversations.findOne({
         _id: new ObjectId(conversationId),
         deletedAt: { $exists: false },
@@ -144,7 +142,6 @@ export function createFollowReader(options: {
 
     /** Where these stand; those that are gone are left out. Two queries. */
     async heads(ids: readonly string[]): Promise<InternalHead[]> {
-      await database.current()
       const heads = await conversations
         .find(
           { _id: { $in: ids.map((id) => new ObjectId(id)) }, deletedAt: { $exists: false } },
@@ -161,7 +158,6 @@ export function createFollowReader(options: {
 
     /** Who of these may follow the conversation, in their order. Nobody, where it is gone. */
     async authorize(conversationId: string, callers: readonly Caller[]): Promise<boolean[]> {
-      await database.current()
       const cid = new ObjectId(conversationId)
       const [head, rows] = await Promise.all([
         conversations.findOne(

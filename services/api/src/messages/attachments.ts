@@ -14,13 +14,7 @@ export function parseAttachment(reference: string): AttachmentReference | null {
   // URL parsing forgives spaces and back slashes that other programs read otherwise.
   if (!/^https:\/\/[^\s\\]+$/i.test(reference)) return null
   const url = URL.parse(reference)
-  if (
-    !url ||
-    url.protocol !== 'https:' ||
-    url.hostname === '' ||
-    url.username !== '' ||
-    url.password !== ''
-  ) {
+  if (url?.protocol !== 'https:' || url.hostname === '' || url.username !== '' || url.password !== '') {
     return null
   }
   return { kind: 'url', url }
