@@ -69,7 +69,7 @@ async function openChat(bed: Bed, plan: ChatPlan) {
       return { id, owner: people[0] ?? '', members }
     }),
   )
-  await Promise.all(rooms.flatMap(({ members }) => members.map((member) => member.join())))
+  await Promise.all(rooms.flatMap(({ members }) => members.map((member) => inTime(member.join(), member))))
   const acked = new Map<string, Acknowledged[]>(rooms.map(({ id }) => [id, []]))
   const chat: Chat = {
     rooms,
@@ -99,12 +99,11 @@ async function talk(chat: Chat, plan: ChatPlan, acked: Map<string, Acknowledged[
       }
       const number = begun++
       try {
-        const sent = await inTime(member.send(`Line ${number} of ${member.name}`, `${member.name}-${number}`))
+        const key = `${member.name}-${number}`
+        const sent = await inTime(member.send(`Line ${number} of ${member.name}`, key), member)
         acked.get(member.conversationId)?.push(sent)
       } catch (error) {
-        chat.faults.push(
-          `send of ${member.name}-${number} failed, ${member.connected ? 'connected' : 'away'}: ${error}`,
-        )
+        chat.faults.push(`send of ${member.name}-${number} failed: ${error}`)
       }
       done += 1
       moved.resolve()
@@ -126,13 +125,16 @@ async function talk(chat: Chat, plan: ChatPlan, acked: Map<string, Acknowledged[
   await Promise.all([...lanes, trouble()])
 }
 
-/** A send that is not acknowledged after this time counts as failed: everything is well again long before. */
-const SEND_MS = 45_000
+/** What takes longer counts as failed: everything is well again long before. */
+const PATIENCE_MS = 45_000
 
-function inTime<T>(sending: Promise<T>): Promise<T> {
+function inTime<T>(work: Promise<T>, { name, connected, faults }: Member): Promise<T> {
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => reject(new Error(`no answer after ${SEND_MS} ms`)), SEND_MS)
-    sending.then(resolve, reject).finally(() => clearTimeout(timer))
+    const timer = setTimeout(() => {
+      const state = connected ? 'connected' : 'away'
+      reject(new Error(`${name} (${state}) waits over ${PATIENCE_MS} ms; ${faults.join('; ')}`))
+    }, PATIENCE_MS)
+    work.then(resolve, reject).finally(() => clearTimeout(timer))
   })
 }
 

@@ -8,6 +8,10 @@ import { BACKLOG_ROWS, LINKED_ROWS, ROWS, SUMMARY_ROWS } from '../faults/rows.ts
 import { createRandom } from '../support/random.ts'
 
 const NAMES = [ROWS, LINKED_ROWS, SUMMARY_ROWS, BACKLOG_ROWS].flatMap((rows) => Object.keys(rows))
+/** Rows on an api alone. */
+const REST_ROWS = { S1: s1 }
+const NAMES: string[] = [ROWS, LINKED_ROWS, REST_ROWS].flatMap(Object.keys)
+
 const usage = `Usage: pnpm soak -- [--minutes N] [--seed S] [--only ROW[,ROW…]] [--short]
 Rows: ${NAMES.join(', ')}. Minutes (10) are spread over
 the rows; --short runs each as small as in the tests.`
@@ -81,6 +85,9 @@ async function main(): Promise<number> {
   }
   for (const [name, row] of Object.entries(BACKLOG_ROWS)) {
     if (chosen.includes(name)) outcomes.push(await runRow(row, startBacklogBed, share, seed))
+  }
+  for (const [name, row] of Object.entries(REST_ROWS)) {
+    if (chosen.includes(name)) outcomes.push(await runRow(row, startRestBed, share, seed))
   }
   for (const { name, faults, figures, seconds } of outcomes) {
     const shown = Object.entries(figures).map(([key, value]) => `${key} ${value}`)
