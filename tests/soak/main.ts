@@ -1,17 +1,8 @@
 import { parseArgs } from 'node:util'
-import { startBacklogBed } from '../faults/backlog.ts'
-import { type Bed, startBed } from '../faults/bed.ts'
-import { startLinkedBed } from '../faults/r3-links.ts'
-import { startSummaryBed } from '../faults/r9-summaries.ts'
-import type { Report, Row } from '../faults/row.ts'
-import { BACKLOG_ROWS, LINKED_ROWS, ROWS, SUMMARY_ROWS } from '../faults/rows.ts'
-import { createRandom } from '../support/random.ts'
+import type { Report } from '../faults/row.ts'
+import { TRIALS, type Trial } from './trials.ts'
 
-const NAMES = [ROWS, LINKED_ROWS, SUMMARY_ROWS, BACKLOG_ROWS].flatMap((rows) => Object.keys(rows))
-/** Rows on an api alone. */
-const REST_ROWS = { S1: s1 }
-const NAMES: string[] = [ROWS, LINKED_ROWS, REST_ROWS].flatMap(Object.keys)
-
+const NAMES = TRIALS.map(({ name }) => name)
 const usage = `Usage: pnpm soak -- [--minutes N] [--seed S] [--only ROW[,ROW…]] [--short]
 Rows: ${NAMES.join(', ')}. Minutes (10) are spread over
 the rows; --short runs each as small as in the tests.`
@@ -28,37 +19,34 @@ const { values } = parseArgs({
 })
 
 const say = (line: string) => process.stderr.write(`${line}\n`)
+const write = (line: string) => process.stdout.write(`${line}\n`)
 
-interface Outcome extends Report {
-  name: string
-  seconds: number
-}
-
-/** Runs one row on a bed of its own, so that no row inherits what another left behind. */
-async function runRow<P, B extends { close(): Promise<void> }>(
-  row: Row<P, B>,
-  start: () => Promise<B>,
-  minutes: number,
+async function run(
+  { name, title, run: start }: Trial,
   seed: number,
-): Promise<Outcome> {
-  say(`${row.name}: ${row.title}`)
-  const bed = await start()
+  minutes: number | null,
+): Promise<boolean> {
+  say(`${name}: ${title}`)
   const begun = performance.now()
-  const log = (line: string) =>
-    say(`  ${((performance.now() - begun) / 1000).toFixed(1).padStart(7)} s  ${line}`)
+  const seconds = () => (performance.now() - begun) / 1000
+  const log = (line: string) => say(`  ${seconds().toFixed(1).padStart(7)} s  ${line}`)
+  let report: Report
   try {
-    const report = await row.run(bed, {
-      random: createRandom(seed),
-      size: values.short ? row.short : row.full(minutes),
-      log,
-    })
-    return { ...report, name: row.name, seconds: Math.round((performance.now() - begun) / 1000) }
+    report = await start({ seed, minutes, log })
   } catch (error) {
-    const faults = [`did not get to its end: ${error instanceof Error ? error.stack : error}`]
-    return { faults, figures: {}, name: row.name, seconds: Math.round((performance.now() - begun) / 1000) }
-  } finally {
-    await bed.close()
+    report = {
+      faults: [`did not get to its end: ${error instanceof Error ? error.stack : error}`],
+      figures: {},
+    }
   }
+  const { faults, figures } = report
+  const shown = Object.entries(figures).map(([key, value]) => `${key} ${value}`)
+  write(
+    `${faults.length === 0 ? 'holds' : 'FAILS'}  ${name}  ${Math.round(seconds())} s  ${shown.join(', ')}`,
+  )
+  for (const fault of faults.slice(0, 20)) write(`       ${fault}`)
+  if (faults.length > 20) write(`       … and ${faults.length - 20} more`)
+  return faults.length === 0
 }
 
 async function main(): Promise<number> {
@@ -71,33 +59,13 @@ async function main(): Promise<number> {
     say(unknown.length > 0 ? `Unknown row: ${unknown.join(', ')}\n${usage}` : usage)
     return values.help ? 0 : 2
   }
-  say(`Seed ${seed}, ${minutes} minutes, rows ${chosen.join(', ')}`)
-  const share = minutes / chosen.length
-  const outcomes: Outcome[] = []
-  for (const [name, row] of Object.entries(ROWS)) {
-    if (chosen.includes(name)) outcomes.push(await runRow(row as Row<unknown, Bed>, startBed, share, seed))
+  say(`Seed ${seed}, ${values.short ? 'short' : `${minutes} minutes`}, rows ${chosen.join(', ')}`)
+  const share = values.short ? null : minutes / chosen.length
+  let failed = 0
+  for (const trial of TRIALS) {
+    if (chosen.includes(trial.name) && !(await run(trial, seed, share))) failed += 1
   }
-  for (const [name, row] of Object.entries(LINKED_ROWS)) {
-    if (chosen.includes(name)) outcomes.push(await runRow(row, startLinkedBed, share, seed))
-  }
-  for (const [name, row] of Object.entries(SUMMARY_ROWS)) {
-    if (chosen.includes(name)) outcomes.push(await runRow(row, startSummaryBed, share, seed))
-  }
-  for (const [name, row] of Object.entries(BACKLOG_ROWS)) {
-    if (chosen.includes(name)) outcomes.push(await runRow(row, startBacklogBed, share, seed))
-  }
-  for (const [name, row] of Object.entries(REST_ROWS)) {
-    if (chosen.includes(name)) outcomes.push(await runRow(row, startRestBed, share, seed))
-  }
-  for (const { name, faults, figures, seconds } of outcomes) {
-    const shown = Object.entries(figures).map(([key, value]) => `${key} ${value}`)
-    process.stdout.write(
-      `${faults.length === 0 ? 'holds' : 'FAILS'}  ${name}  ${seconds} s  ${shown.join(', ')}\n`,
-    )
-    for (const fault of faults.slice(0, 20)) process.stdout.write(`       ${fault}\n`)
-    if (faults.length > 20) process.stdout.write(`       … and ${faults.length - 20} more\n`)
-  }
-  return outcomes.every(({ faults }) => faults.length === 0) ? 0 : 1
+  return failed === 0 ? 0 : 1
 }
 
 process.exitCode = await main()

@@ -17,7 +17,7 @@ const isDocument = (document: OpenAPI.Document): document is OpenAPIV3_1.Documen
   'openapi' in document && document.openapi.startsWith('3.1')
 
 /** What every call of a kind can be refused with: by its token, its path, its query, its body. */
-function commonProblems(path: string, operation: Described, isOpen: boolean): ProblemCode[] {
+function commonProblems(name: string, operation: Described, isOpen: boolean): ProblemCode[] {
   const parameters = (operation.parameters ?? []).filter((p) => 'in' in p)
   const has = (place: string, name?: string) =>
     parameters.some((p) => p.in === place && (name === undefined || p.name === name))
@@ -27,9 +27,10 @@ function commonProblems(path: string, operation: Described, isOpen: boolean): Pr
     // An unknown field of a query is refused on every call.
     problems.push('bad_request', 'validation_failed')
   }
-  if (operation.requestBody) problems.push('bad_request', 'payload_too_large', 'unsupported_media_type')
+  // Somebody may send a body where none is taken.
+  if (!name.startsWith('GET')) problems.push('bad_request', 'payload_too_large', 'unsupported_media_type')
   if (has('query', 'cursor')) problems.push('invalid_cursor')
-  if (has('path') || path === '/messages') problems.push('not_found')
+  if (has('path') || name === 'POST /messages') problems.push('not_found')
   return problems
 }
 
@@ -89,7 +90,7 @@ function describeOperation(name: string, path: string, operation: Described): De
   const known = OPERATIONS[name]
   if (!known) throw new Error(`${name} is missing in the table of operations`)
   const isOpen = OPEN.has(known.tag) || OPEN.has(known.id)
-  const codes = [...commonProblems(path, operation, isOpen), ...(known.problems ?? [])]
+  const codes = [...commonProblems(name, operation, isOpen), ...(known.problems ?? [])]
   const described: Described = {
     ...operation,
     operationId: known.id,
