@@ -261,10 +261,17 @@ export function createMessageLog(options: LogOptions) {
     const refused: { lane: Lane; entry: Entry; refusal: ProblemError }[] = []
     for (const [lane, entries] of batch) {
       const head = headOf.get(lane.id)
+      const tailRead = lane.contended
+      const again: Entry[] = []
       let { seq, agentRun } = head ? place(lane, head, tailOf.get(lane.id) ?? []) : { seq: 0, agentRun: 0 }
       for (const entry of entries) {
         if (entry.done) continue
         const refusal = refuse(entry, head, agentRun, parentOf)
+        if (refusal?.code === 'agent_loop' && !tailRead) {
+          // A person may have written through another process: only the tail can tell.
+          again.push(entry)
+          continue
+        }
         if (refusal || !head) {
           refused.push({ lane, entry, refusal: refusal ?? problem('not_found') })
           continue
@@ -281,6 +288,10 @@ export function createMessageLog(options: LogOptions) {
         }
         if (row.status === 'streaming') row.streamedAt = now
         seats.push({ lane, entry, row, agentRun, to: members.recipients(head.membersRev) })
+      }
+      if (again.length > 0) {
+        lane.contended = true
+        lane.waiting.unshift(...again)
       }
     }
     await Promise.all(refused.map(({ lane, entry, refusal }) => turnAway(lane, entry, refusal)))

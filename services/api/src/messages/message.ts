@@ -63,7 +63,7 @@ export function draftOf(
   costOf: (usage: NonNullable<MessageDocument['usage']> | undefined, model: string | undefined) => number,
   hashKey: Buffer,
 ): MessageDraft {
-  const { conversationId: _, clientMessageId, ...payload } = body
+  const { clientMessageId } = body
   const usage = body.usage ? { ...body.usage, totalTokens: totalOf(body.usage) } : undefined
   const draft: MessageDraft = {
     _id: new ObjectId(),
@@ -87,14 +87,14 @@ export function draftOf(
   if (body.toolCallId) draft.toolCallId = body.toolCallId
   if (body.model) draft.model = body.model
   if (body.metadata && Object.keys(body.metadata).length > 0) draft.metadata = body.metadata
-  if (usage) {
-    draft.usage = usage
-    draft.costMicros = costOf(usage, body.model ?? undefined)
-  }
+  if (usage) draft.usage = usage
   if (clientMessageId !== undefined) {
+    // Of what is stored, not of what was written: a default left out or spelled out is the same payload.
+    const { _id, author: _author, ...payload } = draft
     draft.clientMessageId = clientMessageId
     draft.payloadHash = payloadHash(hashKey, payload)
   }
+  if (usage) draft.costMicros = costOf(usage, body.model ?? undefined)
   return draft
 }
 
