@@ -128,11 +128,11 @@ async function talk(chat: Chat, plan: ChatPlan, acked: Map<string, Acknowledged[
 /** What takes longer counts as failed: everything is well again long before. */
 const PATIENCE_MS = 45_000
 
-function inTime<T>(work: Promise<T>, { name, connected, faults }: Member): Promise<T> {
+function inTime<T>(work: Promise<T>, member: Member): Promise<T> {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => {
-      const state = connected ? 'connected' : 'away'
-      reject(new Error(`${name} (${state}) waits over ${PATIENCE_MS} ms; ${faults.join('; ')}`))
+      const state = member.connected ? 'connected' : 'away'
+      reject(new Error(`${member.name} (${state}) waits over ${PATIENCE_MS} ms; ${member.faults.join('; ')}`))
     }, PATIENCE_MS)
     work.then(resolve, reject).finally(() => clearTimeout(timer))
   })

@@ -1,0 +1,50 @@
+import { startBacklogBed } from '../faults/backlog.ts'
+import { startBed } from '../faults/bed.ts'
+import { startLinkedBed } from '../faults/r3-links.ts'
+import { startSummaryBed } from '../faults/r9-summaries.ts'
+import type { Report, Row } from '../faults/row.ts'
+import { BACKLOG_ROWS, LINKED_ROWS, ROWS, SUMMARY_ROWS } from '../faults/rows.ts'
+import { s1, startRestBed } from '../security/fuzz.ts'
+import { createRandom } from '../support/random.ts'
+
+/** A row with the bed it needs: what the soak runs. */
+export interface Trial {
+  name: string
+  title: string
+  /** `minutes` null: as small as in the tests. */
+  run(options: { seed: number; minutes: number | null; log(line: string): void }): Promise<Report>
+}
+
+/** Each trial has a bed of its own, so that no row inherits what another left behind. */
+function trial<P, B extends { close(): Promise<void> }>(row: Row<P, B>, start: () => Promise<B>): Trial {
+  return {
+    name: row.name.toUpperCase(),
+    title: row.title,
+    async run({ seed, minutes, log }) {
+      const bed = await start()
+      try {
+        const size = minutes === null ? row.short : row.full(minutes)
+        return await row.run(bed, { random: createRandom(seed), size, log })
+      } finally {
+        await bed.close()
+      }
+    },
+  }
+}
+
+export const TRIALS: readonly Trial[] = [
+  trial(ROWS.R6, startBed),
+  trial(ROWS.R5, startBed),
+  trial(ROWS.R8, startBed),
+  trial(ROWS.R10, startBed),
+  trial(ROWS.R4, startBed),
+  trial(ROWS.R1, startBed),
+  trial(ROWS.P1, startBed),
+  trial(ROWS.D1, startBed),
+  trial(ROWS.D2, startBed),
+  trial(ROWS.D3, startBed),
+  trial(LINKED_ROWS.R3, startLinkedBed),
+  trial(SUMMARY_ROWS.R9, startSummaryBed),
+  trial(BACKLOG_ROWS.BACKLOG, startBacklogBed),
+  trial(s1, startRestBed),
+]
