@@ -47,6 +47,8 @@ export const p1: Row<{ sessions: number; rounds: number; pauseMs: [number, numbe
           await bed.stack.kill(`gateway-${gateway}`)
           await bed.stack.start(`gateway-${gateway}`)
         } else {
+          // Its people may be called offline meanwhile: to the others a gateway that stands still is a dead one.
+          crowd.disturb(gateway, Number.POSITIVE_INFINITY)
           bed.stack.pause(`gateway-${gateway}`)
           await delay(random.int(...size.pauseMs))
           bed.stack.resume(`gateway-${gateway}`)
@@ -167,8 +169,8 @@ async function createCrowd(bed: Bed, random: Random, sessions: number, faults: s
 
   return {
     people,
-    disturb(gateway: number) {
-      disturbed[gateway] = performance.now()
+    disturb(gateway: number, at = performance.now()) {
+      disturbed[gateway] = at
     },
     goAway(person: Person) {
       for (const device of person.devices) {
