@@ -214,6 +214,36 @@ describe('connection', () => {
 })
 
 describe('small signals', () => {
+  it('takes what large rooms get together apart again', async () => {
+    const { parley, room } = await joined()
+    const told: unknown[] = []
+    room.on('message:receipt', ({ participantId, readSeq }) => told.push([participantId, 'read', readSeq]))
+    room.on('user:joined', ({ participantId }) => told.push([participantId, 'joined']))
+    room.on('user:left', ({ userId }) => told.push([userId, 'left']))
+    parley.on('presence:update', ({ participantId, status }) => told.push([participantId, status]))
+    const { conversationId } = world
+    const who = (id: string) => ({ type: 'user', id })
+    server().emit('room:aggregate', {
+      conversationId,
+      receipts: [
+        { conversationId, participantType: 'user', participantId: 'ada', userId: 'ada', readSeq: 3 },
+      ],
+      joined: [who('bob')],
+      left: [who('eve')],
+      online: [who('bob')],
+      offline: [who('eve')],
+    })
+    await eventually(() =>
+      expect(told).toEqual([
+        ['ada', 'read', 3],
+        ['bob', 'joined'],
+        ['eve', 'left'],
+        ['bob', 'online'],
+        ['eve', 'offline'],
+      ]),
+    )
+  })
+
   it('sends one read position for many in quick succession', async () => {
     const { room } = await joined()
     await Promise.all([1, 2, 3, 4].map((seq) => room.read(seq)))

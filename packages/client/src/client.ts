@@ -1,4 +1,5 @@
 import type { ServerPayload } from '@parley/contract'
+import { unfoldAggregates } from './aggregate.ts'
 import type { AnswerDependencies } from './answer.ts'
 import { type ConnectionState, createConnection } from './connection.ts'
 import { createEmitter, type Emitter } from './emitter.ts'
@@ -106,6 +107,7 @@ export function assemble(options: ParleyOptions): { parley: Parley; answers: Ans
   const rooms = new Map<string, ReturnType<typeof createRoom>>()
   const role = options.as === 'agent' ? 'assistant' : 'user'
 
+  unfoldAggregates(connection.events)
   for (const event of ROOM_EVENTS) {
     connection.events.on(event, (payload) => rooms.get(payload.conversationId)?.receive(event, payload))
   }
