@@ -43,20 +43,18 @@ export async function fillConversation(
         { ordered: false, writeConcern: { w: 1 } },
       )
     }
-    await db
-      .collection('conversations')
-      .updateOne(
-        { _id: cid },
-        {
-          $set: {
-            settledSeq: count,
-            lastSeq: count,
-            messageCount: count,
-            summaryCoversSeq: count - (count % 10),
-          },
+    await db.collection('conversations').updateOne(
+      { _id: cid },
+      {
+        $set: {
+          settledSeq: count,
+          lastSeq: count,
+          messageCount: count,
+          summaryCoversSeq: count - (count % 10),
         },
-        { writeConcern: { w: 'majority' } },
-      )
+      },
+      { writeConcern: { w: 'majority' } },
+    )
   } finally {
     await mongo.close()
   }

@@ -1,7 +1,11 @@
 import { createTokenBucket, type TokenBucket } from '@parley/service-kit'
 
-/** Milliseconds that the event loop may be late before newcomers are asked to come back. */
-const MOST_LATE_MS = 250
+/**
+ * Newcomers are asked to come back where the event loop is this many milliseconds late, and busy for this share of its
+ * time: one that is late without being busy lacks a processor, which nobody gains by sending people away.
+ */
+const MOST_LATE_MS = 400
+const MOST_BUSY = 0.8
 const SAMPLE_MS = 50
 /** Handshakes at once, within one tick as it were, however idle the loop looked. */
 const BURST = 1_000
@@ -20,18 +24,24 @@ export function createAdmission({ connectsPerMinute }: { connectsPerMinute: numb
   const storm = createTokenBucket(PER_SECOND, BURST)
   const people = new Map<string, TokenBucket>()
   let lateMs = 0
+  let busy = 0
+  let usage = performance.eventLoopUtilization()
   let closed = false
   let expected = performance.now() + SAMPLE_MS
   const sampler = setInterval(() => {
     const now = performance.now()
     lateMs = Math.max(now - expected, lateMs / 2)
+    const present = performance.eventLoopUtilization()
+    busy = performance.eventLoopUtilization(present, usage).utilization
+    usage = present
     expected = now + SAMPLE_MS
   }, SAMPLE_MS).unref()
 
   return {
     /** Milliseconds after which to try again, or null: come in. */
     refuse(): number | null {
-      if (!closed && lateMs < MOST_LATE_MS && storm.take()) return null
+      const isOverloaded = lateMs > MOST_LATE_MS && busy > MOST_BUSY
+      if (!closed && !isOverloaded && storm.take()) return null
       return Math.round(BACK_MS.first + Math.random() * (BACK_MS.most - BACK_MS.first))
     },
     /** The same for one person, who may connect so many times a minute. */

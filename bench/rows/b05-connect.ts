@@ -1,0 +1,47 @@
+import { startStack } from '@parley/devstack'
+import { arrive, createCrowd, depart, UNLIMITED } from '../harness/crowd.ts'
+import { cpuMs, inPairs } from '../harness/measure.ts'
+import type { Row } from '../harness/report.ts'
+import { startRival } from '../harness/rival.ts'
+
+const PEOPLE = 600
+
+/** Connects per second, the token checked, against bare Socket.IO that checks it too. */
+export const row: Row = {
+  id: 'B5',
+  title: 'connects per second',
+  async *run() {
+    const stack = await startStack({ workers: 0, env: UNLIMITED })
+    const rival = await startRival('bare-socketio', { JWT_SECRET: stack.jwtSecret })
+    try {
+      const crowd = await createCrowd(stack, PEOPLE)
+      const cpu = { parley: 0, rival: 0 }
+      const connects = async (side: 'parley' | 'rival', url: string, pid: number) => {
+        const begun = performance.now()
+        const before = cpuMs([pid])
+        const clients = await arrive(url, crowd, PEOPLE, { width: 32, join: false })
+        const perSecond = (PEOPLE * 1_000) / (performance.now() - begun)
+        cpu[side] = ((cpuMs([pid]) - before) * 1_000) / PEOPLE
+        await depart(clients)
+        return perSecond
+      }
+      const {
+        ratio,
+        parley,
+        rival: theirs,
+      } = await inPairs(
+        () => connects('parley', stack.gatewayUrls[0] ?? '', stack.pids['gateway-0'] ?? 0),
+        () => connects('rival', `http://127.0.0.1:${rival.port}`, rival.pid),
+      )
+      yield {
+        name: `${PEOPLE} connects, 32 at a time`,
+        figure: ratio,
+        bar: { atLeast: 0.75 },
+        note: `${parley.median.toFixed(0)}/s to ${theirs.median.toFixed(0)}/s, ${cpu.parley.toFixed(0)} to ${cpu.rival.toFixed(0)} µs of its process each`,
+      }
+    } finally {
+      await rival.close()
+      await stack.close()
+    }
+  },
+}
