@@ -5,8 +5,9 @@ import type { Row } from './row.ts'
 
 const PERSON = 'writer'
 const BUCKET = 10
-/** What the memory of a process may differ by between a tenth of the backlog and the rest of it. */
-const GROWTH = 1.35
+/** What the memory of a process may differ by between a third of the backlog, when all is warm, and the rest of it. */
+const GROWTH = 1.25
+const WARM = 1 / 3
 
 export const startBacklogBed = (): Promise<Bed> =>
   startBed({
@@ -63,8 +64,9 @@ export const backlog: Row<{ jobs: number }, Bed> = {
       }
       for (const name of watched) {
         const bytes = residentBytes(stack.pids[name])
-        if (done >= size.jobs / 10 && !early.has(name)) early.set(name, bytes)
-        if (done >= size.jobs / 10) most.set(name, Math.max(most.get(name) ?? 0, bytes))
+        const isWarm = done >= size.jobs * WARM
+        if (isWarm && !early.has(name)) early.set(name, bytes)
+        if (isWarm) most.set(name, Math.max(most.get(name) ?? 0, bytes))
       }
       return done === size.jobs
     }

@@ -21,11 +21,21 @@ const STRONG = new Set(['DATE', 'TIME', 'DURATION', 'MONEY', 'PERCENT', 'EMAIL',
 const MOSTLY_LATIN = 0.6
 
 const require = createRequire(import.meta.url)
+/**
+ * Characters that one instance reads: it remembers every word it ever saw (120 bytes each, for good), and words come
+ * from outside. A new one takes 100 ms.
+ */
+const CHARACTERS_READ = 4_000_000
 let loaded: WinkMethods | undefined
+let charactersLeft = 0
 
 /** The language model takes 30 MB, so an idle worker does without. */
-function english(): WinkMethods {
-  loaded ??= winkNLP(require('wink-eng-lite-web-model') as Model)
+function english(text: string): WinkMethods {
+  if (!loaded || charactersLeft < text.length) {
+    loaded = winkNLP(require('wink-eng-lite-web-model') as Model)
+    charactersLeft = CHARACTERS_READ
+  }
+  charactersLeft -= text.length
   return loaded
 }
 
@@ -47,7 +57,7 @@ function isLatin(line: string): boolean {
 }
 
 function latin(line: string): Sentence[] {
-  const nlp = english()
+  const nlp = english(line)
   const { its } = nlp
   const found: Sentence[] = []
   nlp
