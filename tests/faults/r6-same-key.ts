@@ -1,6 +1,6 @@
-import { type Delivered, storageFaults } from '../support/member.ts'
+import { type Delivered, deliveryFaults, storageFaults } from '../support/member.ts'
 import { openSocket } from '../support/socket.ts'
-import { each } from '../support/until.ts'
+import { comesTrue, each } from '../support/until.ts'
 import type { Bed } from './bed.ts'
 import type { Row } from './row.ts'
 
@@ -15,6 +15,8 @@ export const r6: Row<{ times: number; rooms: number }, Bed> = {
     const ids = await Promise.all(Array.from({ length: size.rooms }, () => bed.conversation([person])))
     const http = bed.http(person)
     const sockets = await Promise.all(bed.gatewayUrls.map((url) => openSocket(url, bed.token(person))))
+    const witnesses = ids.map((id, index) => bed.member('bare', person, id, index))
+    await Promise.all(witnesses.map((witness) => witness.join()))
     const acked = new Map<string, Delivered[]>(ids.map((id) => [id, []]))
 
     const byRest = (body: object) => http.sure<Delivered>('POST', '/messages', body)
@@ -39,10 +41,14 @@ export const r6: Row<{ times: number; rooms: number }, Bed> = {
       acked.get(conversationId)?.push(...got)
     })
     let count = 0
-    for (const id of ids) {
+    for (const witness of witnesses) {
+      const id = witness.conversationId
       const stored = await bed.stored(id, person)
       count += stored.length
       faults.push(...storageFaults(stored, acked.get(id) ?? []))
+      await comesTrue(() => witness.log.length >= stored.length, 5_000)
+      faults.push(...deliveryFaults(witness, stored))
+      witness.close()
     }
     if (count !== size.times) faults.push(`${count} messages for ${size.times} keys`)
     for (const socket of sockets) socket.disconnect()

@@ -1,0 +1,117 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import { MongoClient } from 'mongodb'
+import { until } from '../support/until.ts'
+import { type Bed, startBed } from './bed.ts'
+import { type ChatStep, runChat } from './chat.ts'
+import type { Row } from './row.ts'
+
+/** A bed on a replica set of three. */
+export const startReplicatedBed = (): Promise<Bed> => startBed({ mongoMembers: 3, gateways: 1, workers: 0 })
+
+interface Members {
+  primary: string
+  secondaries: string[]
+}
+
+async function withAdmin<T>(bed: Bed, use: (client: MongoClient) => Promise<T>): Promise<T> {
+  const client = new MongoClient(bed.stack.mongodbUri, { serverSelectionTimeoutMS: 15_000 })
+  try {
+    return await use(client)
+  } finally {
+    await client.close()
+  }
+}
+
+/** Names of the processes by what they are now; waits until all three are there. */
+const members = (bed: Bed): Promise<Members> =>
+  until(
+    () =>
+      withAdmin(bed, async (client) => {
+        const status = await client.db('admin').command({ replSetGetStatus: 1 })
+        const states: string[] = status.members.map(({ stateStr }: { stateStr: string }) => stateStr)
+        const named = (state: string) =>
+          states.flatMap((is, index) => (is === state ? [`mongod-${index}`] : []))
+        const [primary] = named('PRIMARY')
+        const secondaries = named('SECONDARY')
+        return primary && secondaries.length === states.length - 1 ? { primary, secondaries } : null
+      }).catch(() => null),
+    { timeoutMs: 60_000, everyMs: 200, what: 'a primary with its secondaries' },
+  )
+
+const DISASTERS: Record<string, (bed: Bed) => Promise<void>> = {
+  async 'primary killed'(bed) {
+    const { primary } = await members(bed)
+    await bed.stack.kill(primary)
+    await delay(200)
+    await bed.stack.start(primary)
+  },
+  /** What it takes to lose what is on the primary alone: the others get nothing any more, then it dies. */
+  async 'primary killed while it was alone'(bed) {
+    const { primary, secondaries } = await members(bed)
+    for (const name of secondaries) bed.stack.pause(name)
+    await delay(800)
+    await bed.stack.kill(primary)
+    for (const name of secondaries) bed.stack.resume(name)
+    // The others elect without it, and write, before it is back.
+    await until(() => withAdmin(bed, (client) => client.db('admin').command({ ping: 1 })).catch(() => null), {
+      timeoutMs: 30_000,
+      what: 'a new primary',
+    })
+    await delay(500)
+    await bed.stack.start(primary)
+  },
+  async 'primary stepped down'(bed) {
+    await withAdmin(bed, (client) =>
+      // It closes its connections, this one too.
+      client
+        .db('admin')
+        .command({ replSetStepDown: 10, secondaryCatchUpPeriodSecs: 1 })
+        .catch(() => undefined),
+    )
+  },
+  async 'primary paused'(bed) {
+    const { primary } = await members(bed)
+    bed.stack.pause(primary)
+    await delay(5_000)
+    bed.stack.resume(primary)
+  },
+}
+
+/** Ten seconds after each disaster sends are as fast as ever. */
+function disaster(bed: Bed, name: string, log: (line: string) => void): ChatStep {
+  return async (chat) => {
+    log(name)
+    await DISASTERS[name]?.(bed)
+    const begun = performance.now()
+    await members(bed)
+    await delay(Math.max(0, 10_000 - (performance.now() - begun)))
+    const room = chat.rooms[0]
+    const sender = room?.members[0]
+    if (!sender) return
+    for (let n = 0; n < 20; n++) {
+      const { tookMs } = await sender.send(`after ${name}`, `${name}-${begun}-${n}`)
+      if (tookMs > 1_000) chat.faults.push(`${name}: a send took ${Math.round(tookMs)} ms 10 s later`)
+    }
+  }
+}
+
+export const r2: Row<{ times: number; messages: number }, Bed> = {
+  name: 'R2',
+  title: 'three mongods: the primary is killed, cut off, stepped down, paused',
+  short: { times: 1, messages: 200 },
+  full: (minutes) => ({ times: Math.max(4, minutes * 2), messages: Math.max(800, minutes * 800) }),
+  async run(bed, { random, size, log }) {
+    const names = Object.keys(DISASTERS)
+    const chosen = ['primary killed while it was alone', ...random.shuffle(names)]
+    while (chosen.length < size.times) chosen.push(random.pick(names))
+    const { faults, figures } = await runChat(bed, {
+      rooms: 4,
+      members: ['sdk', 'bare', 'sdk'],
+      messages: size.messages,
+      lanes: 2,
+      steps: chosen.slice(0, size.times).map((name) => disaster(bed, name, log)),
+      settleMs: 15_000,
+    })
+    return { faults, figures }
+  },
+}
