@@ -38,8 +38,8 @@ export function createTyping({
   gatewayId,
   now = () => performance.now(),
 }: {
-  bus: Bus
-  rooms: Rooms
+  bus: Pick<Bus, 'handle' | 'publish'>
+  rooms: Pick<Rooms, 'emit'>
   lifecycle: Lifecycle
   gatewayId: string
   now?: () => number
