@@ -1,15 +1,16 @@
-import { startStack } from '@parley/devstack'
-import { expect, it } from 'vitest'
+import { type Stack, startStack } from '@parley/devstack'
+import { afterAll, beforeAll, expect, it } from 'vitest'
 import { runDemo } from '../../examples/demo.ts'
 
-it('plays the demo: the same lines, in the same order, for all', async () => {
-  const stack = await startStack({ gateways: 2, supervise: true })
+let stack: Stack
+beforeAll(async () => {
+  stack = await startStack({ gateways: 2, supervise: true })
+})
+afterAll(() => stack.close())
+
+it('plays the demo: the same lines, in the same order, for all', { timeout: 120_000 }, async () => {
   const lines: string[] = []
-  try {
-    await runDemo(stack, { out: (line) => lines.push(line) })
-  } finally {
-    await stack.close()
-  }
+  await runDemo(stack, { out: (line) => lines.push(line) })
   const spoken = lines.filter((line) => /^ *\d+ {2}[A-Z &]+ {2}/.test(line))
   expect(spoken.length).toBeGreaterThanOrEqual(200)
   expect(lines.join('\n')).toContain('in the same order')

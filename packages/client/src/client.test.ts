@@ -203,6 +203,25 @@ describe('connection', () => {
     await eventually(() => expect(server().of('auth:refresh')).toEqual([{ token: 'token-2' }]))
   })
 
+  it('does not hurry with tokens that live for seconds', async () => {
+    let issued = 0
+    await joined({ token: () => `token-${++issued}` })
+    const warn = (ms: number) =>
+      server().emit('auth:expiring', { expiresAt: new Date(Date.now() + ms).toISOString() })
+    const begun = Date.now()
+    warn(600)
+    await eventually(() => expect(server().of('auth:refresh')).toHaveLength(1))
+    expect(Date.now() - begun).toBeGreaterThanOrEqual(290)
+  })
+
+  it('shows another token on the open connection when a send is refused for the old one', async () => {
+    let issued = 0
+    const { room } = await joined({ token: () => `token-${++issued}` })
+    server().faults.refuseSends = { code: 'token_expired', times: 1 }
+    await expect(room.send('hello')).resolves.toMatchObject({ seq: 1 })
+    expect(server().of('auth:refresh')).toEqual([{ token: 'token-2' }])
+  })
+
   it('leaves a gateway that drains for another one', async () => {
     const { seen } = await joined()
     server().emit('server:draining', { reconnectAfterMs: 10 })

@@ -39,12 +39,16 @@ export interface Connection {
   ): Promise<ClientResult<E>>
   /** Sends without asking for an acknowledgement; nothing happens while there is no socket. */
   tell<E extends ClientEvent>(event: E, payload: ClientPayload<E>): void
+  /** Fetches another token and shows it on the open connection. */
+  refresh(): Promise<void>
   close(): void
 }
 
 const CONNECT_TIMEOUT_MS = 10_000
 /** A connection that lasted this long was a good one: the next try starts without a penalty. */
 const STEADY_MS = 5_000
+/** With more than this left a token is refreshed soon after the warning. */
+const REFRESH_EARLY_MS = 45_000
 const FATAL = new Set(['unauthenticated', 'token_expired', 'origin_not_allowed'])
 
 /**
@@ -175,26 +179,42 @@ export function createConnection(
     })
   }
 
-  async function refresh(): Promise<void> {
-    const token = await tokens.renew()
-    await request('auth:refresh', { token })
+  let refreshing: Promise<void> | null = null
+
+  function refresh(): Promise<void> {
+    refreshing ??= (async () => {
+      const token = await tokens.renew()
+      await request('auth:refresh', { token })
+    })().finally(() => {
+      refreshing = null
+    })
+    return refreshing
+  }
+
+  async function refreshBefore(until: number): Promise<void> {
+    const left = until - Date.now()
+    // A little later than told, so that many clients don't ask at once; of a short life half is used.
+    await sleep(left > REFRESH_EARLY_MS ? Math.random() * 1_000 : Math.max(0, left / 2), closed)
+    for (let failures = 1; state === 'connected'; failures++) {
+      try {
+        return await refresh()
+      } catch (error) {
+        if (!toParleyError(error).retryable) return
+        await sleep(backoff(failures), closed)
+      }
+    }
   }
 
   // A fixed token can't be replaced: the application hears of its end by the event itself.
+  let watched = 0
   events.on('auth:expiring', ({ expiresAt }) => {
-    if (!tokens.renewable) return
     const until = Date.parse(expiresAt)
-    const attempt = async (): Promise<void> => {
-      for (let failures = 1; Date.now() < until && state === 'connected'; failures++) {
-        try {
-          return await refresh()
-        } catch (error) {
-          if (!toParleyError(error).retryable) return
-          await sleep(backoff(failures), closed)
-        }
-      }
-    }
-    attempt().catch(ignoreAbort)
+    if (!tokens.renewable || until <= watched) return
+    watched = until
+    refreshBefore(until).catch(ignoreAbort)
+  })
+  events.on('disconnected', () => {
+    watched = 0
   })
 
   async function request<E extends ClientEvent>(
@@ -243,6 +263,7 @@ export function createConnection(
       })
     },
     request,
+    refresh,
     tell(event, payload) {
       if (socket?.connected) socket.emit(event, payload)
     },

@@ -32,6 +32,7 @@ it('does not take what arrives in one packet with the acknowledgement of its joi
     connect: () => Promise.resolve(),
     request: () => acknowledge.promise as Promise<never>,
     tell: () => undefined,
+    refresh: () => Promise.resolve(),
     close: () => undefined,
   }
   const tokens = createTokenSource('t')

@@ -6,6 +6,9 @@ import { abortedBy, anySignal, backoff, raceSignal, sleep } from './timing.ts'
 import type { TokenSource } from './tokens.ts'
 import type { OutgoingMessage, SendOptions } from './types.ts'
 
+/** Times that one send asks for another token. */
+const RENEWALS = 3
+
 export type Sender = ReturnType<typeof createSender>
 
 /**
@@ -27,7 +30,7 @@ export function createSender(connection: Connection, rest: Rest, tokens: TokenSo
   async function untilDefinite(message: OutgoingMessage, options: SendOptions): Promise<Message> {
     const limit = options.timeoutMs === undefined ? undefined : AbortSignal.timeout(options.timeoutMs)
     const signal = anySignal(options.signal, limit, closed)
-    let renewed = false
+    let renewals = 0
     for (let failures = 0; ; ) {
       try {
         if (signal?.aborted) throw abortedBy(signal)
@@ -39,16 +42,25 @@ export function createSender(connection: Connection, rest: Rest, tokens: TokenSo
             cause: error,
           })
         }
-        const refused = error.code === 'token_expired' && tokens.renewable && !renewed
-        if (refused) {
-          renewed = true
-          await tokens.renew()
+        if (error.code === 'token_expired' && tokens.renewable && renewals < RENEWALS) {
+          renewals += 1
+          await renew()
         } else if (!error.retryable) throw error
         failures += 1
         const atLeastMs = error.retryAfterMs ?? (error.code === 'rate_limited' ? 1_000 : 0)
         // The first repeat after a lost connection goes out at once: by REST, or on a connection that is new.
         if (failures > 1 || error.status > 0) await pause(backoff(failures - 1, atLeastMs), signal)
       }
+    }
+  }
+
+  /** Another token, which the open connection has to know of too. What goes wrong with it shows in the next try. */
+  async function renew(): Promise<void> {
+    if (connection.state !== 'connected') await tokens.renew()
+    else {
+      await connection.refresh().catch((error: unknown) => {
+        if (!toParleyError(error).retryable) throw error
+      })
     }
   }
 
