@@ -29,11 +29,7 @@ const sound = () => ({
 
 describe('what cannot boot exits 1 with one clear message', () => {
   it.each<[string, Record<string, string>, RegExp]>([
-    [
-      'no secrets',
-      { SERVICE_SECRET: '', JWT_SECRET: '' },
-      /SERVICE_SECRET is required/,
-    ],
+    ['no secrets', { SERVICE_SECRET: '', JWT_SECRET: '' }, /SERVICE_SECRET is required/],
     ['a short secret', { JWT_SECRET: 'short-and-secret' }, /JWT_SECRET must be at least 32 bytes/],
     ['no key at all', { JWT_SECRET: '' }, /exactly one of JWT_SECRET/],
     [

@@ -118,6 +118,13 @@ describe('the reference', () => {
   })
 })
 
+it('leads from a problem to what it means', async () => {
+  const { body } = await rest.call<{ type: string; code: string }>('GET', '/nowhere')
+  const page = await fetch(new URL(body.type, stack.apiUrl))
+  expect(page.status).toBe(200)
+  expect(await page.text()).toContain(`id="${body.code}"`)
+})
+
 describe('paths and methods', () => {
   it('that do not exist, or not so, say so', async () => {
     expect((await rest.call('GET', '/nowhere')).code).toBe('not_found')

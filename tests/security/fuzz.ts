@@ -137,7 +137,7 @@ function requestsOf(rest: Rest) {
   )
 
   function requestOf(method: string, path: string, operation: ApiOperation) {
-    const parameters = operation.parameters ?? []
+    const parameters = (operation.parameters ?? []).filter((parameter) => parameter.in !== 'header')
     const values = Object.fromEntries(
       parameters.map(({ name, in: place, required, schema }) => {
         // Nobody summarises here: waiting for it would only wait.

@@ -10,10 +10,11 @@ const VERSION = '4.*'
 function run(
   command: string,
   args: string[],
-  env: NodeJS.ProcessEnv,
+  cwd: string,
+  env: NodeJS.ProcessEnv = process.env,
 ): Promise<{ code: number; output: string }> {
   return new Promise((resolve, reject) => {
-    const child = spawn(command, args, { env, stdio: ['ignore', 'pipe', 'pipe'] })
+    const child = spawn(command, args, { cwd, env, stdio: ['ignore', 'pipe', 'pipe'] })
     const chunks: Buffer[] = []
     child.stdout.on('data', (chunk) => chunks.push(chunk))
     child.stderr.on('data', (chunk) => chunks.push(chunk))
@@ -36,7 +37,7 @@ export async function runSchemathesis(
     const installed = await run(
       'python3',
       ['-m', 'pip', 'install', '--quiet', '--target', folder, `schemathesis==${VERSION}`],
-      process.env,
+      folder,
     )
     if (installed.code !== 0) {
       return { faults: [`schemathesis could not be fetched: ${installed.output.slice(-400)}`], figures: {} }
@@ -62,6 +63,7 @@ export async function runSchemathesis(
         'examples,coverage,fuzzing',
         '--no-color',
       ],
+      folder,
       { ...process.env, PYTHONPATH: folder },
     )
     const cases = /(\d+) generated/.exec(output)?.[1] ?? /(\d[\d,]*) test cases/.exec(output)?.[1] ?? '?'

@@ -13,7 +13,7 @@ import {
 import { buildApp } from './app.ts'
 import { ApiConfig } from './config.ts'
 import { connectDatabase } from './database/client.ts'
-import { createDevTokens } from './identity/dev-tokens.ts'
+import { watchDatabase } from './database/watch.ts'
 import { createRevocations } from './identity/revocations.ts'
 import { createUnreadTotals } from './identity/unread.ts'
 import { createServices } from './services.ts'
@@ -31,6 +31,7 @@ runService('api', async ({ env }) => {
   const queueRedis = redisTo('api-queue', config.REDIS_QUEUE_URL)
   const connections = [redis, streams, queueRedis]
   const database = await connectDatabase(config.MONGODB_URI)
+  const watch = watchDatabase(database)
   // Nothing needs Redis to be there; a short wait spares the first messages a detour over the relay.
   await Promise.all(connections.map((connection) => redisReady(connection, 500)))
 
@@ -57,7 +58,10 @@ runService('api', async ({ env }) => {
     registry: createRegistry('api'),
     metricsListen: METRICS_PORT === undefined ? undefined : { host: HOST, port: METRICS_PORT },
     isReady: () => listening && !shutdown.draining,
-    degraded: () => (connections.every(({ status }) => status === 'ready') ? [] : ['redis']),
+    degraded: () => [
+      ...(connections.every(({ status }) => status === 'ready') ? [] : ['redis']),
+      ...(watch.isAway() ? ['mongodb'] : []),
+    ],
     verifier: createVerifier(config, { revocations: list }),
     serviceVerifier: createServiceVerifier(config.SERVICE_SECRET),
     seen: services.profiles.seen,
@@ -66,10 +70,7 @@ runService('api', async ({ env }) => {
     sendPerMinute: config.RATE_LIMIT_SEND,
     unreadTotals: createUnreadTotals(database),
     revocations,
-    devTokens:
-      config.AUTH_DEV_TOKENS && JWT_SECRET !== undefined
-        ? createDevTokens({ ...config, JWT_SECRET })
-        : undefined,
+    devTokens: config.AUTH_DEV_TOKENS && JWT_SECRET !== undefined ? { ...config, JWT_SECRET } : undefined,
     services,
     current: database.current,
   })
@@ -78,6 +79,7 @@ runService('api', async ({ env }) => {
   queueRedis.on('ready', services.wakeQueue)
   shutdown.phase('requests', 10_000, () => app.close())
   shutdown.phase('background', 8_000, async () => {
+    watch.close()
     revocations.close()
     await services.close()
   })

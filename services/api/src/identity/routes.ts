@@ -1,7 +1,7 @@
-import { DevTokenRequest, DevTokenResponse, Me, RevokeRequest } from '@parley/contract'
+import { Me, RevokeRequest } from '@parley/contract'
 import type { HttpServer } from '@parley/service-kit'
 import { z } from 'zod'
-import type { DevTokens } from './dev-tokens.ts'
+import { type DevTokenConfig, devTokenRoutes } from './dev-tokens.ts'
 import type { Revocations } from './revocations.ts'
 import type { UnreadTotals } from './unread.ts'
 
@@ -9,7 +9,7 @@ export interface IdentityRoutes {
   unreadTotals: UnreadTotals
   revocations: Revocations
   /** Absent where `AUTH_DEV_TOKENS` is off: the route does not exist then. */
-  devTokens: DevTokens | undefined
+  devTokens: DevTokenConfig | undefined
 }
 
 export async function identityRoutes(app: HttpServer, options: IdentityRoutes): Promise<void> {
@@ -36,13 +36,5 @@ export async function identityRoutes(app: HttpServer, options: IdentityRoutes): 
     },
   )
 
-  if (!devTokens) return
-  app.post(
-    '/auth/dev-token',
-    {
-      config: { permission: 'open' },
-      schema: { body: DevTokenRequest, response: { 201: DevTokenResponse } },
-    },
-    async ({ body }, reply) => reply.code(201).send(devTokens(body)),
-  )
+  if (devTokens) await app.register(devTokenRoutes, { config: devTokens })
 }

@@ -102,8 +102,8 @@ function describeOperation(name: string, path: string, operation: Described): De
       ...problemResponses(codes, path),
     },
   }
-  const parameters = plainParameters(operation.parameters)
-  if (parameters) described.parameters = parameters
+  const parameters = plainParameters([...(operation.parameters ?? []), ...(known.headers ?? [])])
+  if (parameters?.length) described.parameters = parameters
   const body = operation.requestBody
   if (body && !('$ref' in body) && known.request !== undefined) {
     const media = Object.entries(body.content).map(([type, content]) => [

@@ -1,4 +1,5 @@
 import type { ProblemCode } from '@parley/contract'
+import type { OpenAPIV3_1 } from 'openapi-types'
 import { EXAMPLES } from './examples.ts'
 
 /** What the document says of a call beyond its schemas. */
@@ -7,6 +8,8 @@ export interface Operation {
   tag: 'Conversations' | 'Participants' | 'Messages' | 'Identity' | 'System'
   summary: string
   request?: unknown
+  /** Headers that mean something to this call. */
+  headers?: OpenAPIV3_1.ParameterObject[]
   /** By status: what the answer means, and an example of its body. */
   answers: Record<number, { description: string; example?: unknown }>
   /** Refusals beyond those that every call of its kind has. */
@@ -211,6 +214,14 @@ export const OPERATIONS: Record<string, Operation> = {
     id: 'createMessage',
     tag: 'Messages',
     summary: 'Send a message; acknowledged once it is on a majority (owners, members)',
+    headers: [
+      {
+        name: 'Idempotency-Key',
+        in: 'header',
+        description: 'As clientMessageId: the same key again answers with the message stored under it',
+        schema: { type: 'string', minLength: 1, maxLength: 128 },
+      },
+    ],
     request: {
       conversationId,
       role: 'user',

@@ -4,6 +4,7 @@ import reference from '@scalar/fastify-api-reference'
 import { jsonSchemaTransform, jsonSchemaTransformObject } from 'fastify-type-provider-zod'
 import { NO_BODY, NO_QUERY } from '../plugins/strict-routes.ts'
 import { describe } from './describe.ts'
+import { PROBLEMS_PAGE } from './problems-page.ts'
 
 /** `GET /openapi.json`, made from the routes and their schemas, and `GET /docs`, its reference, which works offline. */
 export async function openapi(app: HttpServer): Promise<void> {
@@ -48,6 +49,9 @@ export async function openapi(app: HttpServer): Promise<void> {
       route.config = { ...route.config, permission: 'open' }
       route.schema = { ...route.schema, hide: true }
     })
+    docs.get('/docs/problems', (_request, reply) =>
+      reply.type('text/html; charset=utf-8').send(PROBLEMS_PAGE),
+    )
     await docs.register(reference, {
       routePrefix: '/docs',
       configuration: { url: '/openapi.json', withDefaultFonts: false, hideClientButton: true },

@@ -11,18 +11,24 @@ export interface LimitOptions {
   restPerMinute: number
   /** Messages per minute and caller, from REST and sockets together; 0: no limit. */
   sendPerMinute: number
+  /** For tests. */
+  mostLateMs?: number
 }
 
 const MINUTE_MS = 60_000
-/** Milliseconds that the event loop is late on average over a second: beyond, new work is turned away. */
-const MAX_EVENT_LOOP_DELAY_MS = 1_000
+/**
+ * New work is turned away where the event loop is this many milliseconds late, on average over a second, and busy for
+ * this share of its time: one that is late without being busy lacks a processor, which turning away does not give it.
+ */
+const MOST_LATE_MS = 500
+const MOST_BUSY = 0.8
 
 /**
  * Per caller: requests, and, counted apart, messages; a gateway sends with the client's own token, so a message counts
  * the same by either way. Per process: requests are turned away while it is overloaded.
  */
 export async function limits(app: HttpServer, options: LimitOptions): Promise<void> {
-  const { redis, restPerMinute, sendPerMinute } = options
+  const { redis, restPerMinute, sendPerMinute, mostLateMs = MOST_LATE_MS } = options
 
   app.addHook('onRoute', (route) => {
     const permission = route.config?.permission
@@ -46,9 +52,9 @@ export async function limits(app: HttpServer, options: LimitOptions): Promise<vo
   })
 
   await app.register(underPressure, {
-    maxEventLoopDelay: MAX_EVENT_LOOP_DELAY_MS,
+    maxEventLoopDelay: mostLateMs,
     pressureHandler: ({ routeOptions }) =>
-      routeOptions.config.permission === 'open'
+      routeOptions.config.permission === 'open' || (app.memoryUsage().eventLoopUtilized ?? 0) < MOST_BUSY
         ? undefined
         : Promise.reject(problem('overloaded', { retryAfter: 2 })),
   })
