@@ -74,12 +74,11 @@ runService('worker', async ({ env }) => {
     ],
   })
   await app.listen({ host: config.HOST, port: config.PORT })
-  const consuming = consumer.start()
+  consumer.start()
 
   shutdown.phase('finish summaries', config.SHUTDOWN_TIMEOUT_MS * 0.8, async () => {
     stopping.abort()
     await consumer.close()
-    await consuming
   })
   shutdown.phase('http', 1_000, () => app.close())
   shutdown.phase('connections', 2_000, async () => {

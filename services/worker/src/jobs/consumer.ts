@@ -71,12 +71,23 @@ export function createConsumer({
     if (redis.status === 'ready') logger.warn({ err: error }, 'the queue reported an error')
   })
 
+  let running: Promise<void> | undefined
   return {
-    /** Resolves when the consumer has been closed. */
-    start: (): Promise<void> => worker.run(),
-    /** Takes no more jobs, and waits for those at work. */
-    close: (): Promise<void> => worker.close(),
-    /** Leaves the jobs at work to their locks. */
-    abandon: (): Promise<void> => worker.close(true),
+    start(): void {
+      running = worker.run()
+    },
+
+    /**
+     * Takes no more jobs, and waits for those at work. Without Redis nothing could be said about them, nor would the
+     * wait end: they are left to their locks.
+     */
+    async close(): Promise<void> {
+      if (redis.status === 'ready') {
+        await worker.close()
+        await running
+        return
+      }
+      worker.close(true).catch((error: unknown) => logger.warn({ err: error }, 'the queue did not close'))
+    },
   }
 }

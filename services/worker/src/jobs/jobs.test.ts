@@ -90,11 +90,10 @@ function startConsumer(
     logger,
     metrics,
   })
-  const running = consumer.start()
+  consumer.start()
   opened.push(async () => {
     stopping.abort()
     await consumer.close()
-    await running
     await closeRedis(connection)
   })
 }

@@ -27,6 +27,8 @@ export function createQueueView(redis: Redis) {
       return counts && STATES.map((state) => ({ state, jobs: counts[state] ?? 0 }))
     },
 
-    close: (): Promise<void> => queue.close(),
+    async close(): Promise<void> {
+      if (redis.status === 'ready') await queue.close()
+    },
   }
 }
