@@ -53,6 +53,7 @@ export function createAccept(
   }
 
   return (socket: ChatSocket): void => {
+    forget(socket)
     people.add(socket)
     expiry.watch(socket)
     socket.onAny((...args: unknown[]) => dispatch(socket, args))
@@ -65,4 +66,12 @@ export function createAccept(
     lifecycle.emit('connected', socket)
     if (socket.data.type === 'agent') void welcomeAgent(socket)
   }
+}
+
+/** Lets go of what only the handshake needed: headers, and the token, which the session has. */
+function forget({ conn, handshake }: ChatSocket): void {
+  conn.request.headers = {}
+  conn.request.rawHeaders = []
+  handshake.headers = {}
+  handshake.auth = {}
 }
