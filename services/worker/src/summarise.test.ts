@@ -42,3 +42,25 @@ test('a bucket in which nothing was said costs no call and keeps the summary', a
   const work = workOf([], { coversSeq: 10, previousSeq: 10, throughSeq: 20, previousText: 'as before' })
   expect(await run(work, signal)).toMatchObject({ text: 'as before' })
 })
+
+test('an outage of the model keeps what it found out before, and adds what is new', async () => {
+  const { run } = summariseWith(() => Promise.reject(new Error('away')))
+  const previousText = 'Goal:\n- Move to Freiburg\n\nOpen questions:\n- Who carries the piano?'
+  const first = await run(
+    workOf(['The keys are handed over on 14 May 2027.'], { previousText, previousSeq: 0, coversSeq: 0 }),
+    signal,
+  )
+  expect(first.source).toBe('extractive')
+  expect(first.text).toBe(
+    'Goal:\n- Move to Freiburg\n\nOpen questions:\n- Who carries the piano?\n\nKey facts:\n- ada: The keys are handed over on 14 May 2027.',
+  )
+  const more = workOf(['The movers cost $1,800.'], {
+    previousText: first.text,
+    notes: first.notes,
+    previousSeq: 1,
+  })
+  const second = await run({ ...more, messages: more.messages.map((each) => ({ ...each, seq: 11 })) }, signal)
+  for (const kept of ['Move to Freiburg', 'Who carries the piano?', '14 May 2027', '$1,800']) {
+    expect(second.text).toContain(kept)
+  }
+})

@@ -1,9 +1,10 @@
-import type { InternalSummaryWrite, SummaryWork } from '@parley/contract'
+import type { InternalSummaryWrite, SummaryNote, SummaryWork } from '@parley/contract'
 import type { Logger } from '@parley/service-kit'
-import { compose } from './extractive/compose.ts'
+import { compose, told } from './extractive/compose.ts'
 import { mergeNotes, takeNotes } from './extractive/notes.ts'
 import type { WorkerMetrics } from './metrics.ts'
 import type { Model } from './model/model.ts'
+import { carryOn } from './model/sections.ts'
 
 export type Summary = Pick<InternalSummaryWrite, 'text' | 'notes' | 'source' | 'model' | 'usage'>
 export type Summarise = (work: SummaryWork, signal: AbortSignal) => Promise<Summary>
@@ -37,15 +38,19 @@ export function createSummarise({ model, length, logger, metrics }: SummariseOpt
         logger.warn({ reason: reasonOf(error) }, 'the model did not summarise; using the extractive summary')
       }
     }
-    return {
-      text: compose(notes, work.recent, length),
-      notes,
-      source: 'extractive',
-      model: null,
-      usage: null,
-    }
+    const text =
+      (model && carryOn(work.previousText, takenSince(notes, work), length)) ??
+      compose(notes, work.recent, length)
+    return { text, notes, source: 'extractive', model: null, usage: null }
   }
 }
+
+/** What the summary so far does not know, the newest first. */
+const takenSince = (notes: readonly SummaryNote[], work: SummaryWork): string[] =>
+  notes
+    .filter(({ seq }) => seq > work.previousSeq)
+    .reverse()
+    .map(told)
 
 /** Name and status only: a provider's error may repeat what it was sent. */
 function reasonOf(error: unknown): string {

@@ -4,6 +4,8 @@ import { standing } from './notes.ts'
 import { shorten } from './shorten.ts'
 
 const LATEST = 4
+/** Only summaries that are put together from notes have this section. */
+export const LATEST_HEADING = 'Latest'
 /** Share of the length that goes to what came last, at most. */
 const LATEST_SHARE = 0.3
 
@@ -16,7 +18,7 @@ export function compose(
   recent: readonly SummaryMessage[],
   length: number,
 ): string {
-  const latest = section('Latest', latestLines(recent, Math.floor(length * LATEST_SHARE)))
+  const latest = section(LATEST_HEADING, latestLines(recent, Math.floor(length * LATEST_SHARE)))
   const facts = factSections(notes, recent.at(-1)?.seq ?? 0, length - latest.length - 2)
   return [facts, latest].filter((part) => part !== '').join('\n\n')
 }
@@ -26,11 +28,14 @@ function latestLines(recent: readonly SummaryMessage[], length: number): string[
   return recent
     .slice(-LATEST)
     .filter((message) => !INSTRUCTION.test(message.content))
-    .map((message) => line(message.author, told(message), share))
+    .map((message) => line(message.author, saidIn(message), share))
 }
 
+/** A note as a summary shows it. */
+export const told = (note: SummaryNote): string => line(note.author, note.text)
+
 /** Content, or what stands in for it. */
-function told(message: SummaryMessage): string {
+function saidIn(message: SummaryMessage): string {
   if (message.content.trim() !== '') return message.content
   if (message.tools.length > 0) return `(uses ${message.tools.join(', ')})`
   return message.attachments > 0 ? '(attachment)' : '(empty)'
@@ -41,16 +46,14 @@ function factSections(notes: readonly SummaryNote[], last: number, length: numbe
   const chosen: SummaryNote[] = []
   let left = length - headings
   for (const note of [...notes].sort((a, b) => standing(b, last) - standing(a, last))) {
-    const size = line(note.author, note.text).length + 3
+    const size = told(note).length + 3
     if (size > left) continue
     left -= size
     chosen.push(note)
   }
   chosen.sort((a, b) => a.seq - b.seq)
   const lines = (decisions: boolean) =>
-    chosen
-      .filter((note) => DECISION.test(note.text) === decisions)
-      .map((note) => line(note.author, note.text))
+    chosen.filter((note) => DECISION.test(note.text) === decisions).map(told)
   return [section('Decisions', lines(true)), section('Key facts', lines(false))]
     .filter((part) => part !== '')
     .join('\n\n')

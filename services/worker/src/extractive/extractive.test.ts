@@ -75,7 +75,7 @@ test('any text, however long or odd, makes a bounded summary without control cha
       expect(summary).not.toMatch(/[^\P{Cc}\n]/u)
       expect(summary.isWellFormed()).toBe(true)
     }),
-    { numRuns: 60 },
+    { numRuns: 30 },
   )
 })
 

@@ -1,3 +1,4 @@
+import { LATEST_HEADING } from '../extractive/compose.ts'
 import { shorten } from '../extractive/shorten.ts'
 import { SECTIONS } from './prompt.ts'
 
@@ -32,6 +33,15 @@ export function normaliseAnswer(answer: string, length: number): string | null {
     if (text !== '' && /[\p{L}\p{N}]/u.test(text)) current?.push(text)
   }
   return render(found, length)
+}
+
+/**
+ * A model's summary with facts added that it does not know yet, for when the model is away: what it once found out must
+ * not be lost to an outage. Null where there is no such summary.
+ */
+export function carryOn(previous: string, facts: readonly string[], length: number): string | null {
+  if (previous === '' || previous.split('\n').includes(`${LATEST_HEADING}:`)) return null
+  return normaliseAnswer(`Key facts:\n${facts.map((fact) => `- ${fact}`).join('\n')}\n${previous}`, length)
 }
 
 /** Takes lines from all sections in turn until the length is used up, so that no section is lost to a long one. */
