@@ -178,12 +178,13 @@ interface Targets {
 }
 
 /** Things to be broken, made anew from time to time: requests delete them. */
-function createTargets(rest: Rest, tokens: string[]) {
+function createTargets(rest: Rest, owners: (() => string)[]) {
   let targets: Targets = { conversations: [], messages: [] }
   let uses = 0
   async function refresh(): Promise<void> {
     const fresh: Targets = { conversations: [], messages: [] }
-    for (const token of tokens.slice(0, 2)) {
+    for (const owner of owners) {
+      const token = owner()
       const body = { agentId: 'helper', participants: [{ type: 'user', id: 'bob' }] }
       const { id } = await rest.must<{ id: string }>('POST', '/conversations', { token, body })
       fresh.conversations.push(id)
@@ -225,16 +226,25 @@ export async function fuzz(
 ): Promise<Record<string, number>> {
   const orgId = `fuzz-${randomUUID()}`
   const token = (sub: string, more: object = {}) => stack.token({ sub, orgId, expiresIn: 80_000, ...more })
-  const admin = token('root', { roles: ['admin'] })
-  const tokens = [
-    token('ada'),
-    admin,
-    token('bob'),
-    token('helper', { type: 'agent' }),
-    token('ada', { orgId: `${orgId}-other` }),
-    'not.a.token',
+  // Made anew for each request: the fuzz revokes tokens, too.
+  const callers: (() => string | undefined)[] = [
+    () => token('ada'),
+    () => token('ada'),
+    () => token('ada'),
+    () => token('dora'),
+    () => token('root', { roles: ['admin'] }),
+    () => token('root', { roles: ['admin'] }),
+    () => token('bob'),
+    () => token('helper', { type: 'agent' }),
+    () => token('helper', { type: 'agent' }),
+    () => token('ada', { orgId: `${orgId}-other` }),
+    () => 'not.a.token',
+    () => undefined,
   ]
-  const targets = createTargets(rest, [token('ada'), token('dora')])
+  const targets = createTargets(
+    rest,
+    ['ada', 'dora'].map((sub) => () => token(sub)),
+  )
   const statuses: Record<string, number> = {}
   let sent = 0
   const batch = 8
@@ -254,7 +264,7 @@ export async function fuzz(
     }
     if (query.size > 0) url += `?${query}`
     const { status, text } = await rest.call(method, url, {
-      token: tokens[who % (tokens.length + 1)] ?? token('ada'),
+      token: callers[who]?.(),
       ...(body === undefined ? {} : { body: targets.fill(body) ?? 'null' }),
       headers,
     })
@@ -264,7 +274,7 @@ export async function fuzz(
 
   await fc.assert(
     fc.asyncProperty(fc.array(one, { minLength: batch, maxLength: batch }), async (requests) => {
-      if (sent % 400 === 0) await targets.refresh()
+      if (sent % 160 === 0) await targets.refresh()
       if (sent % 20_000 === 0) log?.(`${sent} cases sent`)
       sent += requests.length
       await Promise.all(requests.map(send))
