@@ -1,4 +1,5 @@
 import { type Caller, type Message, type Page, problem } from '@parley/contract'
+import type { ObjectId } from 'mongodb'
 import { z } from 'zod'
 import { decodeCursor, encodeCursor } from '../cursors.ts'
 import type { Collections, MessageDocument, MessageRow } from '../database/collections.ts'
@@ -7,7 +8,7 @@ import { toMessage } from '../messages/message.ts'
 import type { MessagePages } from '../messages/pages.ts'
 import type { Access } from '../participants/access.ts'
 import type { SearchIndexer } from './indexer.ts'
-import { queryTerms, rate } from './terms.ts'
+import { type QueryTerm, queryTerms, rate } from './terms.ts'
 
 /** Messages that are ranked: of more that match, the newest. */
 const CANDIDATES = 500
@@ -35,9 +36,28 @@ export function createSearch({
   pages: MessagePages
   indexer: SearchIndexer
 }) {
+  /** The newest messages that have all terms: whole, or, which takes longer, as far as the query began them. */
+  function newest(cid: ObjectId, [first, ...others]: readonly QueryTerm[], begun: boolean) {
+    if (!first) return []
+    const select = ({ text, prefix }: QueryTerm) => (begun && prefix ? { $regex: `^${literal(text)}` } : text)
+    return searchTerms
+      .find(
+        {
+          cid,
+          terms: select(first),
+          ...(others.length > 0 && { $and: others.map((term) => ({ terms: select(term) })) }),
+        },
+        { projection: { _id: 1 } },
+      )
+      .sort({ seq: -1 })
+      .limit(CANDIDATES)
+      .toArray()
+  }
+
   return {
     /**
-     * Messages that have all words of `q`, best first, with what was found marked. `limit` 1–100; 500 are ranked.
+     * Messages that have all words of `q`, best first, with what was found marked. Where none has the last word, it is
+     * taken for the start of one. `limit` 1–100; 500 are ranked.
      * @throws ProblemError not_found, invalid_cursor, validation_failed (no word in `q`)
      */
     async find(
@@ -51,8 +71,7 @@ export function createSearch({
     ): Promise<Page<SearchHit>> {
       const { head } = await access.of(caller, cid, 'message:search')
       const wanted = queryTerms(q)
-      const [first, ...others] = wanted
-      if (!first) {
+      if (wanted.length === 0) {
         throw problem('validation_failed', {
           errors: [{ pointer: '/q', detail: 'must have a word or number in it' }],
         })
@@ -69,26 +88,16 @@ export function createSearch({
         more = done.more
       }
 
-      const select = ({ text, prefix }: typeof first) => (prefix ? { $regex: `^${literal(text)}` } : text)
-      const [rows, fresh] = await Promise.all([
-        searchTerms
-          .find(
-            {
-              cid: head._id,
-              terms: select(first),
-              ...(others.length > 0 && { $and: others.map((term) => ({ terms: select(term) })) }),
-            },
-            { projection: { _id: 1 } },
-          )
-          .sort({ seq: -1 })
-          .limit(CANDIDATES)
-          .toArray(),
+      const [whole, fresh] = await Promise.all([
+        newest(head._id, wanted, false),
         messages
           .find({ cid: head._id, seq: { $gt: indexed, $lte: end } })
           .sort({ seq: -1 })
           .limit(UNINDEXED)
           .toArray(),
       ])
+      const begun = whole.length === 0 && wanted.some(({ prefix }) => prefix)
+      const rows = begun ? await newest(head._id, wanted, true) : whole
       const found: MessageRow[] = await messages.find({ _id: { $in: rows.map(({ _id }) => _id) } }).toArray()
       const seen = new Map<string, MessageDocument>()
       for (const row of [...found, ...fresh])

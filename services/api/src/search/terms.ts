@@ -1,5 +1,7 @@
 /** Terms that one message is found by, at most; what lies behind them in a long text is not found. */
 const TERMS_PER_MESSAGE = 2_000
+/** Characters from which a word may be the start of a longer one: what less begins is nearly everything. */
+const PREFIX_LENGTH = 3
 /** Characters of a term that count. */
 const TERM_LENGTH = 40
 
@@ -8,6 +10,12 @@ export interface Term {
   /** UTF-16 offsets in the text it came from. */
   start: number
   end: number
+}
+
+export interface QueryTerm {
+  text: string
+  /** The query ends in it: it may be the start of a longer word. */
+  prefix: boolean
 }
 
 const WORD = /[\p{L}\p{N}\p{M}]+(?:['’][\p{L}\p{M}]+)*/gu
@@ -84,21 +92,21 @@ export function indexTerms(text: string): string[] {
  * What must all be in a message that is found, longest first: a longer term is a rarer one. Of ideographs the pairs, a
  * single one only where it stands alone. The last word, if the query ends in it, may be the start of a longer one.
  */
-export function queryTerms(query: string): { text: string; prefix: boolean }[] {
+export function queryTerms(query: string): QueryTerm[] {
   const found = [...termsOf(query)].filter(({ text }) => text !== '')
   const inPair = (single: Term) =>
     found.some((other) => other !== single && other.start <= single.start && other.end >= single.end)
   const kept = found.filter((candidate) => !inPair(candidate))
   const unique = new Map<string, boolean>()
   for (const { text, end } of kept) {
-    const open = end === query.length && !/^\p{Script=Han}/u.test(text)
+    const open = end === query.length && text.length >= PREFIX_LENGTH && !/^\p{Script=Han}/u.test(text)
     unique.set(text, (unique.get(text) ?? true) && open)
   }
   return [...unique].map(([text, prefix]) => ({ text, prefix })).sort((a, b) => b.text.length - a.text.length)
 }
 
 /** How well a text answers the query, and where: 0 where a term is missing. */
-export function rate(text: string, wanted: readonly { text: string; prefix: boolean }[]) {
+export function rate(text: string, wanted: readonly QueryTerm[]) {
   const hits = new Map(wanted.map(({ text: term }) => [term, { exact: 0, begun: 0 }]))
   const highlights: { start: number; end: number }[] = []
   for (const { text: found, start, end } of termsOf(text)) {
