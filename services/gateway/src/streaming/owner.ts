@@ -9,6 +9,7 @@ import type { ApiClient, Logger } from '@parley/service-kit'
 import { busMessage } from '../bus/bus.ts'
 import type { Outbound } from '../connection/outbound.ts'
 import type { ChatSocket } from '../sockets.ts'
+import type { Beat } from './beat.ts'
 import { encodePiece, type StreamPiece } from './piece.ts'
 import type { Ownership, StreamStore } from './store.ts'
 import { createStreamText } from './text.ts'
@@ -16,6 +17,8 @@ import { createStreamText } from './text.ts'
 export const STREAM_TIMES = {
   /** Milliseconds in which deltas are gathered. */
   coalesceMs: 40,
+  /** Milliseconds between the moments at which all streams here pass on what they have. */
+  beatMs: 10,
   /** Milliseconds between checkpoints in MongoDB: the sign of life that the api's sweeper looks for. */
   checkpointMs: 2_000,
   /** Milliseconds for an agent that was cut off to come back. */
@@ -25,6 +28,7 @@ export const STREAM_TIMES = {
 export interface OwnerDependencies {
   api: ApiClient
   store: StreamStore
+  beat: Beat
   outbound: Outbound
   logger: Logger
   times: typeof STREAM_TIMES
@@ -51,7 +55,7 @@ export type StreamOwner = ReturnType<typeof createStreamOwner>
 export function createStreamOwner(
   identity: StreamIdentity,
   start: { text: string; token: string; socket: ChatSocket; stored: boolean },
-  { api, store, outbound, logger, times, deliver, onOver }: OwnerDependencies,
+  { api, store, beat, outbound, logger, times, deliver, onOver }: OwnerDependencies,
 ) {
   const { conversationId, messageId, seq } = identity
   const text = createStreamText(start.text)
@@ -64,29 +68,21 @@ export function createStreamOwner(
   let over: false | 'ended' | 'taken' = false
   let flushing: Promise<void> | undefined
   let flushedAt = Number.NEGATIVE_INFINITY
-  let flushTimer: NodeJS.Timeout | undefined
   let orphanTimer: NodeJS.Timeout | undefined
   let checkpointing = false
 
   function stop(why: 'ended' | 'taken'): void {
     if (over) return
     over = why
-    clearTimeout(flushTimer)
+    beat.remove(flushSoon)
     clearTimeout(orphanTimer)
     clearInterval(checkpoints)
     onOver(owner)
   }
 
+  const flushSoon = () => void flush()
   function schedule(): void {
-    if (over || flushTimer || flushing || !text.hasMore) return
-    const wait = times.coalesceMs - (performance.now() - flushedAt)
-    if (wait <= 0) void flush()
-    else {
-      flushTimer = setTimeout(() => {
-        flushTimer = undefined
-        void flush()
-      }, wait)
-    }
+    if (!over && !flushing && text.hasMore) beat.add(flushSoon, flushedAt + times.coalesceMs)
   }
 
   /** Passes on what was gathered; one piece of a stream is under way at a time, so that they keep their order. */

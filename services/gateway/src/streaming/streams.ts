@@ -15,6 +15,7 @@ import type { Outbound } from '../connection/outbound.ts'
 import type { Rooms } from '../delivery/rooms.ts'
 import type { Lifecycle } from '../lifecycle.ts'
 import type { ChatSocket } from '../sockets.ts'
+import { createBeat } from './beat.ts'
 import { createStreamFollower } from './follower.ts'
 import { createStreamOwner, STREAM_TIMES, type StreamOwner } from './owner.ts'
 import { createStreamStore } from './store.ts'
@@ -40,6 +41,7 @@ export function createStreams(options: {
   const times = { ...STREAM_TIMES, ...options.times }
   const store = createStreamStore(redis)
   const follower = createStreamFollower({ bus, rooms, outbound, lifecycle, store, logger })
+  const beat = createBeat(times.beatMs)
   const owners = new Map<string, StreamOwner>()
   let closing = false
 
@@ -90,7 +92,7 @@ export function createStreams(options: {
           socket,
           stored: isStored && !longer,
         },
-        { api, store, outbound, logger, times, deliver: follower.deliver, onOver },
+        { api, store, beat, outbound, logger, times, deliver: follower.deliver, onOver },
       )
       owners.set(messageId, owner)
       void bus.hold(roomChannel(conversationId))
