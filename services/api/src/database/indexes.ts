@@ -54,6 +54,12 @@ export const INDEXES: Record<string, Named[]> = {
       partialFilterExpression: { parentId: { $exists: true } },
     },
     {
+      // The rare roles; a page of the common ones is never far.
+      name: 'role.1',
+      key: { cid: 1, role: 1, seq: 1 },
+      partialFilterExpression: { role: { $in: ['system', 'tool'] } },
+    },
+    {
       name: 'attachments.1',
       key: { cid: 1, seq: 1, attachments: 1 },
       partialFilterExpression: { 'attachments.0': { $exists: true } },
