@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import { type Acknowledged, deliveryFaults, type Member, storageFaults } from '../support/member.ts'
 import { comesTrue } from '../support/until.ts'
 import type { Bed, MemberKind } from './bed.ts'
@@ -8,8 +9,13 @@ export interface ChatPlan {
   rooms: number
   /** In each conversation: the kind of each member, spread over the gateways. */
   members: readonly MemberKind[]
-  /** Messages in all. */
+  /** Messages in all; with `throughout` at least. */
   messages: number
+  /**
+   * Send all through the steps, however long they take, with this rest (ms) after each message. Otherwise sending
+   * waits where a step lags behind its share of the messages.
+   */
+  throughout?: number
   /** Messages that one member has under way at a time. */
   lanes: number
   /** What goes wrong meanwhile. Steps are spread evenly over the messages; sending goes on during each. */
@@ -92,8 +98,10 @@ async function talk(chat: Chat, plan: ChatPlan, acked: Map<string, Acknowledged[
   let moved = Promise.withResolvers<void>()
 
   const lane = async (member: Member): Promise<void> => {
-    while (begun < plan.messages) {
-      if (begun >= (stepsDone + 1) * stretch) {
+    const { throughout } = plan
+    while (begun < plan.messages || (throughout !== undefined && stepsDone < plan.steps.length)) {
+      if (throughout !== undefined) await delay(throughout)
+      else if (begun >= (stepsDone + 1) * stretch) {
         await turnstile.promise
         continue
       }
