@@ -52,7 +52,8 @@ test('who comes and goes is told on every gateway, and listed as being there', a
 test('a join says who is there, the caller too', async () => {
   const { ada, bob } = scene.names('ada', 'bob')
   const id = await scene.conversation(ada, bob)
-  await scene.join(ada, id, 0)
+  const a = await scene.join(ada, id, 0)
+  await a.first('user:joined', { userId: ada })
   const b = await scene.connect(bob, 1)
   const { online } = await b.sure('conversation:join', { conversationId: id })
   expect((online as Online).users.sort()).toEqual([ada, bob].sort())

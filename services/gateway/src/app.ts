@@ -17,6 +17,7 @@ import fastifySocketIo from 'fastify-socket.io'
 import type { Redis } from 'ioredis'
 import { asyncApiRoutes } from './asyncapi/routes.ts'
 import { createBus } from './bus/bus.ts'
+import { hearRooms } from './bus/room-channels.ts'
 import type { GatewayConfig } from './config.ts'
 import { createAccept } from './connection/accept.ts'
 import { createAdmission } from './connection/admission.ts'
@@ -125,6 +126,7 @@ export async function buildApp(dependencies: GatewayDependencies): Promise<Gatew
   const gatewayId = randomBytes(6).toString('hex')
   const bus = createBus({ subscriber: listener, publisher: redis, logger })
   const shared = { ...core, redis, bus, gatewayId }
+  hearRooms(bus, core.lifecycle)
   const presence = createPresence(shared)
   const typing = createTyping(shared)
   const streams = createStreams(shared)
@@ -181,6 +183,7 @@ export async function buildApp(dependencies: GatewayDependencies): Promise<Gatew
   figures.observe({
     sockets: () => namespace.sockets.size,
     rooms: () => core.rooms.size,
+    answers: () => streams.size,
     streamsConnected: tail.connected,
   })
 

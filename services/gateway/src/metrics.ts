@@ -27,7 +27,12 @@ export function createMetrics(registry: Registry) {
     loss: (reason: string) => losses.inc({ reason }),
     tailed: (count: number) => tailed.inc(count),
     /** Figures that are looked up when somebody asks. */
-    observe(figures: { sockets(): number; rooms(): number; streamsConnected(): boolean }): void {
+    observe(figures: {
+      sockets(): number
+      rooms(): number
+      answers(): number
+      streamsConnected(): boolean
+    }): void {
       const gauge = (name: string, help: string, value: () => number) =>
         new Gauge({
           name,
@@ -39,6 +44,7 @@ export function createMetrics(registry: Registry) {
         })
       gauge('gateway_sockets', 'Sockets connected', figures.sockets)
       gauge('gateway_rooms', 'Conversations with a socket here', figures.rooms)
+      gauge('gateway_answers_streaming', 'Answers that agents stream through this gateway', figures.answers)
       gauge('gateway_streams_connected', '1 while all event streams are followed', () =>
         figures.streamsConnected() ? 1 : 0,
       )

@@ -1,6 +1,7 @@
 import { ParticipantRef, ParticipantType, participantKey } from '@parley/contract'
 import { z } from 'zod'
 import type { Bus } from '../bus/bus.ts'
+import { conversationOf } from '../bus/room-channels.ts'
 import type { Outbound } from '../connection/outbound.ts'
 import { encodeFrame } from '../delivery/frames.ts'
 import type { Rooms } from '../delivery/rooms.ts'
@@ -55,7 +56,7 @@ export function announcePresence({
 
   const place = (turn: 'joined' | 'left') => (channel: string, payload: string) => {
     const { type, id } = ParticipantRef.parse(JSON.parse(payload))
-    const room = rooms.get(channel.slice(channel.indexOf(':') + 1))
+    const room = rooms.get(conversationOf(channel))
     if (!room) return
     if (aggregates.isLarge(room)) {
       aggregates.turn(room, turn, participantKey({ type, id }))

@@ -2,9 +2,6 @@ import { randomBytes } from 'node:crypto'
 import { LEASES_KEY } from '@parley/contract'
 import type { Redis } from 'ioredis'
 
-/** Milliseconds for which the other generations are taken as known before an unknown one is looked up. */
-const FRESH_MS = 200
-
 export type Leases = ReturnType<typeof createLeases>
 
 /**
@@ -16,21 +13,33 @@ export function createLeases(redis: Redis, { gatewayId, leaseMs }: { gatewayId: 
   let generation: string | undefined
   let epoch: string | undefined
   let live = new Set<string>()
-  let readAt = 0
-  let reading: Promise<string[]> | undefined
+  let ended = new Set<string>()
+  let reading: Promise<unknown> | undefined
+  let next: Promise<string[]> | undefined
 
-  const refresh = (): Promise<string[]> => {
-    reading ??= redis
-      .leaseList(LEASES_KEY)
-      .then(([alive, dead]) => {
-        live = new Set(alive)
-        readAt = performance.now()
-        return dead
-      })
-      .finally(() => {
-        reading = undefined
-      })
-    return reading
+  async function read(): Promise<string[]> {
+    const [alive, dead] = await redis.leaseList(LEASES_KEY)
+    live = new Set(alive)
+    ended = new Set(dead)
+    return dead
+  }
+
+  /** A look that begins after this call: one under way may be too old to know what the caller has just met. */
+  function refresh(): Promise<string[]> {
+    const before = reading
+    next ??= (async () => {
+      // Whether it failed concerns whoever asked for it.
+      await before?.catch(() => undefined)
+      const now = read()
+      reading = now
+      next = undefined
+      try {
+        return await now
+      } finally {
+        if (reading === now) reading = undefined
+      }
+    })()
+    return next
   }
 
   return {
@@ -60,11 +69,11 @@ export function createLeases(redis: Redis, { gatewayId, leaseMs }: { gatewayId: 
     /** Reads all leases; resolves to the generations that have ended and are not yet cleared away. */
     refresh,
 
-    /** Of some generations those that live, by what was read last; an unknown one is looked up. */
+    /** Of some generations those that live, by what was read last; one that was not met before is looked up. */
     async alive(generations: Iterable<string>): Promise<Set<string>> {
-      const asked = new Set(generations)
-      if (![...asked].every((one) => live.has(one)) && performance.now() - readAt > FRESH_MS) await refresh()
-      return new Set([...asked].filter((one) => live.has(one)))
+      const asked = [...new Set(generations)]
+      if (asked.some((one) => !live.has(one) && !ended.has(one))) await refresh()
+      return new Set(asked.filter((one) => live.has(one)))
     },
 
     /** Ends a generation's lease in `ms` milliseconds: what it holds then goes the way of a dead gateway's. */

@@ -134,9 +134,11 @@ export function createPresence(options: {
   }
   let reaping: Promise<void> | undefined
   function reap(): void {
-    if (reaping || redis.status !== 'ready' || performance.now() < reapFrom) return
-    reaping = reaper
-      .run()
+    if (reaping || redis.status !== 'ready') return
+    // Until every living gateway had time to renew, look only.
+    const looking: Promise<unknown> = performance.now() < reapFrom ? leases.refresh() : reaper.run()
+    reaping = looking
+      .then(() => undefined)
       .catch((error: unknown) => logger.debug({ error }, 'dead gateways were not cleared away'))
       .finally(() => {
         reaping = undefined

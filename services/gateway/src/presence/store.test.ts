@@ -170,6 +170,24 @@ describe('people', () => {
   })
 })
 
+test('a gateway that was not met before is not taken for a dead one', async () => {
+  const org = randomUUID()
+  const [one, young] = [gateway(), gateway()]
+  await settled(one)
+  one.holdings.hold(person(org, 'a'))
+  await settled(one)
+  // What is known of the leases is as fresh as can be, and yet too old.
+  const looking = one.leases.refresh()
+  await settled(young)
+  young.holdings.hold(person(org, 'b'))
+  await settled(young)
+  one.holdings.release(person(org, 'a'))
+  await settled(one)
+  await looking
+  expect(await sockets(org)).toBe(1)
+  expect(await told(org)).toEqual(['ada online'])
+})
+
 test('a room tells of the first gateway that holds somebody and of the last', async () => {
   const cid = randomUUID()
   await subscriber.subscribe(roomChannel(cid))

@@ -1,6 +1,7 @@
 import { type Message, roomChannel, type StreamUpdate } from '@parley/contract'
 import type { Logger } from '@parley/service-kit'
 import type { Bus } from '../bus/bus.ts'
+import { conversationOf } from '../bus/room-channels.ts'
 import type { Outbound } from '../connection/outbound.ts'
 import type { Room, Rooms } from '../delivery/rooms.ts'
 import type { Lifecycle } from '../lifecycle.ts'
@@ -46,6 +47,7 @@ export function createStreamFollower({
   lifecycle,
   store,
   logger,
+  onEnded,
 }: {
   bus: Bus
   rooms: Rooms
@@ -53,6 +55,8 @@ export function createStreamFollower({
   lifecycle: Lifecycle
   store: StreamStore
   logger: Logger
+  /** A stream has ended, by whomever. */
+  onEnded(messageId: string): void
 }) {
   const lives = new Map<Room, Map<string, Live>>()
   const ended = new Set<string>()
@@ -165,7 +169,7 @@ export function createStreamFollower({
   }
 
   bus.handle('stream', (channel, payload) => {
-    take(channel.slice(channel.indexOf(':') + 1), decodePiece(payload))
+    take(conversationOf(channel), decodePiece(payload))
   })
   bus.onRestored(() => {
     for (const ofRoom of lives.values()) for (const live of ofRoom.values()) void read(live)
@@ -173,22 +177,22 @@ export function createStreamFollower({
 
   lifecycle.on('roomOpened', (room) => {
     void (async () => {
+      const channel = roomChannel(room.conversationId)
       try {
         // Heard first, read then: what comes in between is heard twice rather than never.
-        await bus.hold(roomChannel(room.conversationId))
+        await bus.hold(channel)
         for (const { messageId, seq } of await store.list(room.conversationId)) {
           if (!ended.has(messageId) && rooms.get(room.conversationId) === room)
             follow(room, messageId, seq, false)
         }
       } catch (error) {
         logger.debug({ error }, 'which streams a room has is not known yet')
+      } finally {
+        bus.release(channel)
       }
     })()
   })
-  lifecycle.on('roomClosed', (room) => {
-    lives.delete(room)
-    bus.release(roomChannel(room.conversationId))
-  })
+  lifecycle.on('roomClosed', (room) => lives.delete(room))
   lifecycle.on('joined', (socket, room) => {
     for (const { ready, open, messageId, seq, mirror } of lives.get(room)?.values() ?? []) {
       if (!ready || !open) continue
@@ -216,6 +220,7 @@ export function createStreamFollower({
     const one = live.get(id)
     if (!one || (status === 'streaming' && deletedAt === null)) return
     forget(id)
+    onEnded(id)
     if (deletedAt !== null) end(one, 'cancelled', null)
     else end(one, status === 'sent' ? 'end' : status === 'failed' ? 'failed' : 'cancelled', content)
   })

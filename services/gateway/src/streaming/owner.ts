@@ -154,7 +154,7 @@ export function createStreamOwner(
         { conversationId, messageId, content: text.whole },
         { key: conversationId },
       )
-      if (!live && !ending && !over) ended()
+      if (!live) ended()
     } catch (error) {
       logger.debug({ error, messageId }, 'a checkpoint was left out')
     } finally {
@@ -163,8 +163,9 @@ export function createStreamOwner(
   }
   const checkpoints = setInterval(() => void checkpoint(), times.checkpointMs)
 
-  /** Somebody else ended it: the agent is told to stop. */
+  /** Somebody else ended it: the agent is told to stop. Where it is just ending it itself, the answer says how. */
   function ended(): void {
+    if (ending || over) return
     stop('ended')
     tellAgent()
   }

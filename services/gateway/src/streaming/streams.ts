@@ -40,9 +40,10 @@ export function createStreams(options: {
   const { redis, bus, api, rooms, outbound, lifecycle, logger } = options
   const times = { ...STREAM_TIMES, ...options.times }
   const store = createStreamStore(redis)
-  const follower = createStreamFollower({ bus, rooms, outbound, lifecycle, store, logger })
-  const beat = createBeat(times.beatMs)
   const owners = new Map<string, StreamOwner>()
+  const onEnded = (messageId: string) => owners.get(messageId)?.ended()
+  const follower = createStreamFollower({ bus, rooms, outbound, lifecycle, store, logger, onEnded })
+  const beat = createBeat(times.beatMs)
   let closing = false
 
   function onOver(owner: StreamOwner): void {
@@ -151,7 +152,7 @@ export function createStreams(options: {
       logger.debug({ error, messageId }, 'the text of an ended stream goes by itself')
     })
 
-  bus.handle('cancel', (_channel, messageId) => owners.get(messageId)?.ended())
+  bus.handle('cancel', (_channel, messageId) => onEnded(messageId))
   lifecycle.on('disconnected', (socket) => {
     for (const owner of owners.values()) owner.orphaned(socket)
   })
@@ -200,7 +201,7 @@ export function createStreams(options: {
         { key: conversationId },
       )
       if (!won) return
-      owners.get(messageId)?.ended()
+      onEnded(messageId)
       void bus.publish(roomChannel(conversationId), 'cancel', messageId)
       await close(conversationId, messageId)
     },

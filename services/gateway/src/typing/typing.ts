@@ -1,6 +1,7 @@
 import { type Caller, LIMITS, ParticipantType, participantKey, roomChannel } from '@parley/contract'
 import { z } from 'zod'
 import type { Bus } from '../bus/bus.ts'
+import { conversationOf } from '../bus/room-channels.ts'
 import type { Rooms } from '../delivery/rooms.ts'
 import type { Lifecycle } from '../lifecycle.ts'
 
@@ -67,7 +68,7 @@ export function createTyping({
 
   bus.handle('typing', (channel, payload) => {
     const told = Told.parse(JSON.parse(payload))
-    if (told.from !== gatewayId) emit(channel.slice(channel.indexOf(':') + 1), told)
+    if (told.from !== gatewayId) emit(conversationOf(channel), told)
   })
 
   function signal(caller: Caller, conversationId: string, isTyping: boolean): void {
