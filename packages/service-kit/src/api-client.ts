@@ -140,7 +140,7 @@ export function createApiClient(options: ApiClientOptions): ApiClient {
   ): Promise<{ status: number; body: T }> {
     const order = ranked(key)
     const attempts = Math.max(2, order.length)
-    let failure: ProblemError = problem('unavailable', { retryAfter: 1 })
+    let failure: ProblemError | undefined
     for (let attempt = 0; attempt < attempts; attempt++) {
       const target = order[attempt % order.length]
       if (!target) break
@@ -171,7 +171,7 @@ export function createApiClient(options: ApiClientOptions): ApiClient {
         else if (!repeatable) throw failure
       }
     }
-    throw failure
+    throw failure ?? problem('unavailable', { retryAfter: 1 })
   }
 
   const isRepeatable = (

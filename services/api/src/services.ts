@@ -161,7 +161,7 @@ export async function createServices(options: ServicesOptions) {
     participants: createParticipantService({ participants, access, changes, profiles }),
     search: createSearch({ ...database, access, pages, indexer }),
     history,
-    follow: createFollowReader({ database, store, pages, history, access }),
+    follow: createFollowReader({ database, store, pages, history }),
     messages: messageService,
     deleteMessage: createDeleteMessage({
       ...rows,

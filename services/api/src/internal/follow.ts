@@ -13,11 +13,17 @@ import {
 import { ObjectId } from 'mongodb'
 import type { History } from '../changes/history.ts'
 import type { Database } from '../database/client.ts'
-import { type ConversationDocument, isVoid, type ParticipantDocument } from '../database/collections.ts'
+import {
+  type ConversationDocument,
+  isVoid,
+  type MessageRow,
+  type ParticipantDocument,
+} from '../database/collections.ts'
+import { toMessage } from '../messages/message.ts'
 import type { MessagePages } from '../messages/pages.ts'
 import type { MessageStore } from '../messages/store.ts'
 import { contiguous } from '../messages/tail.ts'
-import type { Access } from '../participants/access.ts'
+import { createJoinBatches } from './join-batch.ts'
 
 type Place = Pick<ConversationDocument, '_id' | 'settledSeq' | 'lastSeq'>
 /** Where a conversation ends: its last message, and the number through which all are decided. */
@@ -42,9 +48,9 @@ export function createFollowReader(options: {
   store: MessageStore
   pages: MessagePages
   history: History
-  access: Access
 }) {
-  const { database, store, pages, history, access } = options
+  const { database, store, pages, history } = options
+  const joins = createJoinBatches({ database, store })
   const { conversations, participants } = database
 
   /** Ends of heads that were read just before, in their order. */
@@ -54,11 +60,9 @@ export function createFollowReader(options: {
       { _id: 0, cid: 1, seq: 1, void: 1 },
     )
     const tailOf = Map.groupBy(tails, ({ cid }) => cid.toHexString())
-    return heads.map(({ _id, settledSeq, lastSeq }) => {
-      const tail = contiguous(settledSeq, tailOf.get(_id.toHexString()) ?? [])
-      const last = tail.findLast((row) => !isVoid(row))
-      return { lastSeq: last?.seq ?? lastSeq, throughSeq: tail.at(-1)?.seq ?? settledSeq }
-    })
+    return heads.map((head) =>
+      endWith(head, contiguous(head.settledSeq, tailOf.get(head._id.toHexString()) ?? [])),
+    )
   }
 
   async function endOf(head: Place): Promise<End> {
@@ -78,27 +82,27 @@ export function createFollowReader(options: {
   return {
     /** @throws ProblemError not_found, for who may not follow it as for who asks for what does not exist */
     async join(request: JoinRequest): Promise<InternalJoinResult> {
-      const { caller, conversationId, afterSeq, afterChangeSeq, members = false } = request
-      const { head, membership } = await access.of(caller, conversationId, 'conversation:join')
+      const { conversationId, afterSeq, afterChangeSeq, members = false } = request
+      const { head, own, rows, tail, page } = await joins.read(request)
       const withReceipts = head.participantCount <= LIMITS.receiptsAtJoin
-      const [end, rows, page, changed] = await Promise.all([
-        endOf(head),
-        withReceipts || members ? everyone(head._id) : [],
-        afterSeq === undefined ? { messages: [], more: false } : pages.after(head, afterSeq, LIMITS.joinPage),
+      const [long, changed] = await Promise.all([
+        afterSeq === undefined || page ? null : pages.after(head, afterSeq, LIMITS.joinPage),
         afterChangeSeq === undefined
           ? { changes: [], more: false }
           : history.since(head, afterChangeSeq, LIMITS.joinPage),
       ])
-      // The page may have been read a moment later than the end: what came between is brought by the stream.
-      const messages = page.messages.filter(({ seq }) => seq <= end.throughSeq)
+      const end = endWith(head, tail)
+      const found = long?.messages ?? (page ?? []).flatMap((row) => (isVoid(row) ? [] : [toMessage(row)]))
+      // A long page may have been read a moment later than the end: what came between is brought by the stream.
+      const messages = found.filter(({ seq }) => seq <= end.throughSeq).slice(0, LIMITS.joinPage)
       return {
         status: head.status,
-        role: membership?.role ?? null,
+        role: own?.role ?? null,
         participantCount: head.participantCount,
         ...end,
         changeSeq: head.changeSeq,
-        readSeq: membership?.readSeq ?? 0,
-        unread: membership ? Math.max(0, end.lastSeq - membership.readSeq) : 0,
+        readSeq: own?.readSeq ?? 0,
+        unread: own ? Math.max(0, end.lastSeq - own.readSeq) : 0,
         messages,
         changes: changed.changes,
         hasMore: lacks(messages, afterSeq, end.lastSeq) || changed.more,
@@ -209,6 +213,12 @@ export function createFollowReader(options: {
       return shared.length > 0
     },
   }
+}
+
+/** The end of a head with its tail, which goes on from `settledSeq` without a gap. */
+function endWith({ settledSeq, lastSeq }: Place, tail: readonly MessageRow[]): End {
+  const last = tail.findLast((row) => !isVoid(row))
+  return { lastSeq: last?.seq ?? lastSeq, throughSeq: tail.at(-1)?.seq ?? settledSeq }
 }
 
 /** Does a page that was asked for end before the conversation's last message? */

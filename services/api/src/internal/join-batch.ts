@@ -1,0 +1,153 @@
+import { authorize } from '@parley/auth'
+import { type Caller, LIMITS, participantKey, problem } from '@parley/contract'
+import { ObjectId } from 'mongodb'
+import type { Database } from '../database/client.ts'
+import type { ConversationDocument, MessageRow, ParticipantDocument } from '../database/collections.ts'
+import type { MessageStore } from '../messages/store.ts'
+import { contiguous } from '../messages/tail.ts'
+
+/** Joins answered by one round of queries at most. */
+const BATCH_SIZE = 200
+
+export interface Wanted {
+  caller: Caller
+  conversationId: string
+  afterSeq?: number | undefined
+  members?: boolean | undefined
+}
+
+export type Row = Pick<ParticipantDocument, 'cid' | 'key' | 'role' | 'readSeq'>
+
+/** What a join needs to know of its conversation. */
+export interface Joined {
+  head: ConversationDocument
+  /** The caller's own row; null: an admin who takes no part. */
+  own: Row | null
+  /** Everybody's rows, where they were asked for or the conversation is small. */
+  rows: Row[]
+  /** Above `settledSeq`, ascending, without a gap. */
+  tail: MessageRow[]
+  /** All that is decided above `afterSeq`; null: not asked for, or too much to read along. */
+  page: MessageRow[] | null
+}
+
+interface Waiting {
+  wanted: Wanted
+  resolve(joined: Joined): void
+  reject(error: unknown): void
+}
+
+/**
+ * Answers joins. Those that arrive while others are being read form the next batch, of two rounds of two queries however
+ * many they are: when a gateway ends, everybody comes back at once.
+ */
+export function createJoinBatches({
+  database,
+  store,
+}: {
+  database: Pick<Database, 'conversations' | 'participants'>
+  store: Pick<MessageStore, 'tails'>
+}) {
+  const { conversations, participants } = database
+  const waiting: Waiting[] = []
+  let running = 0
+
+  const idOf = ({ conversationId }: Wanted): ObjectId => new ObjectId(conversationId)
+  const projection = { _id: 0, cid: 1, key: 1, role: 1, readSeq: 1 } as const
+
+  async function heads(batch: readonly Waiting[]) {
+    const ids = new Map(batch.map(({ wanted }) => [wanted.conversationId, idOf(wanted)]))
+    const found = await conversations
+      .find({ _id: { $in: [...ids.values()] }, deletedAt: { $exists: false } }, { batchSize: BATCH_SIZE })
+      .toArray()
+    return new Map(found.map((head) => [head._id.toHexString(), head]))
+  }
+
+  async function ownRows(batch: readonly Waiting[]) {
+    const branches = batch.map(({ wanted }) => ({ cid: idOf(wanted), key: participantKey(wanted.caller) }))
+    const found = await participants.find({ $or: branches }, { projection, batchSize: BATCH_SIZE }).toArray()
+    return new Map(found.map((row) => [`${row.cid.toHexString()} ${row.key}`, row]))
+  }
+
+  async function everyone(wanted: ReadonlyMap<string, ObjectId>): Promise<Map<string, Row[]>> {
+    if (wanted.size === 0) return new Map()
+    const rows = await participants
+      .find({ cid: { $in: [...wanted.values()] } }, { projection, batchSize: 10_000 })
+      .toArray()
+    return Map.groupBy(rows, ({ cid }) => cid.toHexString())
+  }
+
+  async function answer(batch: readonly Waiting[]): Promise<void> {
+    const [headOf, ownOf] = await Promise.all([heads(batch), ownRows(batch)])
+    const admitted = batch.flatMap((item) => {
+      const { caller, conversationId } = item.wanted
+      const head = headOf.get(conversationId)
+      const own = ownOf.get(`${conversationId} ${participantKey(caller)}`) ?? null
+      if (!head || head.org !== caller.orgId) item.reject(problem('not_found'))
+      else {
+        const verdict = authorize('conversation:join', caller, own)
+        if (verdict === 'allow') return [{ item, head, own }]
+        item.reject(problem(verdict))
+      }
+      return []
+    })
+
+    /** By conversation, the lowest seq above which somebody wants to know the messages. */
+    const from = new Map<string, { cid: ObjectId; settledSeq: number }>()
+    const listed = new Map<string, ObjectId>()
+    for (const { item, head } of admitted) {
+      const id = item.wanted.conversationId
+      const floor = Math.min(pageStart(item.wanted, head) ?? head.settledSeq, head.settledSeq)
+      const known = from.get(id)
+      if (!known || floor < known.settledSeq) from.set(id, { cid: head._id, settledSeq: floor })
+      if (item.wanted.members || head.participantCount <= LIMITS.receiptsAtJoin) listed.set(id, head._id)
+    }
+    const [messages, rowsOf] = await Promise.all([store.tails([...from.values()]), everyone(listed)])
+    const messagesOf = Map.groupBy(messages, ({ cid }) => cid.toHexString())
+    for (const { item, head, own } of admitted) {
+      const id = item.wanted.conversationId
+      const known = messagesOf.get(id) ?? []
+      const tail = contiguous(
+        head.settledSeq,
+        known.filter(({ seq }) => seq > head.settledSeq),
+      )
+      const end = tail.at(-1)?.seq ?? head.settledSeq
+      const start = pageStart(item.wanted, head)
+      const page = start === null ? null : known.filter(({ seq }) => seq > start && seq <= end)
+      item.resolve({ head, own, rows: rowsOf.get(id) ?? [], tail, page })
+    }
+  }
+
+  async function run(): Promise<void> {
+    running++
+    try {
+      // The requests of this turn of the event loop share the first round.
+      await new Promise((resolve) => setImmediate(resolve))
+      while (waiting.length > 0) {
+        const batch = waiting.splice(0, BATCH_SIZE)
+        try {
+          await answer(batch)
+        } catch (error) {
+          for (const { reject } of batch) reject(error)
+        }
+      }
+    } finally {
+      running--
+    }
+  }
+
+  return {
+    /** @throws ProblemError not_found */
+    read(wanted: Wanted): Promise<Joined> {
+      return new Promise((resolve, reject) => {
+        waiting.push({ wanted, resolve, reject })
+        if (running === 0) void run()
+      })
+    },
+  }
+}
+
+/** The seq above which the page begins that can be read along with the tail; null where that would be too long. */
+function pageStart({ afterSeq }: Wanted, { settledSeq }: ConversationDocument): number | null {
+  return afterSeq !== undefined && settledSeq - afterSeq <= LIMITS.joinPage ? afterSeq : null
+}
