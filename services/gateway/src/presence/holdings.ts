@@ -38,7 +38,10 @@ export function createHoldings({
   settleMs,
 }: HoldingTimes & { leases: Leases; reaper: Reaper; writes: PresenceWrites; logger: Logger }) {
   const entries = new Map<string, Entry>()
+  /** Own generations that lost their lease. */
+  const superseded = new Set<string>()
   let settledAt = 0
+  let flushing: Promise<void> | undefined
 
   async function writeAll(name: string, entry: Entry): Promise<void> {
     for (;;) {
@@ -78,6 +81,20 @@ export function createHoldings({
     write(name, entry).catch((error: unknown) => logger.debug({ error }, 'presence is written again later'))
   }
 
+  async function flushAll(): Promise<void> {
+    const { generation } = leases
+    const waiting = [...entries].filter(([, entry]) => entry.gone || entry.under !== generation)
+    for (let i = 0; i < waiting.length; i += BATCH) {
+      await Promise.all(waiting.slice(i, i + BATCH).map(([name, entry]) => write(name, entry)))
+    }
+    // Only now: with the new generation's in place, clearing an old one's away makes nobody the last to go.
+    if (generation !== leases.generation) return
+    for (const previous of superseded) {
+      await reaper.clear(previous)
+      superseded.delete(previous)
+    }
+  }
+
   return {
     hold(holding: Holding): void {
       const name = encodeHolding(holding)
@@ -106,21 +123,23 @@ export function createHoldings({
       return entries.size
     },
 
-    /**
-     * Renews the lease and writes whatever Redis doesn't have as it should be. Rejects while Redis is away.
-     * Resolves to whether this is a new generation.
-     */
+    /** Renews the lease. Rejects while Redis is away. Resolves to whether this is a new generation. */
     async renew(): Promise<boolean> {
       const { taken, lostData, previous } = await leases.renew()
       if (lostData) settledAt = performance.now() + settleMs
-      const { generation } = leases
-      const waiting = [...entries].filter(([, entry]) => entry.gone || entry.under !== generation)
-      for (let i = 0; i < waiting.length; i += BATCH) {
-        await Promise.all(waiting.slice(i, i + BATCH).map(([name, entry]) => write(name, entry)))
-      }
-      // Only now: with the new generation's in place, clearing the old one's away makes nobody the last to go.
-      if (previous !== undefined) await reaper.clear(previous)
+      if (previous !== undefined) superseded.add(previous)
       return taken
+    },
+
+    /**
+     * Writes whatever Redis doesn't have as it should be. Not part of a renewal: thousands of holdings may take longer
+     * than a lease. Rejects while Redis is away.
+     */
+    flush(): Promise<void> {
+      flushing ??= flushAll().finally(() => {
+        flushing = undefined
+      })
+      return flushing
     },
   }
 }

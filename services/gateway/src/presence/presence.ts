@@ -119,12 +119,16 @@ export function createPresence(options: {
     else rooms.emit(room.conversationId, 'message:receipt', receipt)
   })
 
+  function flush(): void {
+    holdings.flush().catch((error: unknown) => logger.debug({ error }, 'presence is written again later'))
+  }
   let renewing: Promise<void> | undefined
   function renew(): Promise<void> {
     renewing ??= holdings
       .renew()
       .then((taken) => {
         if (taken) reapFrom = performance.now() + times.settleMs
+        flush()
       })
       .catch((error: unknown) => logger.debug({ error }, 'the presence lease was not renewed'))
       .finally(() => {

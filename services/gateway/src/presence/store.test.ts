@@ -61,7 +61,10 @@ async function told(orgId: string): Promise<string[]> {
 const sockets = (orgId: string, id = 'ada') => redis.scard(presenceKey(orgId, 'user', id))
 
 async function settled(...gateways: Gateway[]): Promise<void> {
-  for (const one of gateways) await one.holdings.renew()
+  for (const one of gateways) {
+    await one.holdings.renew()
+    await one.holdings.flush()
+  }
 }
 /** As if the process were dead: its lease ends, and nobody renews it. */
 const expire = (one: Gateway) => redis.hset(LEASES_KEY, one.leases.generation ?? '', 1)
@@ -113,6 +116,7 @@ describe('people', () => {
     // Its first write after the pause still goes out under the generation that was cleared away.
     paused.holdings.hold(person(org, 'late', 'bob'))
     expect(await paused.holdings.renew()).toBe(true)
+    await paused.holdings.flush()
     expect(paused.leases.generation).not.toBe(before)
     expect(await told(org)).toContain('ada online')
     expect(await sockets(org)).toBe(1)
