@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { connect } from 'node:net'
 import { Problem, problem } from '@parley/contract'
+import type { InjectOptions } from 'fastify'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { health } from './health.ts'
@@ -47,7 +48,7 @@ beforeAll(async () => {
 })
 afterAll(() => app.close())
 
-async function problemOf(request: Parameters<HttpServer['inject']>[0]) {
+async function problemOf(request: string | InjectOptions) {
   const answer = await app.inject(request)
   expect(answer.headers['content-type']).toContain('application/problem+json')
   const body = Problem.parse(answer.json())
@@ -116,7 +117,7 @@ describe('errors', () => {
 
   it('answers what is not HTTP at all', async () => {
     const address = app.addresses()[0]
-    if (!address) throw new Error('not listening')
+    if (!address || typeof address === 'string') throw new Error('not listening')
     const socket = connect(address.port, '127.0.0.1')
     socket.end('NONSENSE\r\n\r\n')
     const chunks: Buffer[] = []
