@@ -6,14 +6,14 @@ import { startRival } from '../harness/rival.ts'
 
 /** Milliseconds that a heap is left alone before it is measured. */
 const SETTLE_MS = 5_000
-const ROUNDS = 3
+const ROUNDS = 2
 
 /** Memory of an idle connection that has joined one conversation of ten. */
 export const row: Row = {
   id: 'B4',
   title: 'memory per idle joined connection',
   async *run({ full }) {
-    const people = full ? 9_000 : 3_000
+    const people = full ? 10_000 : 5_000
     const own: number[] = []
     const theirs: number[] = []
     for (let round = 0; round < ROUNDS; round++) {

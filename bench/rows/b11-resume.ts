@@ -29,7 +29,7 @@ export const row: Row = {
       const perSecond = async (resume: boolean) => {
         const begun = performance.now()
         const clients = await arrive(stack.gatewayUrls[0] ?? '', crowd, people, {
-          width: 32,
+          width: 128,
           join: resume,
           afterSeq: 0,
         })

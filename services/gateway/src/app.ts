@@ -21,6 +21,7 @@ import { hearRooms } from './bus/room-channels.ts'
 import type { GatewayConfig } from './config.ts'
 import { createAccept } from './connection/accept.ts'
 import { createAdmission } from './connection/admission.ts'
+import { cors } from './connection/cors.ts'
 import { drain } from './connection/drain.ts'
 import { createExpiry } from './connection/expiry.ts'
 import { createHandshake } from './connection/handshake.ts'
@@ -71,10 +72,15 @@ export async function buildApp(dependencies: GatewayDependencies): Promise<Gatew
   const revocations = createRevocationList()
   const verifier = createVerifier(config, { revocations })
   const outbound = createOutbound({ onOverflow: figures.overflow })
+  const isAllowedOrigin = createOriginCheck({
+    origins: config.CORS_ORIGINS,
+    production: config.NODE_ENV === 'production',
+  })
   let draining = false
 
   const app = createHttpServer({ logger })
   problemErrors(app)
+  await cors(app, isAllowedOrigin)
   health(app, {
     isReady: () => revocationFeed.isLoaded() && !draining,
     degraded: () => [...(tail.connected() ? [] : ['redis']), ...(api.reachable() ? [] : ['api'])],
@@ -87,10 +93,6 @@ export async function buildApp(dependencies: GatewayDependencies): Promise<Gatew
   })
   asyncApiRoutes(app)
 
-  const isAllowedOrigin = createOriginCheck({
-    origins: config.CORS_ORIGINS,
-    production: config.NODE_ENV === 'production',
-  })
   await app.register(fastifySocketIo.default, {
     adapter: await createControlAdapter({ publisher: redis, subscriber, logger }),
     cors: {

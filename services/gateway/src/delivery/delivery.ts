@@ -93,9 +93,6 @@ export function createDelivery(core: Core, metrics: FeedMetrics) {
   }
 
   function onParticipant(event: TailEvent, feed: Feed | undefined): void {
-    // At least once: what the room has behind it was dealt with, and may have been undone since.
-    const at = feed?.position()
-    if (at && event.change !== undefined && event.change <= at.change) return
     for (const attempt of feed?.attempts ?? []) attempt.recheck = true
     if (event.data === undefined) {
       if (feed) membership.recheck(feed.room)
@@ -106,11 +103,17 @@ export function createDelivery(core: Core, metrics: FeedMetrics) {
     if (event.type === 'participant.added') {
       notices.added(event.org, [key], JSON.stringify(conversation))
       if (feed) membership.added(feed.room, key)
-    } else {
+    } else if (!isBehind(event, feed)) {
       notices.removed(event, [participant])
       lifecycle.emit('expelled', event.cid, key)
       if (feed) membership.removed(feed.room, key, people.of(event.org, key))
     }
+  }
+
+  /** At least once: what the room has behind it was dealt with, and may have been undone since. */
+  function isBehind({ change }: TailEvent, feed: Feed | undefined): boolean {
+    const at = feed?.position()
+    return at !== undefined && at !== null && change !== undefined && change <= at.change
   }
 
   function onReceipt(event: TailEvent, feed: Feed | undefined): void {

@@ -1,10 +1,10 @@
 import {
-  Change,
+  type Change,
   type InternalJoinResult,
   type JoinPayload,
   type JoinResult,
   LIMITS,
-  Message,
+  type Message,
   type Online,
   participantKey,
   problem,
@@ -29,10 +29,10 @@ export function createFollow(
 ) {
   const feeds = new Map<string, Feed>()
 
-  function ensure(conversationId: string, orgId: string): Feed {
+  function ensure(conversationId: string): Feed {
     let feed = feeds.get(conversationId)
     if (!feed) {
-      const room = rooms.ensure(conversationId, orgId)
+      const room = rooms.ensure(conversationId)
       feed = createFeed(room, { ...dependencies, onGone: (gone) => expelAll(gone, 'deleted') })
       feeds.set(conversationId, feed)
     }
@@ -80,7 +80,7 @@ export function createFollow(
     if (session.rooms.size + session.joining >= LIMITS.roomsPerSocket) {
       throw problem('rate_limited', { detail: `A socket may be in ${LIMITS.roomsPerSocket} conversations` })
     }
-    const feed = ensure(payload.conversationId, orgId)
+    const feed = ensure(payload.conversationId)
     const { room } = feed
     const attempt: Attempt = { recheck: false }
     feed.attempts.add(attempt)
@@ -91,6 +91,8 @@ export function createFollow(
       const answer = attempt.recheck ? await ask(feed, attempt, socket, payload) : first
       if (!socket.connected) throw problem('unavailable', { detail: 'The socket is gone' })
       if (!feed.isOpen) {
+        // Not before: who is refused may be of another org.
+        room.orgId = orgId
         for (const member of answer.members ?? []) room.members.add(participantKey(member))
         feed.open({ seq: answer.throughSeq, stored: answer.lastSeq, change: answer.changeSeq })
         lifecycle.emit('roomOpened', room)
@@ -132,13 +134,13 @@ export function createFollow(
     if (afterSeq !== undefined && at.seq > answer.throughSeq && !result.hasMore) {
       const later = feed.messagesSince(answer.throughSeq)
       if (later && result.messages.length + later.length <= LIMITS.joinPage) {
-        result.messages = [...result.messages, ...later.map((text) => Message.parse(JSON.parse(text)))]
+        result.messages = [...result.messages, ...later.map((text): Message => JSON.parse(text))]
       } else result.hasMore = true
     }
     if (afterChangeSeq !== undefined && at.change > answer.changeSeq && !result.hasMore) {
       const later = feed.changesSince(answer.changeSeq)
       if (later && result.changes.length + later.length <= LIMITS.joinPage) {
-        result.changes = [...result.changes, ...later.map((text) => Change.parse(JSON.parse(text)))]
+        result.changes = [...result.changes, ...later.map((text): Change => JSON.parse(text))]
       } else result.hasMore = true
     }
     const from: Position = {

@@ -21,12 +21,11 @@ export type Room = ReturnType<typeof createRoom>
 /** A conversation with at least one socket here, or one about to be. */
 export function createRoom(options: {
   conversationId: string
-  orgId: string
   outbound: Outbound
   /** Told when frames wait for `flush`. */
   onDirty(room: Room): void
 }) {
-  const { conversationId, orgId, outbound, onDirty } = options
+  const { conversationId, outbound, onDirty } = options
   const sockets = new Set<ChatSocket>()
   /** Sockets whose acknowledgement reached further than the room: they don't get again what was in it. */
   const ahead = new Map<ChatSocket, Position>()
@@ -59,7 +58,8 @@ export function createRoom(options: {
 
   const room = {
     conversationId,
-    orgId,
+    /** The org it belongs to, known once somebody was let in. */
+    orgId: '',
     /** Participant keys (`user:ada`) of everyone who takes part. */
     members: new Set<string>(),
     sockets: sockets as ReadonlySet<ChatSocket>,

@@ -30,10 +30,10 @@ export function createRooms({ outbound }: { outbound: Outbound }) {
       return rooms.size
     },
     /** Finds or makes a room; see delivery/follow.ts for who opens and closes them. */
-    ensure(conversationId: string, orgId: string): Room {
+    ensure(conversationId: string): Room {
       let room = rooms.get(conversationId)
       if (!room) {
-        room = createRoom({ conversationId, orgId, outbound, onDirty })
+        room = createRoom({ conversationId, outbound, onDirty })
         rooms.set(conversationId, room)
       }
       return room
