@@ -38,7 +38,7 @@ import { createMetrics } from './metrics.ts'
 import { createPresence } from './presence/presence.ts'
 import { presenceRoutes } from './presence/routes.ts'
 import type { Core, Services } from './services.ts'
-import type { ChatNamespace, ChatServer } from './sockets.ts'
+import type { ChatNamespace, ChatServer, ChatSocket } from './sockets.ts'
 import { createStreams } from './streaming/streams.ts'
 import { createTyping } from './typing/typing.ts'
 
@@ -124,7 +124,7 @@ export async function buildApp(dependencies: GatewayDependencies): Promise<Gatew
   }
   const delivery = createDelivery(core, figures)
   const { follow } = delivery
-  const expiry = createExpiry({ outbound })
+  const expiry = createExpiry<ChatSocket>(outbound)
   const gatewayId = randomBytes(6).toString('hex')
   const bus = createBus({ subscriber: listener, publisher: redis, logger })
   const shared = { ...core, redis, bus, gatewayId }

@@ -7,6 +7,7 @@ import type { Follow } from './delivery/follow.ts'
 import type { Room, Rooms } from './delivery/rooms.ts'
 import type { Lifecycle } from './lifecycle.ts'
 import type { PresenceFeature } from './presence/presence.ts'
+import type { ChatSocket } from './sockets.ts'
 import type { Streams } from './streaming/streams.ts'
 import type { Typing } from './typing/typing.ts'
 
@@ -26,7 +27,7 @@ export interface Core {
 /** What handlers of client events use. */
 export interface Services extends Core {
   follow: Follow
-  expiry: Expiry
+  expiry: Expiry<ChatSocket>
   /** Asks again, in the background, who may be in a room. */
   recheck(room: Room): void
   presence: PresenceFeature

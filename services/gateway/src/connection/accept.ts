@@ -14,7 +14,7 @@ export function createAccept(
   core: Pick<Core, 'api' | 'people' | 'lifecycle' | 'outbound' | 'logger'>,
   dependencies: {
     follow: Follow
-    expiry: Expiry
+    expiry: Expiry<ChatSocket>
     dispatch: Dispatch
     whoIsHere(conversationId: string): Promise<Online>
   },

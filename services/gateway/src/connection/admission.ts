@@ -6,7 +6,7 @@ import { createTokenBucket, type TokenBucket } from '@parley/service-kit'
  */
 const MOST_LATE_MS = 400
 const MOST_BUSY = 0.8
-const SAMPLE_MS = 50
+const SAMPLE_MS = 100
 /** Handshakes at once, within one tick as it were, however idle the loop looked. */
 const BURST = 1_000
 const PER_SECOND = 3_000

@@ -30,30 +30,32 @@ export function createOutbound({
     setTimeout(() => terminate(socket), OVERFLOW_GRACE_MS)
   }
 
-  return {
-    /** Writes frames, whose bytes in one piece are `wire`. What a client can't buffer ends its connection. */
-    write(
-      socket: ChatSocket,
-      frames: readonly Frame[],
-      wire: Buffer,
-      conversationId: string | null,
-      volatile = false,
-    ): void {
-      if (socket.data.session.overflowed) return
-      const buffered = bufferedBytes(socket)
-      if (buffered > 0) {
-        if (volatile && buffered > MOST_BEFORE_VOLATILE) return
-        if (buffered + wire.length > MOST_BUFFERED) {
-          overflow(socket, conversationId)
-          return
-        }
+  /** Writes frames, whose bytes in one piece are `wire`. What a client can't buffer ends its connection. */
+  function write(
+    socket: ChatSocket,
+    frames: readonly Frame[],
+    wire: Buffer,
+    conversationId: string | null,
+    volatile = false,
+  ): void {
+    if (socket.data.session.overflowed) return
+    const buffered = bufferedBytes(socket)
+    if (buffered > 0) {
+      if (volatile && buffered > MOST_BEFORE_VOLATILE) return
+      if (buffered + wire.length > MOST_BUFFERED) {
+        overflow(socket, conversationId)
+        return
       }
-      writeFrames(socket, frames, wire)
-    },
+    }
+    writeFrames(socket, frames, wire)
+  }
+
+  return {
+    write,
     /** An event to one socket. */
     emit<E extends ServerEvent>(socket: ChatSocket, event: E, payload: ServerPayload<E>): void {
       const frame = encodeFrame(event, JSON.stringify(payload))
-      this.write(socket, [frame], frame.wire, null)
+      write(socket, [frame], frame.wire, null)
     },
     /** False ends the connection: it asks for more and reads nothing. */
     mayAnswer(socket: ChatSocket): boolean {

@@ -28,10 +28,11 @@ export async function startTestGateway(api: ApiClient, env: Record<string, strin
   const subscriber = connectRedis(REDIS_URL, { name: 'test-control', kind: 'queue' })
   const listener = connectRedis(REDIS_URL, { name: 'test-bus', kind: 'blocking' })
   await redisReady(redis, 5_000)
+  const registry = createRegistry('gateway')
   const gateway = await buildApp({
     config,
     logger,
-    registry: createRegistry('gateway'),
+    registry,
     api,
     redis,
     subscriber,
@@ -66,6 +67,8 @@ export async function startTestGateway(api: ApiClient, env: Record<string, strin
       })
       return socket
     },
+    /** Conversations that somebody here follows. */
+    rooms: async () => (await registry.getSingleMetric('gateway_rooms')?.get())?.values[0]?.value,
     publish: (events: StreamEvent[]) => publisher.publish(events),
     event: (
       type: StreamEventType,

@@ -1,0 +1,106 @@
+import { LIMITS } from '@parley/contract'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { createFakeApi, createFakeConversation } from '../testing/fake-api.ts'
+import { startTestGateway } from '../testing/gateway.ts'
+import { createExpiry } from './expiry.ts'
+
+const ADA = { type: 'user', id: 'ada' } as const
+const fake = createFakeApi()
+let gateway: Awaited<ReturnType<typeof startTestGateway>>
+beforeAll(async () => {
+  gateway = await startTestGateway(fake.api, { RATE_LIMIT_CONNECT: '3', RATE_LIMIT_EVENTS: '0' })
+})
+afterAll(() => gateway.close())
+
+describe('a connection', () => {
+  it('is refused to who connects too often, with a time to come back, and to nobody else', async () => {
+    const token = gateway.token('eager', 'acme')
+    for (let n = 0; n < 3; n++) (await gateway.connect(token)).disconnect()
+    await expect(gateway.connect(token)).rejects.toMatchObject({
+      data: { code: 'overloaded', reconnectAfterMs: expect.any(Number) },
+    })
+    const other = await gateway.connect(gateway.token('patient', 'acme'))
+    expect(other.connected).toBe(true)
+  })
+
+  it('follows so many conversations and no more', async () => {
+    const socket = await gateway.connect(gateway.token('ada', 'acme'))
+    const join = () => {
+      const { id } = fake.add(createFakeConversation('acme', [ADA]))
+      return socket.emitWithAck('conversation:join', { conversationId: id })
+    }
+    const answers = await Promise.all(Array.from({ length: LIMITS.roomsPerSocket + 1 }, join))
+    const refused = answers.filter(({ ok }) => !ok)
+    expect(refused).toMatchObject([{ error: { code: 'rate_limited' } }])
+    expect(await gateway.rooms()).toBe(LIMITS.roomsPerSocket)
+    socket.disconnect()
+    await vi.waitFor(async () => expect(await gateway.rooms()).toBe(0))
+  })
+
+  it("a stranger's question about a conversation leaves nothing of its org behind", async () => {
+    const conversation = fake.add(createFakeConversation('acme', [ADA]))
+    const stranger = await gateway.connect(gateway.token('ada', 'elsewhere'))
+    const ada = await gateway.connect(gateway.token('ada', 'acme'))
+    const payload = { conversationId: conversation.id }
+    const [refused, joined] = await Promise.all([
+      stranger.emitWithAck('conversation:join', payload),
+      ada.emitWithAck('conversation:join', payload),
+    ])
+    expect(refused).toMatchObject({ ok: false, error: { code: 'not_found' } })
+    expect(joined).toMatchObject({ ok: true, online: { users: ['ada'] } })
+    const message = conversation.add('for acme')
+    const news = new Promise((resolve) => ada.once('message:new', resolve))
+    const leaked = vi.fn()
+    stranger.onAny(leaked)
+    await gateway.publish([
+      gateway.event('message.created', conversation, { seq: 1, data: message, to: ['user:ada'] }),
+    ])
+    expect(await news).toMatchObject({ content: 'for acme' })
+    expect(leaked).not.toHaveBeenCalled()
+  })
+})
+
+describe('a token that ends', () => {
+  const start = (expiresInSeconds: number) => {
+    vi.useFakeTimers()
+    const told: string[] = []
+    const session = { expiresAt: Date.now() / 1_000 + expiresInSeconds, expiryTimer: null }
+    const socket = { data: { session }, disconnect: () => told.push('closed') }
+    const expiry = createExpiry<typeof socket>({ emit: (_socket, event) => void told.push(event) })
+    expiry.watch(socket)
+    return { told, session, socket, expiry }
+  }
+
+  it('is announced a minute before, and closes the socket after 30 s of grace', () => {
+    const { told } = start(600)
+    vi.advanceTimersByTime(539_000)
+    expect(told).toEqual([])
+    vi.advanceTimersByTime(2_000)
+    expect(told).toEqual(['auth:expiring'])
+    vi.advanceTimersByTime(88_000)
+    expect(told).toEqual(['auth:expiring'])
+    vi.advanceTimersByTime(2_000)
+    expect(told).toEqual(['auth:expiring', 'auth:expired', 'closed'])
+    vi.useRealTimers()
+  })
+
+  it('and was refreshed in time does not', () => {
+    const { told, session, socket, expiry } = start(600)
+    vi.advanceTimersByTime(620_000)
+    session.expiresAt = Date.now() / 1_000 + 600
+    expiry.watch(socket)
+    vi.advanceTimersByTime(500_000)
+    expect(told).toEqual(['auth:expiring'])
+    vi.useRealTimers()
+  })
+
+  it('in a year waits that long', () => {
+    const { told, socket, expiry } = start(365 * 86_400)
+    vi.advanceTimersByTime(300 * 86_400_000)
+    expect(told).toEqual([])
+    vi.advanceTimersByTime(66 * 86_400_000)
+    expect(told).toEqual(['auth:expiring', 'auth:expired', 'closed'])
+    expiry.stop(socket)
+    vi.useRealTimers()
+  })
+})
