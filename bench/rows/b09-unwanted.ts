@@ -5,7 +5,7 @@ import { startRival } from '../harness/rival.ts'
 import { createStreamWriter, paced, randomId, TEXT } from '../harness/stream.ts'
 
 const WINDOW_MS = 2_000
-const BATCH = 50
+const BATCH = 100
 const BATCHES_PER_SECOND = 60
 
 /** Processor time of a gateway for events that nobody on it wants, against a loop of XREAD. */
