@@ -1,4 +1,4 @@
-import { createHmac } from 'node:crypto'
+import { createHmac, type KeyObject } from 'node:crypto'
 import { type CreateMessage, type Message, parseParticipantKey } from '@parley/contract'
 import { ObjectId } from 'mongodb'
 import type { MessageDocument } from '../database/collections.ts'
@@ -53,7 +53,7 @@ function canonical(value: unknown): string {
  * What a repeat under the same idempotency key is compared by. Keyed, so that the text of a deleted message
  * can't be guessed from what stays of it.
  */
-export const payloadHash = (key: Buffer, payload: unknown): string =>
+export const payloadHash = (key: KeyObject, payload: unknown): string =>
   createHmac('sha256', key).update(canonical(payload)).digest('base64url')
 
 /** The fields of a draft that a request decides; who may set which is checked before. */
@@ -61,7 +61,7 @@ export function draftOf(
   author: string,
   body: CreateMessage,
   costOf: (usage: NonNullable<MessageDocument['usage']> | undefined, model: string | undefined) => number,
-  hashKey: Buffer,
+  hashKey: KeyObject,
 ): MessageDraft {
   const { clientMessageId } = body
   const usage = body.usage ? { ...body.usage, totalTokens: totalOf(body.usage) } : undefined

@@ -1,3 +1,4 @@
+import type { KeyObject } from 'node:crypto'
 import type { Permission } from '@parley/auth'
 import {
   type Caller,
@@ -67,7 +68,7 @@ export interface MessageServiceOptions {
   pages: MessagePages
   access: Access
   pricing: Pricing
-  hashKey: Buffer
+  hashKey: KeyObject
 }
 
 export type MessageService = ReturnType<typeof createMessageService>

@@ -1,3 +1,4 @@
+import type { KeyObject } from 'node:crypto'
 import {
   type Caller,
   type InternalStreamFinish,
@@ -28,7 +29,7 @@ export interface StreamServiceOptions extends Pick<Collections, 'messages'> {
   append(request: AppendRequest): Promise<Appended>
   changes: Changes
   pricing: Pricing
-  hashKey: Buffer
+  hashKey: KeyObject
   /** Told where a summary may go on that waited for the stream's end; must not throw. */
   summaryDue(conversation: { cid: ObjectId; org: string; settledSeq: number }): void
 }

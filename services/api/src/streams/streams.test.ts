@@ -1,3 +1,4 @@
+import { createSecretKey } from 'node:crypto'
 import { joinStreamText, streamTextKey } from '@parley/contract'
 import { createLogger } from '@parley/service-kit'
 import fc from 'fast-check'
@@ -35,7 +36,7 @@ beforeAll(async () => {
     append: service.log.append,
     changes: service.changes,
     pricing: (usage) => (usage ? usage.totalTokens * 2 : 0),
-    hashKey: Buffer.alloc(32),
+    hashKey: createSecretKey(Buffer.alloc(32)),
     summaryDue: ({ cid }) => due.push(cid.toHexString()),
   })
 })

@@ -1,3 +1,4 @@
+import { createSecretKey } from 'node:crypto'
 import type { Caller, CreateConversation, ProblemError, StreamEvent } from '@parley/contract'
 import { createLogger } from '@parley/service-kit'
 import { ObjectId } from 'mongodb'
@@ -73,7 +74,7 @@ function openService(world: Awaited<ReturnType<typeof openWorld>>) {
     pages,
     access,
     pricing: (usage) => (usage ? usage.totalTokens * 2 : 0),
-    hashKey: Buffer.alloc(32),
+    hashKey: createSecretKey(Buffer.alloc(32)),
   })
   return {
     events,
