@@ -62,7 +62,8 @@ export async function createServices(options: ServicesOptions) {
 
   const pricing = createPricing(prices)
   const profiles = createProfiles({ ...rows, logger })
-  const access = createAccess(rows)
+  const roles = createRoles({ participants })
+  const access = createAccess({ ...rows, roles })
   const reads = createReads({ participants, publisher, logger })
   const activity = createActivity({ participants, logger })
   const store = createMessageStore(database)
@@ -82,7 +83,7 @@ export async function createServices(options: ServicesOptions) {
   const reconciler = createReconciler({ conversations, queue, logger, intervalMs: reconcileMs })
 
   const indexer = createSearchIndexer({ ...database, logger })
-  const members = createMembers({ participants, roles: createRoles({ participants }) })
+  const members = createMembers({ participants, roles })
   const folder = createFolder({
     conversations,
     messages,

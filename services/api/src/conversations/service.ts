@@ -160,14 +160,16 @@ export function createConversationService(options: ConversationServiceOptions) {
 
     /** Moves the caller's read position forward, at most to the last message. */
     async markRead(caller: Caller, cid: string, seq: number): Promise<ReadResult> {
-      const accessed = await access.of(caller, cid, 'conversation:mark-read')
-      const { head, membership } = accessed
-      const [current] = await reader.current([head])
+      const { head } = await access.of(caller, cid, 'conversation:mark-read')
+      const key = participantKey(caller)
+      const [[current], before] = await Promise.all([
+        reader.current([head]),
+        reads.position({ cid: head._id, key }),
+      ])
       const lastSeq = current?.lastSeq ?? head.lastSeq
-      const before = membership?.readSeq ?? 0
       const readSeq = Math.max(before, Math.min(seq, lastSeq))
       if (readSeq > before) {
-        await reads.mark({ cid: head._id, org: head.org, key: participantKey(caller), seq: readSeq })
+        await reads.mark({ cid: head._id, org: head.org, key, seq: readSeq })
       }
       return { readSeq, unread: Math.max(0, lastSeq - readSeq) }
     },

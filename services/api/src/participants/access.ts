@@ -1,37 +1,40 @@
 import { authorize, type Permission } from '@parley/auth'
-import { type Caller, type ParticipantRef, participantKey, problem } from '@parley/contract'
+import {
+  type Caller,
+  type ParticipantRef,
+  type ParticipantRole,
+  participantKey,
+  problem,
+} from '@parley/contract'
 import { ObjectId } from 'mongodb'
-import type { Collections, ConversationDocument, ParticipantDocument } from '../database/collections.ts'
+import type { Collections, ConversationDocument } from '../database/collections.ts'
+import { createRoles, type Roles } from './roles.ts'
 
 /** A conversation that the caller may do this with, and their part in it; null: an admin who takes none. */
 export interface Accessed {
   head: ConversationDocument
-  membership: Pick<ParticipantDocument, 'role' | 'readSeq'> | null
+  role: ParticipantRole | null
 }
 
 export type Access = ReturnType<typeof createAccess>
 
 /** The one place that decides whether a conversation exists for somebody, by the permission table. */
-export function createAccess({ conversations }: Pick<Collections, 'conversations'>) {
-  /** One query, the same whether the conversation exists, is another org's, or is closed to the caller. */
+export function createAccess({
+  conversations,
+  participants,
+  roles = createRoles({ participants }),
+}: Pick<Collections, 'conversations' | 'participants'> & { roles?: Roles }) {
+  /**
+   * The head, and the caller's role from memory. Who takes no part is looked up each time, also where there is nothing
+   * to take part in: the queries are the same whether a conversation exists, is another org's, or is closed to the
+   * caller.
+   */
   async function find(org: string, key: string, cid: ObjectId): Promise<Accessed | null> {
-    const [found] = await conversations
-      .aggregate<ConversationDocument & { own: Pick<ParticipantDocument, 'role' | 'readSeq'>[] }>([
-        { $match: { _id: cid, org, deletedAt: { $exists: false } } },
-        {
-          $lookup: {
-            from: 'participants',
-            localField: '_id',
-            foreignField: 'cid',
-            pipeline: [{ $match: { key } }, { $project: { _id: 0, role: 1, readSeq: 1 } }],
-            as: 'own',
-          },
-        },
-      ])
-      .toArray()
-    if (!found) return null
-    const { own, ...head } = found
-    return { head, membership: own[0] ?? null }
+    const head = await conversations.findOne({ _id: cid, org, deletedAt: { $exists: false } })
+    const membersRev = head?.membersRev ?? new ObjectId()
+    const known = roles.known(membersRev, key)
+    if (!known) await roles.load([{ cid, membersRev, key }])
+    return head && { head, role: known ?? roles.known(membersRev, key) ?? null }
   }
 
   return {
@@ -48,7 +51,7 @@ export function createAccess({ conversations }: Pick<Collections, 'conversations
       const id = typeof cid === 'string' ? new ObjectId(cid) : cid
       const accessed = await find(caller.orgId, participantKey(caller), id)
       if (!accessed) throw problem('not_found')
-      const verdict = authorize(permission, caller, accessed.membership, subject)
+      const verdict = authorize(permission, caller, accessed.role && { role: accessed.role }, subject)
       if (verdict !== 'allow') throw problem(verdict)
       return accessed
     },

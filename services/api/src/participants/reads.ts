@@ -141,6 +141,12 @@ export function createReads({ participants, publisher, logger }: ReadsOptions) {
   }
 
   return {
+    /** How far somebody has read, as stored; 0 for who takes no part. */
+    async position({ cid, key }: Pick<ReadPosition, 'cid' | 'key'>): Promise<number> {
+      const row = await participants.findOne({ cid, key }, { projection: { _id: 0, readSeq: 1 } })
+      return row?.readSeq ?? 0
+    },
+
     /** Resolves when the position is on a majority. Never goes back. The room hears of it. */
     mark: (position: ReadPosition): Promise<void> => put(position, true),
 
