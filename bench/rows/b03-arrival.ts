@@ -5,7 +5,9 @@ import { inPairs, percentile } from '../harness/measure.ts'
 import type { Row } from '../harness/report.ts'
 import { startSolo } from '../harness/solo.ts'
 
-const TIMES = 60
+const TIMES = 20
+/** Milliseconds between two messages: what is done behind a message is over before the next, on either side. */
+const PAUSE_MS = 150
 
 /** From POST to the socket of somebody else, on an idle system. */
 export const row: Row = {
@@ -49,6 +51,7 @@ export const row: Row = {
       const measured = async (send: (content: string) => Promise<unknown>): Promise<number> => {
         const taken: number[] = []
         for (let turn = 0; turn < TIMES; turn++) {
+          await new Promise((resolve) => setTimeout(resolve, PAUSE_MS))
           const content = `${Math.random()}`
           const arrived = new Promise<void>((resolve) => arrivals.set(content, resolve))
           const asked = performance.now()
