@@ -4,13 +4,17 @@ export interface Member {
   conversationId: string
   /** Messages as they were handed over, in that order. */
   readonly log: readonly Delivered[]
+  /** Ids of the messages that it knows as deleted. */
+  readonly deleted: ReadonlySet<string>
   /** Breaks of the promise that show on the way: a repeat, a step back, a gap without `resync`. */
   readonly faults: readonly string[]
   /** Times that the server said `resync`. */
   readonly resyncs: number
   readonly connected: boolean
-  /** Resolves when the conversation is joined for the first time. */
+  /** Resolves when the conversation is joined; goes on from what it holds if it had been there before. */
   join(): Promise<void>
+  /** Resolves when it is out of the room; it stays connected. Not while a `join` is under way. */
+  leave(): Promise<void>
   /** Resolves once the message is acknowledged, however many tries it takes. */
   send(content: string, clientMessageId: string): Promise<Acknowledged>
   /** Loses the connection as a phone in a tunnel would, and stays away for `ms`; then another gateway is used. */
@@ -38,6 +42,8 @@ export interface MemberOptions {
   /** The first one is used first. */
   gatewayUrls: readonly string[]
   token: string
+  /** Of a bare member: websocket unless it says otherwise. */
+  transport?: 'websocket' | 'polling'
 }
 
 /**

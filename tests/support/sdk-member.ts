@@ -6,6 +6,7 @@ import { until } from './until.ts'
 export function createSdkMember(options: MemberOptions): Member {
   const { name, conversationId, apiUrls, gatewayUrls, token } = options
   const log: Delivered[] = []
+  const deleted = new Set<string>()
   const faults: string[] = []
   let turn = 0
   let held = 0
@@ -20,10 +21,17 @@ export function createSdkMember(options: MemberOptions): Member {
     const entered = opened.conversation(conversationId)
     client = opened
     room = entered
-    entered.on('message:new', ({ id, seq, clientMessageId }) => {
+    entered.on('message:new', ({ id, seq, clientMessageId, deletedAt }) => {
       if (room !== entered) return
+      if (entered.state === 'out') faults.push(`${seq} after leaving`)
       log.push({ id, seq, clientMessageId })
+      if (deletedAt) deleted.add(id)
       held = seq
+    })
+    entered.on('message:deleted', ({ id, seq, content }) => {
+      if (!log.some((message) => message.id === id)) faults.push(`${seq} deleted before it came`)
+      if (content !== '') faults.push(`${seq} deleted, with its content`)
+      deleted.add(id)
     })
     while (room === entered && !closed) {
       try {
@@ -53,12 +61,22 @@ export function createSdkMember(options: MemberOptions): Member {
     name,
     conversationId,
     log,
+    deleted,
     faults,
     resyncs: 0,
     get connected() {
       return client?.state === 'connected' && room?.state === 'live'
     },
-    join: open,
+    async join() {
+      if (room) await room.join()
+      else await open()
+    },
+    async leave() {
+      // Where the connection is lost, the server has let it go already.
+      await room?.leave().catch((error: unknown) => {
+        if (!isParleyError(error) || !error.retryable) throw error
+      })
+    },
     async send(content, clientMessageId) {
       const begun = performance.now()
       const { id, seq } = await sendOn(content, clientMessageId)
