@@ -54,7 +54,14 @@ export async function openapi(app: HttpServer): Promise<void> {
     )
     await docs.register(reference, {
       routePrefix: '/docs',
-      configuration: { url: '/openapi.json', withDefaultFonts: false, hideClientButton: true },
+      configuration: {
+        url: '/openapi.json',
+        withDefaultFonts: false,
+        hideClientButton: true,
+        // What these offer leads to services elsewhere.
+        showDeveloperTools: 'never',
+        agent: { disabled: true },
+      },
     })
   })
 }
