@@ -153,7 +153,11 @@ export const MUTANTS: readonly Mutant[] = [
         replace: 'update: { $set: { readSeq: seq } }',
       },
     ],
-    proof: { project: 'blackbox', file: 'tests/live/typing.test.ts', name: 'read' },
+    proof: {
+      project: 'unit',
+      file: 'services/api/src/participants/reads.test.ts',
+      name: 'are stored when acknowledged',
+    },
   },
   {
     name: 'a lost stream goes unnoticed',
@@ -217,5 +221,16 @@ export const MUTANTS: readonly Mutant[] = [
       file: 'services/gateway/src/streaming/store.test.ts',
       name: 'a text has one owner',
     },
+  },
+  {
+    name: 'a write to a closed socket is waited for',
+    patches: [
+      {
+        file: 'services/api/src/database/client.ts',
+        find: 'failWritesToClosedSockets(client)',
+        replace: '() => undefined',
+      },
+    ],
+    proof: { project: 'unit', file: 'services/api/src/database/closed-sockets.test.ts' },
   },
 ]

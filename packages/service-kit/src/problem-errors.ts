@@ -52,9 +52,20 @@ const TRANSIENT_LABELS = [
   'UnknownTransactionCommitResult',
 ]
 
+/** Codes of a socket's own errors, which the MongoDB driver passes on bare where a write failed. */
+const SOCKET_ERRORS = new Set([
+  'ECONNRESET',
+  'EPIPE',
+  'ECONNREFUSED',
+  'ETIMEDOUT',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+])
+
 /** A store or a neighbour that is away for the moment. */
 function isTransient(error: Error): boolean {
   if (DRIVER_ERRORS.has(error.name)) return true
+  if ('code' in error && typeof error.code === 'string' && SOCKET_ERRORS.has(error.code)) return true
   if ('code' in error && typeof error.code === 'number' && TRANSIENT_CODES.has(error.code)) return true
   if (!('hasErrorLabel' in error) || typeof error.hasErrorLabel !== 'function') return false
   const { hasErrorLabel } = error

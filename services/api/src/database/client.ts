@@ -1,4 +1,5 @@
 import { MongoClient, type MongoClientOptions, ObjectId } from 'mongodb'
+import { failWritesToClosedSockets } from './closed-sockets.ts'
 import { type Collections, collections } from './collections.ts'
 import { ensureIndexes } from './indexes.ts'
 
@@ -32,6 +33,7 @@ export async function connectDatabase(
     maxPoolSize: 64,
     ignoreUndefined: true,
   })
+  const stopWatching = failWritesToClosedSockets(client)
   let primary: string | undefined
   let barrier: Promise<void> | undefined
   let closed = false
@@ -83,6 +85,7 @@ export async function connectDatabase(
     async close(): Promise<void> {
       closed = true
       await client.close()
+      stopWatching()
     },
   }
 }
