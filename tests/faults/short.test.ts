@@ -17,7 +17,7 @@ async function run<P, B>(row: Row<P, B>, bed: B): Promise<void> {
 let bed: Bed
 
 beforeAll(async () => {
-  bed = await startBed()
+  bed = await startBed({ env: { SUMMARY_RECONCILE_MS: '2000' } })
 }, 60_000)
 afterAll(() => bed?.close())
 
