@@ -1,8 +1,11 @@
+import { once } from 'node:events'
 import { setTimeout as delay } from 'node:timers/promises'
+import { Worker } from 'node:worker_threads'
 import type { Socket } from 'socket.io-client'
 import { joinRoom, openSocket } from '../support/socket.ts'
 import { each } from '../support/until.ts'
 import type { Bed } from './bed.ts'
+import type { BystanderReport, BystanderWork } from './d1-bystanders.ts'
 import { percentile, type Row } from './row.ts'
 
 const ROOM_SIZE = 10
@@ -42,10 +45,21 @@ export const d1: Row<{ sockets: number; times: number }, Bed> = {
     log(`${idle.length} connect`)
     await each(idle, 50, async (who) => void sockets.push(await arrive(who)))
 
-    const bystanders = await bed.conversation([`${prefix}-a`, `${prefix}-b`])
-    const [a, b] = [`${prefix}-a`, `${prefix}-b`].map((name, n) => bed.member('bare', name, bystanders, n))
-    if (!a || !b) throw new Error('two bystanders are needed')
-    await Promise.all([a.join(), b.join()])
+    // In a thread of their own: what is measured is the gateway's patience, not this thread's.
+    const [a, b] = [`${prefix}-a`, `${prefix}-b`]
+    const conversationId = await bed.conversation([a, b])
+    const work: BystanderWork = {
+      conversationId,
+      apiUrls: [...bed.apiUrls],
+      gatewayUrls: [...bed.gatewayUrls],
+      sender: { name: a, token: bed.token(a) },
+      reader: { name: b, token: bed.token(b) },
+    }
+    const bystanders = new Worker(new URL('./d1-bystanders.ts', import.meta.url), {
+      workerData: work,
+      execArgv: ['--conditions=@parley/source'],
+    })
+    await once(bystanders, 'message')
     const times: number[] = []
     const figures: Record<string, number> = { sockets: idle.length }
     for (let round = 0; round < size.times; round++) {
@@ -53,27 +67,20 @@ export const d1: Row<{ sockets: number; times: number }, Bed> = {
       for (const socket of sockets) socket.disconnect()
       sockets = []
       const begun = performance.now()
-      let storming = true
-      const talk = (async () => {
-        for (let n = 0; storming; n++) {
-          const { tookMs } = await a.send(`During the storm ${n}`, `${prefix}-${round}-${n}`)
-          times.push(tookMs)
-          await delay(20)
-        }
-      })()
+      bystanders.postMessage('talk')
       await Promise.all(idle.map(async (who) => void sockets.push(await arrive(who))))
       const took = performance.now() - begun
-      storming = false
-      await talk
+      bystanders.postMessage('stop')
+      const [heard] = (await once(bystanders, 'message')) as [BystanderReport]
+      times.push(...heard.times)
+      faults.push(...heard.faults)
       figures.backMs = Math.max(figures.backMs ?? 0, Math.round(took))
       if (took > 60_000) faults.push(`all back only after ${Math.round(took)} ms`)
     }
     figures.othersP99 = percentile(times, 0.99)
     if (figures.othersP99 > 1_000) faults.push(`others' p99 ${figures.othersP99} ms`)
     for (const socket of sockets) socket.disconnect()
-    faults.push(...a.faults, ...b.faults)
-    a.close()
-    b.close()
+    await bystanders.terminate()
     return { faults, figures }
   },
 }
