@@ -35,6 +35,11 @@ const publishFirst: Patch = {
       .catch(() => undefined)
     const { outcomes, election: under } = await store.insert(`,
 }
+const publishOnlyThere: Patch = {
+  file: log,
+  find: '    publisher.publish(events).then(',
+  replace: '    Promise.resolve(events).then(',
+}
 const noUniqueKey: Patch = {
   file: 'services/api/src/database/indexes.ts',
   find: '      key: { cid: 1, author: 1, clientMessageId: 1 },\n      unique: true,',
@@ -59,7 +64,16 @@ export const MUTANTS: readonly Mutant[] = [
     ],
     proof: { row: 'R2' },
   },
-  { name: 'publish before commit', patches: [publishFirst], proof: { row: 'R6' } },
+  {
+    name: 'publish before commit',
+    patches: [publishFirst, publishOnlyThere],
+    proof: { project: 'unit', file: logTest, name: 'neither loses, doubles nor reorders' },
+  },
+  {
+    name: 'publish before commit, from outside',
+    patches: [publishFirst, publishOnlyThere],
+    proof: { row: 'R6' },
+  },
   {
     name: 'no relay: what was stored and not published stays unpublished',
     patches: [

@@ -52,7 +52,14 @@ export async function createWorkspace(): Promise<Workspace> {
     },
     node(args, timeoutMs) {
       return new Promise((resolve, reject) => {
-        const child = spawn(process.execPath, args, { cwd: path, stdio: ['ignore', 'pipe', 'pipe'] })
+        const child = spawn(process.execPath, args, {
+          cwd: path,
+          // A run of vitest inside another one must not take itself for a part of it.
+          env: Object.fromEntries(
+            Object.entries(process.env).filter(([name]) => !/^(VITE|NODE_ENV)/.test(name)),
+          ),
+          stdio: ['ignore', 'pipe', 'pipe'],
+        })
         let output = ''
         const keep = (chunk: Buffer) => {
           output = (output + chunk.toString()).slice(-20_000)

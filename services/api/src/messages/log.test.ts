@@ -89,6 +89,11 @@ describe('an insert whose answer is lost', () => {
         .sort(),
     )
     expect(new Set(sent.map(({ row }) => row.seq)).size).toBe(60)
+    // Nobody was told of a message that then was not there, or not at that number.
+    const idAt = new Map(messages.map((row) => [row.seq, row._id.toHexString()]))
+    for (const { type, seq, data } of process.events) {
+      if (type === 'message.created') expect(JSON.parse(data ?? '').id).toBe(idAt.get(seq ?? 0))
+    }
     const order = (author: string) =>
       messages.filter((row) => row.author === author).map(({ content }) => content)
     expect(order('user:ada')).toEqual(
