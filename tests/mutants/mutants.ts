@@ -131,8 +131,9 @@ export const MUTANTS: readonly Mutant[] = [
     patches: [
       {
         file: 'services/api/src/participants/access.ts',
-        find: '{ $match: { _id: cid, org, deletedAt: { $exists: false } } }',
-        replace: '{ $match: { _id: cid, ...(org ? {} : { org }), deletedAt: { $exists: false } } }',
+        find: 'conversations.findOne({ _id: cid, org, deletedAt: { $exists: false } })',
+        replace:
+          'conversations.findOne({ _id: cid, ...(org ? {} : { org }), deletedAt: { $exists: false } })',
       },
     ],
     proof: { project: 'blackbox', file: 'tests/security/permissions.test.ts' },
