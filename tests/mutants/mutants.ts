@@ -179,7 +179,7 @@ export const MUTANTS: readonly Mutant[] = [
     patches: [
       {
         file: 'packages/events/src/position.ts',
-        find: "if (from.epoch !== epoch) return { position, loss: 'wiped' }",
+        find: "if (from.epoch !== epoch) return lost('wiped')",
         replace: '',
       },
     ],
@@ -190,19 +190,19 @@ export const MUTANTS: readonly Mutant[] = [
     patches: [
       {
         file: 'packages/events/src/position.ts',
-        find: 'return intact ?',
-        replace: 'return intact || cursor ?',
+        find: "if (pending > entries.length && entries.length < count) return lost('trimmed')",
+        replace: '',
       },
     ],
-    proof: { project: 'unit', file: tail, name: 'no event passes in silence' },
+    proof: { project: 'unit', file: tail, name: 'went between two reads' },
   },
   {
     name: 'the cursor stays where it was after a loss',
     patches: [
       {
         file: 'packages/events/src/partition-tail.ts',
-        find: 'position = next',
-        replace: 'position = position ? { ...next, cursor: position.cursor } : next',
+        find: 'position = seen.position',
+        replace: 'position = position ? { ...seen.position, cursor: position.cursor } : seen.position',
       },
     ],
     proof: { project: 'unit', file: tail, name: 'lower ids issued' },

@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { Redis } from 'ioredis'
 import { decodeEntry, type Partition, streamKey, type TailEvent } from './entries.ts'
 import type { EventsLogger } from './logger.ts'
-import { checkPosition, type LossReason, type Position } from './position.ts'
+import { after, type LossReason, look, type Position, type RawEntry } from './position.ts'
 
 const BATCH = 500
 /** A blocking read that is this much late, or any other answer, means a connection that leads nowhere. */
@@ -57,16 +57,17 @@ export function createPartitionTail(options: PartitionTailOptions) {
     onConnected(false)
   }
 
+  /** Makes sure that nothing passed unseen, and reads what is there. */
   async function check(session: Session): Promise<void> {
-    const { position: next, loss } = await session.answer(
-      checkPosition(session.redis, partition, position),
-      0,
-    )
-    // The cursor stands at the stream's end before anyone fills: what is written from now on is read here.
-    position = next
-    if (!loss) return
-    if (loss !== 'started') logger.warn({ partition, reason: loss }, 'stream entries may be lost')
-    onLoss(partition, loss)
+    const seen = await session.answer(look(session.redis, partition, position, BATCH), 0)
+    // After a loss the cursor stands at the stream's end before anyone fills: what is written from now on is read here.
+    position = seen.position
+    if (seen.loss === null) {
+      tell(seen.entries)
+      return
+    }
+    if (seen.loss !== 'started') logger.warn({ partition, reason: seen.loss }, 'stream entries may be lost')
+    onLoss(partition, seen.loss)
   }
 
   async function readUntil(session: Session, deadline: number): Promise<void> {
@@ -77,16 +78,20 @@ export function createPartitionTail(options: PartitionTailOptions) {
         left,
       )
       const entries = reply?.[0]?.[1]
-      if (!entries || entries.length === 0) continue
-      const events: TailEvent[] = []
-      for (const [id, fields] of entries) {
-        position.cursor = id
-        const event = decodeEntry(id, fields)
-        if (event) events.push(event)
-        else logger.warn({ partition, id }, 'unknown stream entry')
-      }
-      if (events.length > 0) onEvents(partition, events)
+      if (!entries) continue
+      position = after(position, entries)
+      tell(entries)
     }
+  }
+
+  function tell(entries: readonly RawEntry[]): void {
+    const events: TailEvent[] = []
+    for (const [id, fields] of entries) {
+      const event = decodeEntry(id, fields)
+      if (event) events.push(event)
+      else logger.warn({ partition, id }, 'unknown stream entry')
+    }
+    if (events.length > 0) onEvents(partition, events)
   }
 
   return {

@@ -12,7 +12,7 @@ export type LossReason =
   | 'wiped'
   /** The stream ends before the cursor: entries written now can have ids that a reader never asks for. */
   | 'rewound'
-  /** The entry last read is gone, and maybe others behind it. */
+  /** More entries were added than were read and can still be read. */
   | 'trimmed'
 
 /** Where a reader stands in one stream. */
@@ -21,64 +21,80 @@ export interface Position {
   epoch: string
   /** Id of the last entry read; `0-0` where the stream was empty. */
   cursor: string
+  /** Entries the stream had been given when the cursor was at its end: what was added since must all be read. */
+  added: number
 }
 
-export const BEGINNING = '0-0'
+/** An entry as Redis tells it: its id, and names and values by turns. */
+export type RawEntry = [id: string, fields: string[]]
+
+/** What a look at the stream gave: where to go on from, and either the entries up to there or why some may be lost. */
+export type Look =
+  | { position: Position; loss: LossReason; entries: [] }
+  | { position: Position; loss: null; entries: RawEntry[] }
 
 /**
- * Compares a position with what Redis says now. Gives the position to go on from and, if entries may have passed
- * unseen between the two, why.
- *
- * A cursor that still names an entry proves that nothing behind it was trimmed, since trimming takes the oldest first.
+ * Reads up to `count` entries past a position, and in the same moment counts what the stream was ever given: when
+ * these two differ, entries passed unseen. Needs Redis 7, which counts.
  */
-export async function checkPosition(
+export async function look(
   redis: Redis,
   partition: Partition,
   from: Position | null,
-): Promise<{ position: Position; loss: LossReason | null }> {
+  count: number,
+): Promise<Look> {
   const key = streamKey(partition)
-  const cursor = from?.cursor ?? BEGINNING
   const replies = await redis
-    .pipeline()
+    .multi()
     .info('server')
     .set(streamEpochKey(partition), randomUUID(), 'NX')
     .get(streamEpochKey(partition))
-    .xrange(key, cursor, cursor, 'COUNT', 1)
     .call('XINFO', 'STREAM', key)
+    .xread('COUNT', count, 'STREAMS', key, from?.cursor ?? '$')
     .exec()
-  const [info, , epochReply, found, stream] = replies ?? []
-  for (const reply of [info, epochReply, found]) {
+  const [info, , epochReply, stream, read] = replies ?? []
+  for (const reply of [info, epochReply, read]) {
     if (!reply || reply[0]) throw reply?.[0] ?? new Error('Redis gave no reply')
   }
   const runId = /run_id:(\w+)/.exec(String(info?.[1]))?.[1] ?? ''
   const epoch = String(epochReply?.[1])
-  const state = streamState(stream)
-  const position = { runId, epoch, cursor: state.last }
-  if (!from) return { position, loss: 'started' }
-  if (from.runId !== runId) return { position, loss: 'restarted' }
-  if (from.epoch !== epoch) return { position, loss: 'wiped' }
-  if (compareIds(state.last, cursor) < 0) return { position, loss: 'rewound' }
-  const intact = cursor === BEGINNING ? !state.trimmed : isFound(found?.[1])
-  return intact ? { position: from, loss: null } : { position, loss: 'trimmed' }
+  const { last, added } = streamState(stream)
+  const lost = (loss: LossReason): Look => ({
+    position: { runId, epoch, cursor: last, added },
+    loss,
+    entries: [],
+  })
+  if (!from) return lost('started')
+  if (from.runId !== runId) return lost('restarted')
+  if (from.epoch !== epoch) return lost('wiped')
+  const entries = entriesOf(read?.[1])
+  const pending = added - from.added
+  if (pending < entries.length || compareIds(last, from.cursor) < 0) return lost('rewound')
+  if (pending > entries.length && entries.length < count) return lost('trimmed')
+  return { position: after(from, entries), loss: null, entries }
 }
 
-function isFound(reply: unknown): boolean {
-  return Array.isArray(reply) && reply.length > 0
+/** The position of a reader that read these entries from there on. */
+export function after(position: Position, entries: readonly RawEntry[]): Position {
+  const cursor = entries.at(-1)?.[0] ?? position.cursor
+  return { ...position, cursor, added: position.added + entries.length }
 }
 
-/** The last id a stream gave, and whether entries have left it since its beginning (unknown before Redis 7: no). */
+function entriesOf(reply: unknown): RawEntry[] {
+  return (reply as [key: string, entries: RawEntry[]][] | null)?.[0]?.[1] ?? []
+}
+
+/** The last id that a stream gave, and how many entries it was ever given. */
 function streamState(reply: [error: Error | null, result: unknown] | undefined): {
   last: string
-  trimmed: boolean
+  added: number
 } {
   const [error, fields] = reply ?? []
   if (error) {
-    if (/no such key/i.test(error.message)) return { last: BEGINNING, trimmed: false }
+    if (/no such key/i.test(error.message)) return { last: '0-0', added: 0 }
     throw error
   }
   if (!Array.isArray(fields)) throw new Error('Redis gave no reply to XINFO STREAM')
   const field = (name: string): unknown => fields[fields.indexOf(name) + 1]
-  const length = field('length')
-  const added = fields.includes('entries-added') ? field('entries-added') : length
-  return { last: String(field('last-generated-id')), trimmed: added !== length }
+  return { last: String(field('last-generated-id')), added: Number(field('entries-added')) }
 }

@@ -296,18 +296,36 @@ test('publishing without Redis rejects at once and names what is missing', async
   })
 })
 
+test('an entry that went between two reads is said to be unseen, though the reading goes on', async () => {
+  const { tail, told } = follow()
+  await connected(tail)
+  const { publish } = publisher()
+  await publish([message(1)])
+  await vi.waitFor(() => expect(told).toEqual(['started', 1]), soon)
+  // In one step, so that the blocked reader is served with the third and never sees the second.
+  const entry = (seq: number) => [
+    'v',
+    '1',
+    'type',
+    'message.created',
+    'org',
+    'o',
+    'cid',
+    room,
+    'seq',
+    `${seq}`,
+  ]
+  await admin
+    .multi()
+    .xadd(streamKey(0), '*', ...entry(2))
+    .xtrim(streamKey(0), 'MAXLEN', 0)
+    .xadd(streamKey(0), '*', ...entry(3))
+    .exec()
+  await vi.waitFor(() => expect(told).toEqual(['started', 1, 3, 'trimmed']), soon)
+})
+
 test('whatever happens to Redis, no event passes in silence', async () => {
-  const step = fc.constantFrom(
-    'publish',
-    'publish',
-    'publish',
-    'cut',
-    'wipe',
-    'empty',
-    'trim',
-    'restore',
-    'settle',
-  )
+  const step = fc.constantFrom('publish', 'publish', 'publish', 'cut', 'wipe', 'trim', 'settle')
   await fc.assert(
     fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 15 }), async (steps) => {
       await admin.flushall()
@@ -330,16 +348,11 @@ test('whatever happens to Redis, no event passes in silence', async () => {
         )
         expect(missing).toEqual([])
       }
-      let saved: Buffer | null = null
       for (const what of steps) {
-        if (what === 'publish') {
-          saved ??= await admin.dumpBuffer(streamKey(0))
-          await publish([message(++begun), message(++begun)])
-        } else if (what === 'cut') await admin.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes')
+        if (what === 'publish') await publish([message(++begun), message(++begun)])
+        else if (what === 'cut') await admin.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes')
         else if (what === 'wipe') await admin.flushall()
-        else if (what === 'empty') await admin.del(streamKey(0))
         else if (what === 'trim') await admin.xtrim(streamKey(0), 'MAXLEN', 0)
-        else if (what === 'restore' && saved) await admin.restore(streamKey(0), 0, saved, 'REPLACE')
         else if (what === 'settle') await vi.waitFor(complete, soon)
       }
       await vi.waitFor(complete, soon)
