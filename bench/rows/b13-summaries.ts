@@ -2,10 +2,10 @@ import { createHmac } from 'node:crypto'
 import { Queue } from 'bullmq'
 import { Redis } from 'ioredis'
 import { MongoClient } from 'mongodb'
-import { cpuMs, inPairs, spread } from '../harness/measure.ts'
-import type { Row } from '../harness/report.ts'
+import { cpuMs, inPairs, percentile, spread } from '../harness/measure.ts'
+import type { Cell, Row } from '../harness/report.ts'
 import { startRival } from '../harness/rival.ts'
-import { startSolo } from '../harness/solo.ts'
+import { type Solo, startSolo } from '../harness/solo.ts'
 
 const CONVERSATIONS = 300
 const BUCKET = 10
@@ -33,6 +33,7 @@ export const row: Row = {
   id: 'B13',
   title: 'summary jobs per second, extractive, to a bare BullMQ worker with the same calls',
   async *run() {
+    yield* createLatency()
     const solo = await startSolo({
       workers: 1,
       serviceEnv: {
@@ -122,4 +123,52 @@ export const row: Row = {
       await solo.close()
     }
   },
+}
+
+/** Conversations that are written to by turns, so that a window of sends crosses many buckets. */
+const ROUND = 20
+const SENDS = 400
+/** Milliseconds between two sends: a machine that is busy with nothing but sends would measure its own queue. */
+const PACE_MS = 5
+
+/**
+ * What a sender notices of the jobs: the time of a create where every tenth makes one that a worker takes up, to the
+ * same where the queue's Redis is away and no job is ever made.
+ */
+async function* createLatency(): AsyncGenerator<Cell> {
+  const queued = await startSolo({ workers: 1 })
+  const without = await startSolo({ serviceEnv: { api: { REDIS_QUEUE_URL: 'redis://127.0.0.1:1' } } })
+  try {
+    const [many, none] = await Promise.all([openChats(queued), openChats(without)])
+    const [parley, rival]: [number[], number[]] = [[], []]
+    const { ratio } = await inPairs(
+      async () => percentile(await sendTimes(queued, many, parley), 0.5),
+      async () => percentile(await sendTimes(without, none, rival), 0.5),
+      15,
+    )
+    yield {
+      name: 'p50 of a create, with jobs to without',
+      figure: ratio,
+      bar: { atMost: 1.05 },
+      note: `${percentile(parley, 0.5).toFixed(2)} to ${percentile(rival, 0.5).toFixed(2)} ms; p99 over all ${percentile(parley, 0.99).toFixed(1)} to ${percentile(rival, 0.99).toFixed(1)} ms`,
+    }
+  } finally {
+    await queued.close()
+    await without.close()
+  }
+}
+
+const openChats = (solo: Solo): Promise<string[]> =>
+  Promise.all(Array.from({ length: ROUND }, () => solo.conversation()))
+
+async function sendTimes(solo: Solo, chats: readonly string[], all: number[]): Promise<number[]> {
+  const times: number[] = []
+  for (let turn = 0; turn < SENDS; turn++) {
+    const asked = performance.now()
+    await solo.send(chats[turn % ROUND] ?? '', LINES[turn % LINES.length] ?? '')
+    times.push(performance.now() - asked)
+    await new Promise((resolve) => setTimeout(resolve, PACE_MS))
+  }
+  all.push(...times)
+  return times
 }

@@ -3,7 +3,7 @@ import { startRedis, throwAwayFolder } from '@parley/devstack'
 import fc from 'fast-check'
 import { Redis } from 'ioredis'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from 'vitest'
-import { type Partition, streamKey } from './entries.ts'
+import { encodeEntry, type Partition, streamKey } from './entries.ts'
 import type { LossReason } from './position.ts'
 import { createPublisher } from './publisher.ts'
 import { createTail, type Tail, type TailOptions } from './tail.ts'
@@ -22,6 +22,8 @@ const message = (seq: number, cid = room): StreamEvent => ({
   seq,
   data: '{}',
 })
+/** The same as Redis holds it. */
+const fields = (seq: number): (string | number)[] => encodeEntry(message(seq))
 
 let folder: Awaited<ReturnType<typeof throwAwayFolder>>
 let server: Awaited<ReturnType<typeof startRedis>>
@@ -161,20 +163,7 @@ test('an emptied stream whose epoch remains is noticed', async () => {
   await admin.del(streamKey(0))
   await vi.waitFor(() => expect(told).toEqual(['started', 1, 'rewound']), soon)
   // The cursor went back too: without that, ids lower than the last one read would never be asked for.
-  await admin.xadd(
-    streamKey(0),
-    '1-1',
-    'v',
-    '1',
-    'type',
-    'message.created',
-    'org',
-    'o',
-    'cid',
-    room,
-    'seq',
-    '2',
-  )
+  await admin.xadd(streamKey(0), '1-1', ...fields(2))
   await vi.waitFor(() => expect(told).toEqual(['started', 1, 'rewound', 2]), soon)
 })
 
@@ -191,20 +180,7 @@ test('lower ids issued by a restored stream are read, and what lay between is sa
   // What a clock that went back would give: an id between what was restored and what was read.
   const [ms, n] = (at[0] ?? '').split('-').map(Number)
   const lower = `${ms}-${(n ?? 0) + 1}`
-  await admin.xadd(
-    streamKey(0),
-    lower,
-    'v',
-    '1',
-    'type',
-    'message.created',
-    'org',
-    'o',
-    'cid',
-    room,
-    'seq',
-    '4',
-  )
+  await admin.xadd(streamKey(0), lower, ...fields(4))
   await vi.waitFor(() => expect(told).toEqual(['started', 1, 2, 3, 'rewound', 4]), soon)
 })
 
@@ -269,11 +245,10 @@ test('a Redis that stops answering is left and found again', async () => {
 test('trimming follows the clock of Redis and keeps a minute', async () => {
   const { publish } = publisher()
   const key = streamKey(0)
-  const entry = ['v', '1', 'type', 'message.created', 'org', 'o', 'cid', room, 'seq', '1']
   const now = Date.now()
   // Trimming goes by whole nodes of 100 entries.
-  for (let n = 0; n < 200; n++) await admin.xadd(key, `${now - 70_000}-${n + 1}`, ...entry)
-  for (let n = 0; n < 200; n++) await admin.xadd(key, `${now - 50_000}-${n + 1}`, ...entry)
+  for (let n = 0; n < 200; n++) await admin.xadd(key, `${now - 70_000}-${n + 1}`, ...fields(1))
+  for (let n = 0; n < 200; n++) await admin.xadd(key, `${now - 50_000}-${n + 1}`, ...fields(1))
   await publish([message(1)])
   expect(await admin.xlen(key)).toBe(401)
   await publish([message(2)])
@@ -303,23 +278,11 @@ test('an entry that went between two reads is said to be unseen, though the read
   await publish([message(1)])
   await vi.waitFor(() => expect(told).toEqual(['started', 1]), soon)
   // In one step, so that the blocked reader is served with the third and never sees the second.
-  const entry = (seq: number) => [
-    'v',
-    '1',
-    'type',
-    'message.created',
-    'org',
-    'o',
-    'cid',
-    room,
-    'seq',
-    `${seq}`,
-  ]
   await admin
     .multi()
-    .xadd(streamKey(0), '*', ...entry(2))
+    .xadd(streamKey(0), '*', ...fields(2))
     .xtrim(streamKey(0), 'MAXLEN', 0)
-    .xadd(streamKey(0), '*', ...entry(3))
+    .xadd(streamKey(0), '*', ...fields(3))
     .exec()
   await vi.waitFor(() => expect(told).toEqual(['started', 1, 3, 'trimmed']), soon)
 })
