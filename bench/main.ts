@@ -6,19 +6,21 @@ import { describe, type Row, verdict } from './harness/report.ts'
  * `pnpm bench -- [ROW …] [--full]`: measures the named rows, or all, one after the other. Exits 0 whatever the figures
  * are: a figure is to be read, not to break a build.
  */
-const { values, positionals } = parseArgs({
-  options: { full: { type: 'boolean', default: false } },
-  allowPositionals: true,
-})
 const print = (line: string): void => {
   process.stdout.write(`${line}\n`)
 }
+const { values, positionals } = options()
 
 const folder = new URL('./rows/', import.meta.url)
 const files = (await readdir(folder)).filter((name) => name.endsWith('.ts')).sort()
 const rows = await Promise.all(
   files.map(async (name) => ((await import(new URL(name, folder).href)) as { row: Row }).row),
 )
+if (values.help) {
+  print('pnpm bench -- [ROW …] [--full]')
+  for (const { id, title } of rows) print(`  ${id.padEnd(4)} ${title}`)
+  process.exit(0)
+}
 const wanted = positionals.map((id) => id.toUpperCase())
 const unknown = wanted.filter((id) => !rows.some((row) => row.id === id))
 if (unknown.length > 0) {
@@ -46,3 +48,15 @@ print(
 if (!values.full)
   print('Cells left out without --full: 4,000 conversations in B6, sizes above 10^5 in B8 and B17.')
 process.exit(0)
+
+function options() {
+  try {
+    return parseArgs({
+      options: { full: { type: 'boolean', default: false }, help: { type: 'boolean', default: false } },
+      allowPositionals: true,
+    })
+  } catch (error) {
+    print(error instanceof Error ? error.message : String(error))
+    process.exit(2)
+  }
+}
