@@ -81,3 +81,12 @@ export async function each(
     }),
   )
 }
+
+/** Waits until so many are counted, at most 30 s. */
+export async function reached(count: () => number, wanted: number): Promise<void> {
+  const end = performance.now() + 30_000
+  while (count() < wanted) {
+    if (performance.now() > end) throw new Error(`${count()} of ${wanted} were delivered`)
+    await new Promise((resolve) => setTimeout(resolve, 5))
+  }
+}

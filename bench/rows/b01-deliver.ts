@@ -3,7 +3,7 @@ import WebSocket from 'ws'
 import { ORG } from '../harness/chats.ts'
 import { createHttpClient } from '../harness/load.ts'
 import { cpuMs, inPairs } from '../harness/measure.ts'
-import { each, openRawClient, type RawClient } from '../harness/raw-client.ts'
+import { each, openRawClient, type RawClient, reached } from '../harness/raw-client.ts'
 import type { Row } from '../harness/report.ts'
 import { startRival } from '../harness/rival.ts'
 import { createStreamWriter, messageJson, paced, TEXT } from '../harness/stream.ts'
@@ -90,12 +90,4 @@ export const row: Row = {
       await stack.close()
     }
   },
-}
-
-async function reached(count: () => number, wanted: number): Promise<void> {
-  const end = performance.now() + 30_000
-  while (count() < wanted) {
-    if (performance.now() > end) throw new Error(`${count()} of ${wanted} were delivered`)
-    await new Promise((resolve) => setTimeout(resolve, 5))
-  }
 }
