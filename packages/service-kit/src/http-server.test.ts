@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { connect } from 'node:net'
+import { type AddressInfo, connect, createServer } from 'node:net'
 import { Problem, problem } from '@parley/contract'
 import type { InjectOptions } from 'fastify'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -40,6 +40,16 @@ beforeAll(async () => {
   })
   app.get('/election', open, async () => {
     throw Object.assign(new Error('not primary'), { name: 'MongoServerError', code: 10107 })
+  })
+  app.get('/reset', open, async () => {
+    const neighbour = createServer((socket) => socket.resetAndDestroy()).listen(0, '127.0.0.1')
+    await once(neighbour, 'listening')
+    const { port } = neighbour.address() as AddressInfo
+    try {
+      await once(connect(port, '127.0.0.1').resume(), 'end')
+    } finally {
+      neighbour.close()
+    }
   })
   app.get('/refused', open, async () => {
     throw problem('rate_limited', { retryAfter: 2.2 })
@@ -112,6 +122,7 @@ describe('errors', () => {
     const answer = await problemOf('/election')
     expect(answer).toMatchObject({ code: 'unavailable', status: 503, retryable: true })
     expect(answer.headers['retry-after']).toBe('1')
+    expect(await problemOf('/reset')).toMatchObject({ code: 'unavailable', status: 503 })
     expect((await problemOf('/refused')).headers['retry-after']).toBe('3')
   })
 
