@@ -1,18 +1,14 @@
 import { type ProblemError, problem, type StreamEvent } from '@parley/contract'
 import type { ObjectId } from 'mongodb'
-import type {
-  Collections,
-  ConversationDocument,
-  MessageDocument,
-  MessageRow,
-} from '../database/collections.ts'
+import type { Collections, MessageDocument, VoidDocument } from '../database/collections.ts'
 import { isVoid } from '../database/collections.ts'
+import { createAdmission, type Seat } from './admission.ts'
+import { createDoubt } from './doubt.ts'
 import type { Folder } from './fold.ts'
 import { type Appended, createLanes, type Entry, idempotencyName, type Lane } from './lanes.ts'
 import type { Members } from './members.ts'
 import { type MessageDraft, toMessage } from './message.ts'
 import type { MessageStore, Outcome } from './store.ts'
-import { contiguous, nextAgentRun } from './tail.ts'
 
 /** Commands in flight at once; more would make each smaller. */
 const CONCURRENT_BATCHES = 4
@@ -20,28 +16,6 @@ const CONCURRENT_BATCHES = 4
 const BATCH_SIZE = 256
 /** Milliseconds after which a send that has no answer yet gets a 503; it may still be stored. */
 const SEND_TIMEOUT_MS = 10_000
-
-const HEAD = {
-  org: 1,
-  status: 1,
-  deletedAt: 1,
-  membersRev: 1,
-  participantCount: 1,
-  settledSeq: 1,
-  agentRun: 1,
-} as const
-type Head = Pick<ConversationDocument, '_id' | 'deletedAt' | keyof typeof HEAD>
-
-/** An entry with the number it asks for. */
-interface Seat {
-  lane: Lane
-  entry: Entry
-  row: MessageDocument
-  /** Messages by agents in a row, this one included. */
-  agentRun: number
-  /** Participant keys, in conversations of up to 50. */
-  to: string[] | undefined
-}
 
 export interface AppendRequest {
   org: string
@@ -70,7 +44,9 @@ export type MessageLog = ReturnType<typeof createMessageLog>
  * conversations travel in one command. A send is answered once it, and every number below it, is on a majority.
  */
 export function createMessageLog(options: LogOptions) {
-  const { conversations, store, members, folder, publisher, hopLimit, logger } = options
+  const { store, folder, publisher, logger } = options
+  const admit = createAdmission(options)
+  const doubt = createDoubt(options)
   const lanes = createLanes()
   const ready = new Set<Lane>()
   let inFlight = 0
@@ -192,7 +168,9 @@ export function createMessageLog(options: LogOptions) {
     let seats: Seat[]
     const learntUnder = election
     try {
-      seats = await number(batch)
+      const { seats: admitted, refused } = await admit(batch)
+      await Promise.all(refused.map(({ lane, entry, refusal }) => turnAway(lane, entry, refusal)))
+      seats = admitted
     } catch (cause) {
       // Nothing has been written: definite, so a retry is safe even without a key.
       for (const entries of batch.values()) for (const entry of entries) entry.reject(unavailable(cause))
@@ -226,117 +204,6 @@ export function createMessageLog(options: LogOptions) {
     )
   }
 
-  /** Reads the heads, turns away who may not, and gives everyone else a number. */
-  async function number(batch: Map<Lane, Entry[]>): Promise<Seat[]> {
-    const parents = [...batch.values()].flatMap((entries) =>
-      entries.flatMap(({ draft }) => draft.parentId ?? []),
-    )
-    const [heads, parentRows] = await Promise.all([
-      conversations
-        .find<Head>(
-          { _id: { $in: [...batch.keys()].map(({ cid }) => cid) } },
-          { projection: HEAD, batchSize: 1_000 },
-        )
-        .toArray(),
-      parents.length === 0 ? [] : store.byIds(parents),
-    ])
-    const headOf = new Map(heads.map((head) => [head._id.toHexString(), head]))
-    const present = [...batch].flatMap(([lane, entries]) => {
-      const head = headOf.get(lane.id)
-      return head ? [{ ...head, cid: lane.cid, authors: entries.map(({ draft }) => draft.author) }] : []
-    })
-    const contended = [...batch.keys()].filter((lane) => lane.contended && headOf.has(lane.id))
-    const [tails] = await Promise.all([
-      store.tails(
-        contended.map((lane) => ({ cid: lane.cid, settledSeq: headOf.get(lane.id)?.settledSeq ?? 0 })),
-        { seq: 1, cid: 1, author: 1, void: 1 },
-      ),
-      members.load(present),
-    ])
-    const tailOf = Map.groupBy(tails, ({ cid }) => cid.toHexString())
-    const parentOf = new Map(parentRows.map((row) => [row._id.toHexString(), row]))
-
-    const now = new Date()
-    const seats: Seat[] = []
-    const refused: { lane: Lane; entry: Entry; refusal: ProblemError }[] = []
-    for (const [lane, entries] of batch) {
-      const head = headOf.get(lane.id)
-      const tailRead = lane.contended
-      const again: Entry[] = []
-      let { seq, agentRun } = head ? place(lane, head, tailOf.get(lane.id) ?? []) : { seq: 0, agentRun: 0 }
-      for (const entry of entries) {
-        if (entry.done) continue
-        const refusal = refuse(entry, head, agentRun, parentOf)
-        if (refusal?.code === 'agent_loop' && !tailRead) {
-          // A person may have written through another process: only the tail can tell.
-          again.push(entry)
-          continue
-        }
-        if (refusal || !head) {
-          refused.push({ lane, entry, refusal: refusal ?? problem('not_found') })
-          continue
-        }
-        seq++
-        agentRun = nextAgentRun(agentRun, entry.draft.author)
-        const row: MessageDocument = {
-          ...entry.draft,
-          cid: lane.cid,
-          org: entry.org,
-          seq,
-          createdAt: now,
-          unsettled: true,
-        }
-        if (row.status === 'streaming') row.streamedAt = now
-        seats.push({ lane, entry, row, agentRun, to: members.recipients(head.membersRev) })
-      }
-      if (again.length > 0) {
-        lane.contended = true
-        lane.waiting.unshift(...again)
-      }
-    }
-    await Promise.all(refused.map(({ lane, entry, refusal }) => turnAway(lane, entry, refusal)))
-    return seats
-  }
-
-  /** The last number taken, and the run of agents up to it. */
-  function place(lane: Lane, head: Head, tail: readonly MessageRow[]): { seq: number; agentRun: number } {
-    if (lane.contended) {
-      lane.contended = false
-      const rows = contiguous(head.settledSeq, tail)
-      const agentRun = rows.reduce(
-        (run, row) => (isVoid(row) ? run : nextAgentRun(run, row.author)),
-        head.agentRun,
-      )
-      return { seq: head.settledSeq + rows.length, agentRun }
-    }
-    if (lane.known && lane.known.seq >= head.settledSeq) return lane.known
-    return { seq: head.settledSeq, agentRun: head.agentRun }
-  }
-
-  function refuse(
-    entry: Entry,
-    head: Head | undefined,
-    agentRun: number,
-    parentOf: Map<string, MessageRow>,
-  ): ProblemError | null {
-    const { draft } = entry
-    if (!head || head.org !== entry.org || head.deletedAt) return problem('not_found')
-    const role = members.role(head.membersRev, draft.author)
-    if (!role) return problem(entry.admin ? 'forbidden' : 'not_found')
-    if (role === 'observer') return problem('forbidden', { detail: 'Observers read, and do not write' })
-    if (head.status !== 'active') return problem('conversation_not_active')
-    if (draft.parentId) {
-      const parent = parentOf.get(draft.parentId.toHexString())
-      if (!parent || isVoid(parent) || !parent.cid.equals(head._id)) {
-        return problem('validation_failed', {
-          errors: [{ pointer: '/parentId', detail: 'must name a message of the same conversation' }],
-        })
-      }
-    }
-    if (draft.author.startsWith('agent:') && agentRun >= hopLimit) return problem('agent_loop')
-    return null
-  }
-
   /** Idempotency outlives a closed conversation: who still takes part gets the original before the refusal. */
   async function turnAway(lane: Lane, entry: Entry, refusal: ProblemError): Promise<void> {
     const { clientMessageId, author } = entry.draft
@@ -364,7 +231,7 @@ export function createMessageLog(options: LogOptions) {
     }
     if (moved && first.row.seq > 1) {
       // The number below was learnt under another primary: it must be there before anything above it counts.
-      await insist(() => store.seal({ ...first.row, seq: first.row.seq - 1 }))
+      await doubt.seal({ ...first.row, seq: first.row.seq - 1 })
     }
     const stored = seats.filter((seat) => outcomeOf.get(seat) === 'stored')
     const others = seats.filter((seat) => outcomeOf.get(seat) !== 'stored')
@@ -383,7 +250,12 @@ export function createMessageLog(options: LogOptions) {
       if (outcomeOf.get(seat) === 'seq_taken') again.push(seat.entry)
       else if (seat.row.seq < top) holes.push(seat)
     }
-    await Promise.all(holes.map(async ({ row }) => publishVoid(await insist(() => store.seal(row)))))
+    await Promise.all(
+      holes.map(async ({ row }) => {
+        const there = await doubt.seal(row)
+        if (isVoid(there)) publishVoid(there)
+      }),
+    )
     acknowledge(stored)
     lane.waiting.unshift(...again)
     await Promise.all(
@@ -395,38 +267,28 @@ export function createMessageLog(options: LogOptions) {
     )
   }
 
-  /**
-   * An insert whose outcome nobody knows. Each number is looked up and, where it is free, sealed: then its message
-   * can never come to be there, and may ask for another one.
-   */
-  async function clearUp(lane: Lane, seats: Seat[]): Promise<void> {
+  /** An insert whose outcome nobody knows: what is not there once it is decided asks for another number. */
+  async function clearUp(lane: Lane, seats: readonly Seat[]): Promise<void> {
     lane.known = undefined
     lane.contended = true
-    const again: Entry[] = []
-    const stored: Seat[] = []
-    for (const seat of seats) {
-      const there = await insist(() => store.seal(seat.row))
-      if (there._id.equals(seat.row._id)) stored.push(seat)
-      else {
-        if (isVoid(there)) publishVoid(there)
-        again.push(seat.entry)
-      }
-    }
-    acknowledge(stored)
-    lane.waiting.unshift(...again)
+    const { stored, voids } = await doubt.decide(seats.map(({ row }) => row))
+    for (const row of voids) publishVoid(row)
+    acknowledge(seats.filter(({ row }) => stored.has(row)))
+    lane.waiting.unshift(...seats.filter(({ row }) => !stored.has(row)).map(({ entry }) => entry))
   }
 
-  /** Tries until the database answers; the lane stays closed meanwhile, and its senders time out. */
-  async function insist<T>(attempt: () => Promise<T>): Promise<T> {
-    for (let pause = 50; ; pause = Math.min(pause * 2, 1_000)) {
-      try {
-        return await attempt()
-      } catch (error) {
-        if (closed) throw error
-        logger.warn({ err: error }, 'the message log waits for the database')
-        await new Promise((resolve) => setTimeout(resolve, pause))
-      }
-    }
+  async function resolveRepeat({ lane, entry }: Seat): Promise<void> {
+    const { author, clientMessageId } = entry.draft
+    if (clientMessageId === undefined) return
+    const original = await doubt.original(lane.cid, author, clientMessageId)
+    if (original) repeat(entry, original)
+    else lane.waiting.unshift(entry)
+  }
+
+  async function resolveOwn({ lane, entry, row }: Seat): Promise<void> {
+    const own = await doubt.byId(row._id)
+    if (own) repeat(entry, own, true)
+    else lane.waiting.unshift(entry)
   }
 
   function acknowledge(seats: readonly Seat[]): void {
@@ -448,8 +310,7 @@ export function createMessageLog(options: LogOptions) {
     )
   }
 
-  function publishVoid(row: MessageRow): void {
-    if (!isVoid(row)) return
+  function publishVoid(row: VoidDocument): void {
     folder.touch(row.cid)
     const event: StreamEvent = {
       type: 'message.void',
@@ -464,35 +325,12 @@ export function createMessageLog(options: LogOptions) {
     )
   }
 
-  async function resolveRepeat({ lane, entry }: Seat): Promise<void> {
-    const { author, clientMessageId } = entry.draft
-    if (clientMessageId === undefined) return
-    // Whoever stored the original may not have it on a majority yet.
-    const original = await insist(async () => {
-      for (let attempt = 0; attempt < 20; attempt++) {
-        const found = await store.byKey(lane.cid, author, clientMessageId)
-        if (found) return found
-        await new Promise((resolve) => setTimeout(resolve, 50))
-      }
-      return null
-    })
-    if (original) repeat(entry, original)
-    else lane.waiting.unshift(entry)
-  }
-
-  async function resolveOwn({ lane, entry, row }: Seat): Promise<void> {
-    const [own] = await insist(() => store.byIds([row._id]))
-    if (own && !isVoid(own)) repeat(entry, own, true)
-    else lane.waiting.unshift(entry)
-  }
-
   return {
     append,
-    /** Sends that have no answer yet. */
-    pending: (): boolean => inFlight > 0 || ready.size > 0,
     /** Refuses what comes, and gives up on a database that does not answer. */
     close(): void {
       closed = true
+      doubt.close()
     },
   }
 }

@@ -1,0 +1,162 @@
+import { type ProblemError, problem } from '@parley/contract'
+import type {
+  Collections,
+  ConversationDocument,
+  MessageDocument,
+  MessageRow,
+} from '../database/collections.ts'
+import { isVoid } from '../database/collections.ts'
+import type { Entry, Lane } from './lanes.ts'
+import type { Members } from './members.ts'
+import type { MessageStore } from './store.ts'
+import { contiguous, nextAgentRun } from './tail.ts'
+
+const HEAD = {
+  org: 1,
+  status: 1,
+  deletedAt: 1,
+  membersRev: 1,
+  participantCount: 1,
+  settledSeq: 1,
+  agentRun: 1,
+} as const
+type Head = Pick<ConversationDocument, '_id' | 'deletedAt' | keyof typeof HEAD>
+
+/** An entry with the number it asks for. */
+export interface Seat {
+  lane: Lane
+  entry: Entry
+  row: MessageDocument
+  /** Messages by agents in a row, this one included. */
+  agentRun: number
+  /** Participant keys, in conversations of up to 50. */
+  to: string[] | undefined
+}
+
+export interface Admitted {
+  seats: Seat[]
+  refused: { lane: Lane; entry: Entry; refusal: ProblemError }[]
+}
+
+export interface AdmissionOptions {
+  conversations: Collections['conversations']
+  store: Pick<MessageStore, 'byIds' | 'tails'>
+  members: Members
+  /** Messages by agents in a row after which agents wait for a person. */
+  hopLimit: number
+}
+
+/** Decides, by what the heads say now, which messages of a batch may be stored, and which numbers they ask for. */
+export function createAdmission({ conversations, store, members, hopLimit }: AdmissionOptions) {
+  /** The last number taken, and the run of agents up to it. */
+  function place(lane: Lane, head: Head, tail: readonly MessageRow[]): { seq: number; agentRun: number } {
+    if (lane.contended) {
+      lane.contended = false
+      const rows = contiguous(head.settledSeq, tail)
+      const agentRun = rows.reduce(
+        (run, row) => (isVoid(row) ? run : nextAgentRun(run, row.author)),
+        head.agentRun,
+      )
+      return { seq: head.settledSeq + rows.length, agentRun }
+    }
+    if (lane.known && lane.known.seq >= head.settledSeq) return lane.known
+    return { seq: head.settledSeq, agentRun: head.agentRun }
+  }
+
+  function refuse(
+    entry: Entry,
+    head: Head | undefined,
+    agentRun: number,
+    parentOf: Map<string, MessageRow>,
+  ): ProblemError | null {
+    const { draft } = entry
+    if (!head || head.org !== entry.org || head.deletedAt) return problem('not_found')
+    const role = members.role(head.membersRev, draft.author)
+    if (!role) return problem(entry.admin ? 'forbidden' : 'not_found')
+    if (role === 'observer') return problem('forbidden', { detail: 'Observers read, and do not write' })
+    if (head.status !== 'active') return problem('conversation_not_active')
+    if (draft.parentId) {
+      const parent = parentOf.get(draft.parentId.toHexString())
+      if (!parent || isVoid(parent) || !parent.cid.equals(head._id)) {
+        return problem('validation_failed', {
+          errors: [{ pointer: '/parentId', detail: 'must name a message of the same conversation' }],
+        })
+      }
+    }
+    if (draft.author.startsWith('agent:') && agentRun >= hopLimit) return problem('agent_loop')
+    return null
+  }
+
+  /**
+   * Reads the heads, turns away who may not, and gives everyone else a number. Nothing is written: where it rejects,
+   * no entry of the batch has been stored.
+   */
+  return async function admit(batch: ReadonlyMap<Lane, readonly Entry[]>): Promise<Admitted> {
+    const parents = [...batch.values()].flatMap((entries) =>
+      entries.flatMap(({ draft }) => draft.parentId ?? []),
+    )
+    const [heads, parentRows] = await Promise.all([
+      conversations
+        .find<Head>(
+          { _id: { $in: [...batch.keys()].map(({ cid }) => cid) } },
+          { projection: HEAD, batchSize: 1_000 },
+        )
+        .toArray(),
+      parents.length === 0 ? [] : store.byIds(parents),
+    ])
+    const headOf = new Map(heads.map((head) => [head._id.toHexString(), head]))
+    const present = [...batch].flatMap(([lane, entries]) => {
+      const head = headOf.get(lane.id)
+      return head ? [{ ...head, cid: lane.cid, authors: entries.map(({ draft }) => draft.author) }] : []
+    })
+    const contended = [...batch.keys()].filter((lane) => lane.contended && headOf.has(lane.id))
+    const [tails] = await Promise.all([
+      store.tails(
+        contended.map((lane) => ({ cid: lane.cid, settledSeq: headOf.get(lane.id)?.settledSeq ?? 0 })),
+        { seq: 1, cid: 1, author: 1, void: 1 },
+      ),
+      members.load(present),
+    ])
+    const tailOf = Map.groupBy(tails, ({ cid }) => cid.toHexString())
+    const parentOf = new Map(parentRows.map((row) => [row._id.toHexString(), row]))
+
+    const now = new Date()
+    const admitted: Admitted = { seats: [], refused: [] }
+    for (const [lane, entries] of batch) {
+      const head = headOf.get(lane.id)
+      const tailRead = lane.contended
+      const again: Entry[] = []
+      let { seq, agentRun } = head ? place(lane, head, tailOf.get(lane.id) ?? []) : { seq: 0, agentRun: 0 }
+      for (const entry of entries) {
+        if (entry.done) continue
+        const refusal = refuse(entry, head, agentRun, parentOf)
+        if (refusal?.code === 'agent_loop' && !tailRead) {
+          // A person may have written through another process: only the tail can tell.
+          again.push(entry)
+          continue
+        }
+        if (refusal || !head) {
+          admitted.refused.push({ lane, entry, refusal: refusal ?? problem('not_found') })
+          continue
+        }
+        seq++
+        agentRun = nextAgentRun(agentRun, entry.draft.author)
+        const row: MessageDocument = {
+          ...entry.draft,
+          cid: lane.cid,
+          org: entry.org,
+          seq,
+          createdAt: now,
+          unsettled: true,
+        }
+        if (row.status === 'streaming') row.streamedAt = now
+        admitted.seats.push({ lane, entry, row, agentRun, to: members.recipients(head.membersRev) })
+      }
+      if (again.length > 0) {
+        lane.contended = true
+        lane.waiting.unshift(...again)
+      }
+    }
+    return admitted
+  }
+}

@@ -1,0 +1,78 @@
+import type { ObjectId } from 'mongodb'
+import type { MessageDocument, MessageRow, VoidDocument } from '../database/collections.ts'
+import { isVoid } from '../database/collections.ts'
+import type { MessageStore, Place } from './store.ts'
+
+/** Looks for the original of a repeat, and milliseconds between them: its writer may not have it on a majority yet. */
+const LOOKS = 20
+const LOOK_PAUSE_MS = 50
+
+export interface DoubtOptions {
+  store: Pick<MessageStore, 'seal' | 'byIds' | 'byKey'>
+  logger: { warn(details: object, message: string): void }
+}
+
+/**
+ * Finds out what an insert's answer left open. Everything here tries until the database answers, because the numbers
+ * above can't be given out before; it rejects only when closing down.
+ */
+export function createDoubt({ store, logger }: DoubtOptions) {
+  let closed = false
+
+  async function insist<T>(attempt: () => Promise<T>): Promise<T> {
+    for (let pause = 50; ; pause = Math.min(pause * 2, 1_000)) {
+      try {
+        return await attempt()
+      } catch (error) {
+        if (closed) throw error
+        logger.warn({ err: error }, 'the message log waits for the database')
+        await new Promise((resolve) => setTimeout(resolve, pause))
+      }
+    }
+  }
+
+  /** What is at a number, on a majority; a void where nothing was, so that nothing can come to be there. */
+  const seal = (place: Place): Promise<MessageRow> => insist(() => store.seal(place))
+
+  return {
+    seal,
+
+    /**
+     * Rows of one conversation that may be stored, or be stored later: those that are there now. The others never will
+     * be at their numbers, and may ask for new ones; `voids` stand where they would have been.
+     */
+    async decide(
+      rows: readonly MessageDocument[],
+    ): Promise<{ stored: Set<MessageDocument>; voids: VoidDocument[] }> {
+      const stored = new Set<MessageDocument>()
+      const voids: VoidDocument[] = []
+      for (const row of rows) {
+        const there = await seal(row)
+        if (there._id.equals(row._id)) stored.add(row)
+        else if (isVoid(there)) voids.push(there)
+      }
+      return { stored, voids }
+    },
+
+    /** The message that holds an idempotency key which the index says is taken; null: it does not show. */
+    original: (cid: ObjectId, author: string, clientMessageId: string): Promise<MessageDocument | null> =>
+      insist(async () => {
+        for (let look = 0; look < LOOKS; look++) {
+          const found = await store.byKey(cid, author, clientMessageId)
+          if (found) return found
+          await new Promise((resolve) => setTimeout(resolve, LOOK_PAUSE_MS))
+        }
+        return null
+      }),
+
+    /** The message stored under an id; null: it does not show. */
+    async byId(id: ObjectId): Promise<MessageDocument | null> {
+      const [row] = await insist(() => store.byIds([id]))
+      return row && !isVoid(row) ? row : null
+    },
+
+    close(): void {
+      closed = true
+    },
+  }
+}
