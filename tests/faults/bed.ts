@@ -3,6 +3,7 @@ import { type Stack, type StackOptions, startStack } from '@parley/devstack'
 import { createBareMember } from '../support/bare-member.ts'
 import { createHttp, type Http } from '../support/http.ts'
 import type { Delivered, Member } from '../support/member.ts'
+import { INSPECTABLE } from '../support/process.ts'
 import { createSdkMember } from '../support/sdk-member.ts'
 
 export type MemberKind = 'bare' | 'sdk'
@@ -38,6 +39,7 @@ export async function startBed(options: StackOptions = {}): Promise<Bed> {
     apis: 2,
     gateways: 2,
     workers: 1,
+    nodeFlags: [INSPECTABLE],
     ...options,
     env: { ...UNLIMITED, LOG_LEVEL: 'warn', ...options.env },
   })

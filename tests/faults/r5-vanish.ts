@@ -4,14 +4,25 @@ import type { Bed } from './bed.ts'
 import { type Chat, runChat } from './chat.ts'
 import type { Row } from './row.ts'
 
-export const r5: Row<{ times: number; atOnce: number; messages: number; awayMs: [number, number] }, Bed> = {
+export interface VanishSize {
+  times: number
+  atOnce: number
+  messages: number
+  /** Rest (ms) of each member after a message: they talk through all absences. Without it as fast as it goes. */
+  restMs?: number
+  awayMs: [number, number]
+}
+
+export const r5: Row<VanishSize, Bed> = {
   name: 'R5',
   title: 'clients vanish and return on another gateway',
   short: { times: 48, atOnce: 6, messages: 600, awayMs: [20, 700] },
   full: (minutes) => ({
-    times: Math.min(5_000, minutes * 150),
-    atOnce: 30,
-    messages: Math.max(2_000, minutes * 2_000),
+    // A round takes as long as its longest absence, so many go at once.
+    times: Math.min(5_000, Math.ceil(minutes * 450)),
+    atOnce: 240,
+    messages: 2_000,
+    restMs: 1_500,
     awayMs: [1_000, 30_000],
   }),
   async run(bed, { random, size, log }) {
@@ -28,6 +39,7 @@ export const r5: Row<{ times: number; atOnce: number; messages: number; awayMs: 
       rooms: Math.ceil(size.atOnce / 3),
       members: ['bare', 'sdk', 'bare', 'bare'],
       messages: size.messages,
+      ...(size.restMs === undefined ? {} : { throughout: size.restMs }),
       lanes: 1,
       steps: Array.from({ length: rounds }, (_, round) => async (chat) => {
         log(`${size.atOnce} vanish, round ${round + 1}/${rounds}`)

@@ -1,4 +1,8 @@
+import { once } from 'node:events'
 import { readFile } from 'node:fs/promises'
+import type { Stack } from '@parley/devstack'
+import WebSocket from 'ws'
+import { until } from './until.ts'
 
 /** Resident memory of a process in MiB (Linux; elsewhere 0, so that only bounds are left unchecked). */
 export async function residentMiB(pid: number | undefined): Promise<number> {
@@ -7,9 +11,44 @@ export async function residentMiB(pid: number | undefined): Promise<number> {
   return Number(/VmRSS:\s+(\d+) kB/.exec(status)?.[1] ?? 0) / 1024
 }
 
-/** Heap in use (MiB), as a service tells at `/metrics`. */
-export async function heapMiB(url: string): Promise<number> {
-  const text = await (await fetch(`${url}/metrics`, { signal: AbortSignal.timeout(5_000) })).text()
-  const bytes = /^nodejs_heap_size_used_bytes(?:\{[^}]*\})? ([\d.e+]+)/m.exec(text)?.[1]
-  return Number(bytes) / 2 ** 20
+/**
+ * What a service holds on to: its resident memory (MiB) right after it was made to collect all garbage. Without that
+ * the figure tells more about the collector than about the service: V8 lets garbage pile up to several times the
+ * live heap where memory is plentiful, and gives it back to the system only some time after the work has ended. The
+ * stack needs `nodeFlags` with {@link INSPECTABLE}.
+ */
+export async function keptMiB(stack: Stack, name: string): Promise<number> {
+  const inspector = await openInspector(stack, name)
+  try {
+    // The second round takes what finalizers of the first let go.
+    for (const id of [1, 2]) {
+      inspector.send(JSON.stringify({ id, method: 'HeapProfiler.collectGarbage' }))
+      await once(inspector, 'message')
+    }
+  } finally {
+    inspector.terminate()
+  }
+  return residentMiB(stack.pids[name])
+}
+
+/** A port of its own for each process's inspector, which listens only once it is asked to. */
+export const INSPECTABLE = '--inspect-port=127.0.0.1:0'
+
+async function openInspector(stack: Stack, name: string): Promise<WebSocket> {
+  const pid = stack.pids[name]
+  if (pid === undefined) throw new Error(`${name} does not run`)
+  process.kill(pid, 'SIGUSR1')
+  return until(
+    async () => {
+      const url = /.*(ws:\/\/127\.0\.0\.1:\S+)/s.exec(stack.log(name).join('\n'))?.[1]
+      if (url === undefined) return null
+      const socket = new WebSocket(url)
+      return once(socket, 'open').then(
+        () => socket,
+        // An address of before a restart: the new one is about to be told.
+        () => null,
+      )
+    },
+    { what: `the inspector of ${name}` },
+  )
 }
