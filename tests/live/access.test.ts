@@ -151,10 +151,10 @@ test('an agent on connecting has its one auto conversation, joined, and knows it
   const other = await scene.conversation(ada, `agent:${bot}`)
   const agents = await Promise.all([0, 1, 0, 1].map((gateway) => scene.connect(`agent:${bot}`, gateway)))
   const ready = await Promise.all(agents.map((agent) => agent.first('conversation:ready')))
-  const ids = new Set(ready.map(({ conversation }) => (conversation as { id: string }).id))
+  const ids = new Set(ready.map(({ conversation }) => conversation.id))
   expect(ids.size).toBe(1)
   for (const { active } of ready) expect(active).toEqual([{ id: other, lastSeq: 0 }])
-  const [id] = ids
+  const [id = ''] = ids
   await agents[0]?.sure('message:send', { conversationId: id, role: 'assistant', content: 'to myself' })
   for (const agent of agents) expect(await agent.first('message:new')).toMatchObject({ content: 'to myself' })
 })

@@ -20,7 +20,7 @@ interface Message {
 
 const text = (conversationId: string, content: string, more: object = {}) => ({
   conversationId,
-  role: 'user',
+  role: 'user' as const,
   content,
   ...more,
 })
@@ -41,7 +41,7 @@ test('three people on two gateways talk at once: everybody has all, in order, on
   const logs = await Promise.all(
     listeners.map(async (listener) => {
       await until(() => listener.of('message:new').length >= total)
-      return listener.of('message:new') as unknown as Message[]
+      return listener.of('message:new')
     }),
   )
   for (const log of logs) {

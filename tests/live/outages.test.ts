@@ -17,7 +17,7 @@ const health = async (gateway: number) => {
   const { degraded } = (await response.json()) as { degraded?: string[] }
   return { status: response.status, degraded }
 }
-const send = (conversationId: string, content: string) => ({ conversationId, role: 'user', content })
+const send = (conversationId: string, content: string) => ({ conversationId, role: 'user' as const, content })
 
 test('without Redis messages still travel, gateways start, and all is well when it is back', async () => {
   const { ada, bob } = scene.names('ada', 'bob')
@@ -74,7 +74,7 @@ test('a gateway that ends says so, finishes what it was asked, and closes', asyn
     const { reconnectAfterMs } = await listener.first('server:draining')
     expect(reconnectAfterMs).toBeGreaterThanOrEqual(0)
   }
-  expect((await Promise.all(answers)).map((answer) => answer?.ok)).toEqual([true, true, true])
+  expect((await Promise.all(answers)).map((answer) => answer?.message.content)).toEqual(['1', '2', '3'])
   expect(await stopped).toBe(true)
   await until(() => listeners.every(({ socket }) => !socket.connected))
   await scene.stack.start('gateway-1')

@@ -11,10 +11,6 @@ beforeAll(async () => {
 afterEach(() => scene.hangUp())
 afterAll(() => scene.close())
 
-interface Online {
-  users: string[]
-  agents: string[]
-}
 interface Status {
   status: string
   at: string | null
@@ -37,7 +33,7 @@ test('who comes and goes is told on every gateway, and listed as being there', a
   await a.first('presence:update', { participantId: bob, participantType: 'user', status: 'online' })
   await a.first('user:joined', { conversationId: id, userId: bob })
   await a.first('user:joined', { conversationId: id, participantType: 'agent', participantId: bot })
-  const online = (await a.sure('conversation:online', { conversationId: id })) as unknown as Online
+  const online = await a.sure('conversation:online', { conversationId: id })
   expect(online.users.sort()).toEqual([ada, bob].sort())
   expect(online.agents).toEqual([bot])
 
@@ -56,7 +52,7 @@ test('a join says who is there, the caller too', async () => {
   await a.first('user:joined', { userId: ada })
   const b = await scene.connect(bob, 1)
   const { online } = await b.sure('conversation:join', { conversationId: id })
-  expect((online as Online).users.sort()).toEqual([ada, bob].sort())
+  expect(online.users.sort()).toEqual([ada, bob].sort())
 })
 
 test('a page that reloads, on another gateway even, causes no event; a second device neither', async () => {
@@ -129,7 +125,7 @@ test('a Redis that lost everything has who is there again, and nobody is told of
   await redis.quit()
   await until(
     async () => {
-      const { users } = (await a.sure('conversation:online', { conversationId: id })) as unknown as Online
+      const { users } = await a.sure('conversation:online', { conversationId: id })
       return users.includes(bob)
     },
     { timeoutMs: 15_000 },
@@ -150,7 +146,7 @@ test('the people of a gateway that was killed are offline within 15 s, and those
   try {
     await a.first('presence:update', { userId: bob, status: 'offline' }, 15_000)
     await a.first('user:left', { userId: bob }, 2_000)
-    const { users } = (await a.sure('conversation:online', { conversationId: id })) as unknown as Online
+    const { users } = await a.sure('conversation:online', { conversationId: id })
     expect(users.sort()).toEqual([ada, cyd].sort())
     expect(a.of('presence:update', { userId: cyd, status: 'offline' })).toEqual([])
     expect(a.of('user:left', { userId: cyd })).toEqual([])

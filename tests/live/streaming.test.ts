@@ -11,14 +11,6 @@ beforeAll(async () => {
 afterEach(() => scene.hangUp())
 afterAll(() => scene.close())
 
-interface Message {
-  id: string
-  seq: number
-  status: string
-  content: string
-  usage: unknown
-}
-
 const TEXT = 'To be, or not to be, that is the question: 👩‍👩‍👧 Ist’s edler im Gemüt? 生存还是毁灭。 '.repeat(
   8,
 )
@@ -26,15 +18,8 @@ let keys = 0
 
 /** An agent that streams: knows its message, and where it is. */
 async function stream(agent: Listener, conversationId: string, clientMessageId = `answer-${keys++}`) {
-  const {
-    messageId,
-    seq,
-    index = 0,
-  } = (await agent.sure('message:stream', {
-    op: 'start',
-    conversationId,
-    clientMessageId,
-  })) as { messageId: string; seq: number; index?: number }
+  const started = await agent.sure('message:stream', { op: 'start', conversationId, clientMessageId })
+  const { messageId = '', seq = 0, index = 0 } = started
   let at = index
   return {
     messageId,
@@ -73,7 +58,7 @@ test('an answer is read while it is written, on both gateways, no letter lost or
   const late = [await scene.join(bob, id, 0), await scene.join(bob, id, 1)]
   await answer.write(TEXT)
   const usage = { inputTokens: 10, outputTokens: 90 }
-  const { message } = (await answer.end({ usage })) as unknown as { message: Message }
+  const { message } = await answer.end({ usage })
   expect(message).toMatchObject({ status: 'sent', content: TEXT, usage: { ...usage, totalTokens: 100 } })
 
   for (const listener of [a, agent, ...late]) {
@@ -85,7 +70,7 @@ test('an answer is read while it is written, on both gateways, no letter lost or
     const isLate = late.includes(listener)
     expect(ops.filter((op) => op === 'snapshot')).toHaveLength(isLate ? 1 : 0)
     if (isLate) expect(ops[0]).toBe('snapshot')
-    const order = listener.heard.map(({ event, payload }) => `${event} ${payload.op ?? ''}`)
+    const order = listener.heard.map(({ event, payload }) => `${event} ${'op' in payload ? payload.op : ''}`)
     expect(order.indexOf('message:stream end')).toBeLessThan(order.lastIndexOf('message:updated '))
     expect(listener.of('message:updated', { id: answer.messageId })).toHaveLength(1)
   }
@@ -142,8 +127,8 @@ test('what does not fit is refused and changes nothing', async () => {
   // Without an acknowledgement the refusal comes as an event.
   agent.socket.emit('message:stream', { op: 'delta', messageId, index: 9, text: 'x' })
   await agent.first('message:error', { event: 'message:stream', code: 'conflict' })
-  const { message } = (await answer.end()) as unknown as { message: Message }
-  expect(message.content).toBe('abc')
+  const { message } = await answer.end()
+  expect(message?.content).toBe('abc')
   expect(await delta(agent, 3, 'x')).toMatchObject({ ok: false, error: { code: 'conflict' } })
 })
 
@@ -152,8 +137,8 @@ test('a repeated start of what has ended tells how it ended; ending twice gives 
   const agent = await scene.connect(bot, 0)
   const answer = await stream(agent, id, 'once')
   await answer.write('Hello')
-  const once = (await answer.end()) as unknown as { message: Message }
-  const twice = (await answer.end({ content: 'Other' })) as unknown as { message: Message }
+  const once = await answer.end()
+  const twice = await answer.end({ content: 'Other' })
   expect(twice.message).toEqual(once.message)
   const again = await agent.sure('message:stream', {
     op: 'start',
@@ -183,7 +168,7 @@ test('cancel stores what was there, tells the agent, and ends it for all; abort 
   expect(
     await agent.ask('message:stream', { op: 'delta', messageId, index: 120, text: 'more' }),
   ).toMatchObject({ ok: false, error: { code: 'conflict' } })
-  const late = (await answer.end({ content: 'too late' })) as unknown as { message: Message }
+  const late = await answer.end({ content: 'too late' })
   expect(late.message).toMatchObject({ status: 'cancelled', content: TEXT.slice(0, 120) })
 
   const second = await stream(agent, id)
@@ -298,7 +283,7 @@ test('a message deleted while it is streamed is gone, and its stream with it', a
   await scene.http(ada).sure('DELETE', `/messages/${answer.messageId}`)
   expect(await a.first('message:deleted', { id: answer.messageId })).toMatchObject({ content: '' })
   await agent.first('message:cancel', { messageId: answer.messageId })
-  const late = (await answer.end({ content: 'still here' })) as unknown as { message: Message }
+  const late = await answer.end({ content: 'still here' })
   expect(late.message).toMatchObject({ content: '', status: 'cancelled' })
 })
 

@@ -1,26 +1,40 @@
+import {
+  CLIENT_EVENTS,
+  type ClientEvent,
+  type ClientPayload,
+  type ClientResult,
+  SERVER_EVENTS,
+  type ServerEvent,
+  type ServerPayload,
+} from '@parley/contract'
 import type { Socket } from 'socket.io-client'
 import { openSocket } from './socket.ts'
 import { until } from './until.ts'
 
-type Fields = Record<string, unknown>
-
 export interface Heard {
-  event: string
-  payload: Fields
+  event: ServerEvent
+  payload: ServerPayload<ServerEvent>
 }
 
 export type Listener = Awaited<ReturnType<typeof listen>>
 
-/** A bare socket that remembers all it is told. */
+const isServerEvent = (event: string): event is ServerEvent => Object.hasOwn(SERVER_EVENTS, event)
+
+/** A bare socket that remembers all it is told, and throws at what the contract does not know. */
 export async function listen(url: string, token: string) {
   const socket: Socket = await openSocket(url, token)
   const heard: Heard[] = []
-  socket.onAny((event: string, payload: Fields) => heard.push({ event, payload }))
+  socket.onAny((event: string, payload: unknown) => {
+    if (!isServerEvent(event)) throw new Error(`an event that no client knows: ${event}`)
+    heard.push({ event, payload: SERVER_EVENTS[event].parse(payload) })
+  })
 
-  const matches = (payload: Fields, fields: Fields) =>
-    Object.entries(fields).every(([name, value]) => payload[name] === value)
-  const of = (event: string, fields: Fields = {}): Fields[] =>
-    heard.filter((one) => one.event === event && matches(one.payload, fields)).map(({ payload }) => payload)
+  const matches = (payload: object, fields: object) =>
+    Object.entries(fields).every(([name, value]) => Reflect.get(payload, name) === value)
+  const of = <E extends ServerEvent>(event: E, fields: Partial<ServerPayload<E>> = {}): ServerPayload<E>[] =>
+    heard
+      .filter((one) => one.event === event && matches(one.payload, fields))
+      .map(({ payload }) => payload as ServerPayload<E>)
 
   return {
     socket,
@@ -28,16 +42,23 @@ export async function listen(url: string, token: string) {
     /** Payloads of an event, those with these fields, in the order they came. */
     of,
     /** Waits for the first of them. */
-    first: (event: string, fields: Fields = {}, timeoutMs = 10_000): Promise<Fields> =>
+    first: <E extends ServerEvent>(
+      event: E,
+      fields: Partial<ServerPayload<E>> = {},
+      timeoutMs = 10_000,
+    ): Promise<ServerPayload<E>> =>
       until(() => of(event, fields)[0], { timeoutMs, what: `${event} ${JSON.stringify(fields)}` }),
-    /** Sends an event; its acknowledgement, refused or not. */
-    ask: (event: string, payload: unknown): Promise<Fields & { ok: boolean; error?: { code: string } }> =>
+    /** Sends an event, sound or not; its acknowledgement, refused or not. */
+    ask: (
+      event: string,
+      payload: unknown,
+    ): Promise<Record<string, unknown> & { ok: boolean; error?: { code: string } }> =>
       socket.timeout(15_000).emitWithAck(event, payload),
-    /** Sends an event and gives back its acknowledgement; throws where it is refused. */
-    async sure(event: string, payload: unknown): Promise<Fields> {
-      const answer = await socket.timeout(15_000).emitWithAck(event, payload)
-      if (!answer.ok) throw new Error(`${event} refused: ${answer.error.code}: ${answer.error.detail}`)
-      return answer
+    /** Sends an event and gives back what its acknowledgement says; throws where it is refused. */
+    async sure<E extends ClientEvent>(event: E, payload: ClientPayload<E>): Promise<ClientResult<E>> {
+      const { ok, ...answer } = await socket.timeout(15_000).emitWithAck(event, payload)
+      if (!ok) throw new Error(`${event} refused: ${answer.error.code}: ${answer.error.detail}`)
+      return CLIENT_EVENTS[event].result.parse(answer) as ClientResult<E>
     },
     /** As when the network goes: no goodbye. */
     cut: () => socket.io.engine.close(),
@@ -50,7 +71,7 @@ export function streamed(listener: Pick<Listener, 'of'>, messageId: string): { t
   let text = ''
   const ops: string[] = []
   for (const update of listener.of('message:stream', { messageId })) {
-    const { op, index, text: piece = '' } = update as { op: string; index: number; text?: string }
+    const { op, index, text: piece = '' } = update
     ops.push(op)
     if (op === 'snapshot') text = piece
     else if (op === 'delta') {
