@@ -22,6 +22,8 @@ export interface ChatPlan {
   steps: readonly ChatStep[]
   /** Milliseconds after the last message within which everybody must have all. */
   settleMs: number
+  /** Milliseconds that a join or a send may take (45,000): everything is well again long before. */
+  patienceMs?: number
   /** Keep the members for more; otherwise they are closed. */
   keep?: boolean
 }
@@ -75,7 +77,9 @@ async function openChat(bed: Bed, plan: ChatPlan) {
       return { id, owner: people[0] ?? '', members }
     }),
   )
-  await Promise.all(rooms.flatMap(({ members }) => members.map((member) => inTime(member.join(), member))))
+  await Promise.all(
+    rooms.flatMap(({ members }) => members.map((member) => inTime(member.join(), member, plan))),
+  )
   const acked = new Map<string, Acknowledged[]>(rooms.map(({ id }) => [id, []]))
   const chat: Chat = {
     rooms,
@@ -108,7 +112,7 @@ async function talk(chat: Chat, plan: ChatPlan, acked: Map<string, Acknowledged[
       const number = begun++
       try {
         const key = `${member.name}-${number}`
-        const sent = await inTime(member.send(`Line ${number} of ${member.name}`, key), member)
+        const sent = await inTime(member.send(`Line ${number} of ${member.name}`, key), member, plan)
         acked.get(member.conversationId)?.push(sent)
       } catch (error) {
         chat.faults.push(`send of ${member.name}-${number} failed: ${error}`)
@@ -133,15 +137,12 @@ async function talk(chat: Chat, plan: ChatPlan, acked: Map<string, Acknowledged[
   await Promise.all([...lanes, trouble()])
 }
 
-/** What takes longer counts as failed: everything is well again long before. */
-const PATIENCE_MS = 45_000
-
-function inTime<T>(work: Promise<T>, member: Member): Promise<T> {
+function inTime<T>(work: Promise<T>, member: Member, { patienceMs = 45_000 }: ChatPlan): Promise<T> {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => {
       const state = member.connected ? 'connected' : 'away'
-      reject(new Error(`${member.name} (${state}) waits over ${PATIENCE_MS} ms; ${member.faults.join('; ')}`))
-    }, PATIENCE_MS)
+      reject(new Error(`${member.name} (${state}) waits over ${patienceMs} ms; ${member.faults.join('; ')}`))
+    }, patienceMs)
     work.then(resolve, reject).finally(() => clearTimeout(timer))
   })
 }

@@ -1,7 +1,7 @@
 import { connect } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import { deliveryFaults } from '../support/member.ts'
-import { keptMiB } from '../support/process.ts'
+import { counterAt, keptMiB } from '../support/process.ts'
 import type { Random } from '../support/random.ts'
 import { openRawSocket, type RawSocket } from '../support/raw-socket.ts'
 import { comesTrue } from '../support/until.ts'
@@ -104,13 +104,6 @@ function throwAt(port: number, bytes: string): Promise<void> {
   })
 }
 
-/** Events of clients that the gateway has answered, whatever it answered. */
-async function eventsAt(url: string): Promise<number> {
-  const text = await (await fetch(`${url}/metrics`, { signal: AbortSignal.timeout(5_000) })).text()
-  const counts = text.matchAll(/^gateway_client_events_total\{[^}]*\} (\d+)/gm)
-  return [...counts].reduce((sum, [, count]) => sum + Number(count), 0)
-}
-
 const mib = (memory: ReadonlyMap<string, number>, name: string): number => memory.get(name) ?? 0
 
 /** Who reads what is thrown at the first gateway. */
@@ -170,7 +163,9 @@ export const d3: Row<{ packets: number }, Bed> = {
 
     const memory = async () => new Map(await Promise.all(READERS.map(measure)))
     const measure = async (name: string) => [name, Math.round(await keptMiB(bed.stack, name))] as const
-    const eventsBefore = await eventsAt(url)
+    /** Events of clients that the gateway has answered, whatever it answered. */
+    const answered = () => counterAt(url, 'gateway_client_events_total')
+    const eventsBefore = await answered()
     await throwPackets(Math.ceil(size.packets * WARM))
     const before = await memory()
     for (let round = 0; round < ROUNDS; round++) {
@@ -184,7 +179,7 @@ export const d3: Row<{ packets: number }, Bed> = {
     if (stored.length !== ROUNDS) faults.push(`${stored.length} messages are stored, ${ROUNDS} were sent`)
     faults.push(...deliveryFaults(witness, stored), ...deliveryFaults(sender, stored))
     if (JSON.stringify(bed.stack.pids) !== pids) faults.push('a process died')
-    const events = (await eventsAt(url)) - eventsBefore
+    const events = (await answered()) - eventsBefore
     if (events < size.packets / 2) faults.push(`only ${events} of ${size.packets} packets came to be events`)
     let after = await memory()
     const grown = () => READERS.filter((name) => mib(after, name) > mib(before, name) * MOST_GROWTH)

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import type { Member } from '../support/member.ts'
 import { comesTrue } from '../support/until.ts'
 import type { Bed } from './bed.ts'
@@ -41,11 +42,15 @@ export const r5: Row<VanishSize, Bed> = {
       messages: size.messages,
       ...(size.restMs === undefined ? {} : { throughout: size.restMs }),
       lanes: 1,
+      // A message may have to wait through two absences.
+      patienceMs: 45_000 + 2 * size.awayMs[1],
       steps: Array.from({ length: rounds }, (_, round) => async (chat) => {
         log(`${size.atOnce} vanish, round ${round + 1}/${rounds}`)
         const everyone = chat.rooms.flatMap((room) => room.members.map((member) => ({ room, member })))
         const chosen = random.shuffle(everyone).slice(0, size.atOnce)
         await Promise.all(chosen.map(({ room, member }) => vanishing(chat, room, member)))
+        // Whoever came back last and is chosen again has a moment to send what waited.
+        await delay(2 * (size.restMs ?? 0))
       }),
       settleMs: 10_000,
     })

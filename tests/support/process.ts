@@ -11,6 +11,13 @@ export async function residentMiB(pid: number | undefined): Promise<number> {
   return Number(/VmRSS:\s+(\d+) kB/.exec(status)?.[1] ?? 0) / 1024
 }
 
+/** A counter of the service at this address, over all its labels. */
+export async function counterAt(url: string, name: string): Promise<number> {
+  const text = await (await fetch(`${url}/metrics`, { signal: AbortSignal.timeout(5_000) })).text()
+  const counts = text.matchAll(new RegExp(`^${name}(?:\\{[^}]*\\})? (\\d+)`, 'gm'))
+  return [...counts].reduce((sum, [, count]) => sum + Number(count), 0)
+}
+
 /**
  * What a service holds on to: its resident memory (MiB) right after it was made to collect all garbage. Without that
  * the figure tells more about the collector than about the service: V8 lets garbage pile up to several times the
