@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { Caller, ParticipantRef, ParticipantType } from './identity.ts'
 import { LIMITS } from './limits.ts'
 import { Count, Id, OpaqueId, Seq, TextOfBytes, Timestamp } from './primitives.ts'
+import { PROBLEM_CODES } from './problems.ts'
 import { StreamResult, StreamStart } from './requests.ts'
 import {
   Change,
@@ -46,7 +47,20 @@ export const InternalJoinResult = z.strictObject({
   receipts: z.array(Receipt),
   members: z.array(ParticipantRef).optional(),
 })
+export type InternalJoin = z.infer<typeof InternalJoin>
 export type InternalJoinResult = z.infer<typeof InternalJoinResult>
+
+/** `/internal/joins`: joins of one moment. Each is answered by itself, in the order asked. */
+export const InternalJoins = z.strictObject({ joins: z.array(InternalJoin).min(1).max(50) })
+export const InternalJoinAnswer = z.union([
+  z.strictObject({ result: InternalJoinResult }),
+  z.strictObject({ problem: z.strictObject({ code: z.enum(PROBLEM_CODES), detail: z.string() }) }),
+  /** The answers of this moment are long enough: this one has to be asked for alone. */
+  z.strictObject({ alone: z.literal(true) }),
+])
+export type InternalJoinAnswer = z.infer<typeof InternalJoinAnswer>
+export const InternalJoinsResult = z.strictObject({ answers: z.array(InternalJoinAnswer) })
+export type InternalJoinsResult = z.infer<typeof InternalJoinsResult>
 
 /** `/internal/fill`: what a room missed; 404 where the conversation is gone. */
 export const InternalFill = z.strictObject({

@@ -10,6 +10,7 @@ import {
   InternalHeadsResult,
   InternalJoin,
   InternalJoinResult,
+  InternalJoins,
   InternalRelation,
   InternalRelationResult,
   InternalRevocationsResult,
@@ -17,6 +18,7 @@ import {
 import type { HttpServer } from '@parley/service-kit'
 import type { Revocations } from '../identity/revocations.ts'
 import type { FollowReader } from './follow.ts'
+import { answerJoins } from './joins.ts'
 
 export interface InternalRoutes {
   follow: FollowReader
@@ -35,6 +37,10 @@ export async function internalRoutes(app: HttpServer, options: InternalRoutes): 
     '/join',
     { config, schema: { body: InternalJoin, response: { 200: InternalJoinResult } } },
     ({ body }) => follow.join(body),
+  )
+
+  app.post('/joins', { config, schema: { body: InternalJoins } }, async ({ body, log }, reply) =>
+    reply.type('application/json').send(await answerJoins(follow, body.joins, log)),
   )
 
   app.post(

@@ -13,6 +13,7 @@ import {
 import type { Core } from '../services.ts'
 import type { ChatSocket } from '../sockets.ts'
 import { type Attempt, createFeed, type Feed, type FeedDependencies } from './feed.ts'
+import { createJoins } from './joins.ts'
 import type { Room } from './room.ts'
 import type { Position } from './sequencer.ts'
 
@@ -28,6 +29,7 @@ export function createFollow(
   dependencies: Omit<FeedDependencies, 'onGone'>,
 ) {
   const feeds = new Map<string, Feed>()
+  const joins = createJoins(api)
 
   function ensure(conversationId: string): Feed {
     let feed = feeds.get(conversationId)
@@ -56,11 +58,11 @@ export function createFollow(
   ): Promise<InternalJoinResult> {
     for (let asked = 1; ; asked++) {
       attempt.recheck = false
-      const answer = await api.internal<InternalJoinResult>(
-        '/internal/join',
-        { caller: socket.data.caller, ...payload, ...(feed.isOpen ? {} : { members: true }) },
-        { key: payload.conversationId },
-      )
+      const answer = await joins.ask({
+        caller: socket.data.caller,
+        ...payload,
+        ...(feed.isOpen ? {} : { members: true }),
+      })
       if (!attempt.recheck && (feed.isOpen || answer.members)) return answer
       if (asked === MOST_ASKED) throw problem('unavailable', { retryAfter: 1 })
     }

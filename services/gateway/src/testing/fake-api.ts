@@ -2,8 +2,12 @@ import {
   type Change,
   type InternalFill,
   type InternalJoin,
+  type InternalJoinResult,
+  type InternalJoins,
+  type InternalJoinsResult,
   type Message,
   type ParticipantRef,
+  ProblemError,
   participantKey,
   problem,
   type RoomConversation,
@@ -152,7 +156,7 @@ export function createFakeApi() {
     changeSeq: conversation.changeSeq,
   })
 
-  function join(request: z.infer<typeof InternalJoin>) {
+  function join(request: InternalJoin): InternalJoinResult {
     const conversation = find(request.conversationId)
     const { caller, afterSeq, afterChangeSeq } = request
     const takesPart = conversation.members.some((one) => participantKey(one) === participantKey(caller))
@@ -173,6 +177,19 @@ export function createFakeApi() {
       hasMore: later.length > messages.length,
       receipts: [],
       members: [...conversation.members],
+    }
+  }
+
+  function joins(request: z.infer<typeof InternalJoins>): InternalJoinsResult {
+    return {
+      answers: request.joins.map((one) => {
+        try {
+          return { result: join(one) }
+        } catch (error) {
+          if (!(error instanceof ProblemError)) throw error
+          return { problem: { code: error.code, detail: error.message } }
+        }
+      }),
     }
   }
 
@@ -197,6 +214,8 @@ export function createFakeApi() {
     switch (path) {
       case '/internal/join':
         return join(body)
+      case '/internal/joins':
+        return joins(body)
       case '/internal/fill':
         return fill(body)
       case '/internal/heads':

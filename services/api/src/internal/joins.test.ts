@@ -1,0 +1,124 @@
+import { type Caller, InternalJoinsResult, LIMITS } from '@parley/contract'
+import { createPublisher } from '@parley/events'
+import { createLogger } from '@parley/service-kit'
+import { Redis } from 'ioredis'
+import { ObjectId } from 'mongodb'
+import { afterAll, beforeAll, expect, inject, test } from 'vitest'
+import { connectDatabase } from '../database/client.ts'
+import { createServices } from '../services.ts'
+import { answerJoins } from './joins.ts'
+
+const logger = createLogger({ name: 'test', level: 'silent' })
+const redis = new Redis(inject('redisUrl'))
+const uri = new URL(inject('mongodbUri'))
+uri.pathname = `/joins-${new ObjectId().toHexString()}`
+
+const callerOf = (id: string, more: Partial<Caller> = {}): Caller => ({
+  type: 'user',
+  id,
+  orgId: 'acme',
+  roles: [],
+  name: null,
+  picture: null,
+  ...more,
+})
+const ada = callerOf('ada')
+const bob = callerOf('bob')
+
+let database: Awaited<ReturnType<typeof connectDatabase>>
+let services: Awaited<ReturnType<typeof createServices>>
+beforeAll(async () => {
+  database = await connectDatabase(uri.href, { monitorCommands: true })
+  services = await createServices({
+    database,
+    publisher: createPublisher({ redis, logger }),
+    redis,
+    queueRedis: redis,
+    logger,
+    prices: {},
+    hopLimit: 8,
+    reconcileMs: 60_000,
+  })
+})
+afterAll(async () => {
+  await services.close()
+  await database.db.dropDatabase()
+  await database.close()
+  redis.disconnect()
+})
+
+const newConversation = async () => {
+  const participants = [{ type: 'user' as const, id: 'bob' }]
+  return (await services.conversations.create(ada, { participants })).conversation.id
+}
+const send = (cid: string, content: string) =>
+  services.messages.create(ada, { conversationId: cid, role: 'user', content }, undefined)
+/** As a gateway reads it; the schema finds what a gateway would not expect. */
+const answersTo = async (joins: Parameters<typeof answerJoins>[1]) =>
+  InternalJoinsResult.parse(JSON.parse(await answerJoins(services.follow, joins, logger))).answers
+
+test('each join of a call is authorised by its own caller and answered at its place', async () => {
+  const [here, there] = [await newConversation(), await newConversation()]
+  await send(here, 'one')
+  await send(here, 'two')
+  await send(there, 'elsewhere')
+  const answers = await answersTo([
+    { caller: ada, conversationId: here, afterSeq: 0 },
+    { caller: callerOf('eve'), conversationId: here, afterSeq: 0 },
+    { caller: bob, conversationId: here, afterSeq: 1 },
+    { caller: callerOf('ada', { orgId: 'elsewhere' }), conversationId: here, afterSeq: 0 },
+    { caller: callerOf('root', { roles: ['admin'] }), conversationId: there, members: true },
+    { caller: callerOf('root', { roles: ['admin'], orgId: 'elsewhere' }), conversationId: there },
+    { caller: ada, conversationId: new ObjectId().toHexString() },
+    { caller: bob, conversationId: there, afterSeq: 0 },
+  ])
+  const refused = { problem: { code: 'not_found', detail: 'Not found' } }
+  expect(answers).toMatchObject([
+    { result: { role: 'owner', lastSeq: 2, messages: [{ content: 'one' }, { content: 'two' }] } },
+    refused,
+    { result: { role: 'member', lastSeq: 2, messages: [{ content: 'two' }] } },
+    refused,
+    { result: { role: null, lastSeq: 1, members: [{ id: 'ada' }, { id: 'bob' }], messages: [] } },
+    refused,
+    refused,
+    { result: { role: 'member', lastSeq: 1, messages: [{ content: 'elsewhere' }] } },
+  ])
+  // Nobody can tell by the answer whether there is such a conversation.
+  expect(new Set(answers.filter((one) => 'problem' in one).map((one) => JSON.stringify(one))).size).toBe(1)
+})
+
+test('a call of many joins is four queries', async () => {
+  const ids = await Promise.all(Array.from({ length: 10 }, newConversation))
+  for (const id of ids) await send(id, 'hello')
+  const joins = ids.flatMap((conversationId) =>
+    [ada, bob].map((caller) => ({ caller, conversationId, afterSeq: 0, afterChangeSeq: 0 })),
+  )
+  const queries = async () => {
+    let count = 0
+    const note = ({ commandName }: { commandName: string }) => {
+      if (commandName === 'find') count++
+    }
+    database.client.on('commandStarted', note)
+    await answersTo(joins)
+    database.client.off('commandStarted', note)
+    return count
+  }
+  // What follows a send asks too, for a while.
+  await expect.poll(queries).toBe(4)
+})
+
+test('what would make a long answer longer is to be asked for alone', async () => {
+  const id = await newConversation()
+  const content = 'x'.repeat(LIMITS.contentBytes)
+  for (let n = 0; n < 20; n++) await send(id, content)
+  const answers = await answersTo(
+    Array.from({ length: 3 }, () => ({ caller: ada, conversationId: id, afterSeq: 0 })),
+  )
+  expect(answers.map((answer) => Object.keys(answer))).toEqual([['result'], ['alone'], ['alone']])
+})
+
+test('a store that is away fails the call, so that another process is asked', async () => {
+  const follow = { join: () => Promise.reject(Object.assign(new Error('reset'), { code: 'ECONNRESET' })) }
+  const joins = [{ caller: ada, conversationId: new ObjectId().toHexString() }]
+  await expect(answerJoins(follow, joins, logger)).rejects.toMatchObject({ code: 'unavailable' })
+})
