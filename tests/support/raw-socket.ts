@@ -1,5 +1,7 @@
 import WebSocket from 'ws'
 
+type Answer = { ok: boolean } & Record<string, unknown>
+
 /** A websocket that speaks Engine.IO by hand, for packets and silences that a client library would not produce. */
 export interface RawSocket {
   ws: WebSocket
@@ -7,7 +9,7 @@ export interface RawSocket {
   /** Puts a text or binary frame on the wire as it is. */
   frame(data: string | Buffer): void
   /** Sends an event with an acknowledgement and waits for it. */
-  request(event: string, payload: unknown): Promise<{ ok: boolean } & Record<string, unknown>>
+  request(event: string, payload: unknown): Promise<Answer>
   /** Stops reading: what the server sends stays in its buffers. */
   stopReading(): void
   close(): void
@@ -15,7 +17,7 @@ export interface RawSocket {
 
 export async function openRawSocket(url: string, token: string): Promise<RawSocket> {
   const ws = new WebSocket(`${url.replace(/^http/, 'ws')}/socket.io/?EIO=4&transport=websocket`)
-  const waiting = new Map<number, (answer: never) => void>()
+  const waiting = new Map<number, (answer: Answer) => void>()
   let nextId = 0
   const connected = Promise.withResolvers<void>()
   ws.on('error', (error) => connected.reject(error))
@@ -28,7 +30,8 @@ export async function openRawSocket(url: string, token: string): Promise<RawSock
     else if (text.startsWith('44/chat')) connected.reject(new Error(`refused: ${text}`))
     else if (text.startsWith('43/chat,')) {
       const [, id, body] = /^43\/chat,(\d+)(.*)$/s.exec(text) ?? []
-      waiting.get(Number(id))?.(JSON.parse(body ?? '[]')[0] as never)
+      const [answer]: Answer[] = JSON.parse(body ?? '[]')
+      if (answer) waiting.get(Number(id))?.(answer)
       waiting.delete(Number(id))
     }
   })
