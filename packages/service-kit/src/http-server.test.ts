@@ -129,12 +129,22 @@ describe('errors', () => {
   it('answers what is not HTTP at all', async () => {
     const address = app.addresses()[0]
     if (!address || typeof address === 'string') throw new Error('not listening')
-    const socket = connect(address.port, '127.0.0.1')
-    socket.end('NONSENSE\r\n\r\n')
-    const chunks: Buffer[] = []
-    socket.on('data', (chunk) => chunks.push(chunk))
-    await once(socket, 'close')
-    expect(Buffer.concat(chunks).toString()).toMatch(/^HTTP\/1.1 400 [\s\S]*"code":"bad_request"/)
+    for (const [sent, detail] of [
+      ['NONSENSE\r\n\r\n', 'The request is not HTTP'],
+      [`GET /${'x'.repeat(20_000)} HTTP/1.1\r\n`, 'The path and the headers are over 16384 bytes'],
+    ]) {
+      const socket = connect(address.port, '127.0.0.1')
+      socket.write(sent ?? '')
+      const chunks: Buffer[] = []
+      socket.on('data', (chunk) => chunks.push(chunk))
+      await once(socket, 'close')
+      const [head = '', body = ''] = Buffer.concat(chunks).toString().split('\r\n\r\n')
+      const { requestId, ...rest } = Problem.parse(JSON.parse(body))
+      expect(rest).toMatchObject({ code: 'bad_request', status: 400, detail })
+      expect(head).toMatch(/^HTTP\/1.1 400 /)
+      expect(head).toContain(`X-Request-Id: ${requestId}`)
+      expect(requestId).toMatch(/^[0-9a-f-]{36}$/)
+    }
   })
 })
 

@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto'
-import type { IncomingMessage, Server, ServerResponse } from 'node:http'
+import { type IncomingMessage, maxHeaderSize, type Server, type ServerResponse } from 'node:http'
 import { LIMITS, problem } from '@parley/contract'
 import {
+  type ConnectionError,
   type FastifyBaseLogger,
   type FastifyInstance,
   type FastifyReply,
@@ -40,11 +41,24 @@ const validator: FastifySchemaCompiler<z.ZodType> = ({ schema }) => {
   }
 }
 
-/** A problem for what was not even HTTP; the connection ends with it. */
-const NOT_HTTP = (() => {
-  const body = JSON.stringify(problem('bad_request').toProblem('', ''))
-  return `HTTP/1.1 400 Bad Request\r\nContent-Type: application/problem+json\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`
-})()
+/** The answer to what HTTP's own parser refuses; the connection ends with it. */
+function refuseUnparsed(error: ConnectionError): string {
+  const detail =
+    error.code === 'HPE_HEADER_OVERFLOW'
+      ? `The path and the headers are over ${maxHeaderSize} bytes`
+      : 'The request is not HTTP'
+  const id = randomUUID()
+  const body = JSON.stringify(problem('bad_request', { detail }).toProblem(id, ''))
+  return [
+    'HTTP/1.1 400 Bad Request',
+    'Content-Type: application/problem+json',
+    `Content-Length: ${Buffer.byteLength(body)}`,
+    `X-Request-Id: ${id}`,
+    'Connection: close',
+    '',
+    body,
+  ].join('\r\n')
+}
 
 export interface HttpServerOptions {
   logger: Logger
@@ -80,8 +94,8 @@ export function createHttpServer({
     frameworkErrors: (error: Error, request: FastifyRequest, reply: FastifyReply) => {
       sendProblem(toProblemError(error), request, reply)
     },
-    clientErrorHandler: (_error, socket) => {
-      if (socket.writable) socket.end(NOT_HTTP)
+    clientErrorHandler: (error, socket) => {
+      if (socket.writable) socket.end(refuseUnparsed(error))
       else socket.destroy()
     },
   })
