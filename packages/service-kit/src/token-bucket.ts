@@ -5,18 +5,20 @@ export interface TokenBucket {
   waitMs(): number
 }
 
+const monotonicMs = (): number => performance.now()
+
 /** At most `burst` at once and `perSecond` in the long run; 0 per second switches it off. */
 export function createTokenBucket(
   perSecond: number,
   burst = perSecond,
-  now: () => number = () => performance.now(),
+  now: () => number = monotonicMs,
 ): TokenBucket {
   let tokens = burst
   let at = now()
   const refill = () => {
-    const present = now()
-    tokens = Math.min(burst, tokens + ((present - at) / 1_000) * perSecond)
-    at = present
+    const time = now()
+    tokens = Math.min(burst, tokens + ((time - at) / 1_000) * perSecond)
+    at = time
   }
   return {
     take: (count = 1) => {

@@ -24,6 +24,7 @@ import { createAdmission } from './connection/admission.ts'
 import { cors } from './connection/cors.ts'
 import { drain } from './connection/drain.ts'
 import { createExpiry } from './connection/expiry.ts'
+import { createForget } from './connection/forget.ts'
 import { createHandshake } from './connection/handshake.ts'
 import { createOutbound } from './connection/outbound.ts'
 import { createPeople } from './connection/people.ts'
@@ -154,7 +155,13 @@ export async function buildApp(dependencies: GatewayDependencies): Promise<Gatew
   )
   namespace.on(
     'connection',
-    createAccept(core, { follow, expiry, dispatch, whoIsHere: services.presence.online }),
+    createAccept(core, {
+      follow,
+      expiry,
+      dispatch,
+      whoIsHere: services.presence.online,
+      forget: createForget(io),
+    }),
   )
 
   const revocationFeed = createRevocationFeed(core, {

@@ -17,10 +17,11 @@ export function createAccept(
     expiry: Expiry<ChatSocket>
     dispatch: Dispatch
     whoIsHere(conversationId: string): Promise<Online>
+    forget(socket: ChatSocket): void
   },
 ) {
   const { api, people, lifecycle, outbound, logger } = core
-  const { follow, expiry, dispatch, whoIsHere } = dependencies
+  const { follow, expiry, dispatch, whoIsHere, forget } = dependencies
 
   /** An agent's auto conversation: found or made, joined, told; tried again while the api is away. */
   async function welcomeAgent(socket: ChatSocket): Promise<void> {
@@ -66,12 +67,4 @@ export function createAccept(
     lifecycle.emit('connected', socket)
     if (socket.data.type === 'agent') void welcomeAgent(socket)
   }
-}
-
-/** Lets go of what only the handshake needed: headers, and the token, which the session has. */
-function forget({ conn, handshake }: ChatSocket): void {
-  conn.request.headers = {}
-  conn.request.rawHeaders = []
-  handshake.headers = {}
-  handshake.auth = {}
 }

@@ -9,13 +9,14 @@ export interface Session {
   /** Seconds since 1970. */
   issuedAt: number
   expiresAt: number
-  expiryTimer: NodeJS.Timeout | null
+  /** It was told that its token is about to end. */
+  expiryTold: boolean
   /** Rooms that it is in. */
   rooms: Set<Room>
   /** Joins under way; they count towards the rooms that a socket may have. */
   joining: number
-  /** Events being handled, by conversation or stream: the next one of the same waits. */
-  lanes: Map<string, Promise<void>>
+  /** Events being handled, by conversation or stream: the next one of the same waits. Null: none, as nearly always. */
+  lanes: Map<string, Promise<void>> | null
   /** Events being handled or waiting. */
   pending: number
   bucket: TokenBucket
@@ -30,10 +31,10 @@ export function createSession(
 ): Session {
   return {
     ...verified,
-    expiryTimer: null,
+    expiryTold: false,
     rooms: new Set(),
     joining: 0,
-    lanes: new Map(),
+    lanes: null,
     pending: 0,
     bucket,
     overflowed: false,

@@ -119,12 +119,17 @@ export function createDispatch(options: {
     }
     session.pending++
     const lane = laneOf(payload)
-    const before = lane === null ? undefined : session.lanes.get(lane)
+    const before = lane === null ? undefined : session.lanes?.get(lane)
     const start = () => run(handler, socket, payload, answer)
     const running = (before ? before.then(start) : start()).finally(() => {
       session.pending--
-      if (lane !== null && session.lanes.get(lane) === running) session.lanes.delete(lane)
+      if (lane === null || session.lanes?.get(lane) !== running) return
+      session.lanes.delete(lane)
+      if (session.lanes.size === 0) session.lanes = null
     })
-    if (lane !== null) session.lanes.set(lane, running)
+    if (lane !== null) {
+      session.lanes ??= new Map()
+      session.lanes.set(lane, running)
+    }
   }
 }
