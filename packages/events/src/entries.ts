@@ -7,6 +7,7 @@ import {
   STREAM_EVENTS,
   STREAM_VERSION,
 } from '@parley/contract'
+import { createReader, type Reply, word } from './resp.ts'
 
 /** A stream of events: one of the partitions that conversations are spread over, or what concerns everybody. */
 export type Partition = number | 'control'
@@ -15,6 +16,12 @@ export type Partition = number | 'control'
 export interface TailEvent extends StreamEvent {
   at: string
 }
+
+/** An entry as Redis tells it: its id, and names and values by turns. */
+export type RawEntry = [id: string, fields: string[]]
+
+/** Whether anybody wants events of this org and conversation. */
+export type Wants = (org: string, cid: string) => boolean
 
 export const streamKey = (partition: Partition): string =>
   partition === 'control' ? CONTROL_STREAM : eventStream(partition)
@@ -96,6 +103,53 @@ function recipients(text: string): string[] {
     if (error instanceof SyntaxError) return []
     throw error
   }
+}
+
+const ORG = word('org')
+const CID = word('cid')
+
+/**
+ * Takes the answer to an XREAD of one stream apart: how many entries, the last one's id, and those that are wanted.
+ * null: none came in time. The others cost no more than finding out whose they are.
+ */
+export function readEntries(
+  reply: Buffer,
+  wants: Wants,
+): { count: number; last: string; entries: RawEntry[] } | null {
+  const reader = createReader(reply)
+  if (reader.enter() < 0) return null
+  reader.enter()
+  reader.skip()
+  const count = reader.enter()
+  const entries: RawEntry[] = []
+  let last = 0
+  for (let entry = 0; entry < count; entry++) {
+    const begin = reader.at
+    reader.enter()
+    last = reader.at
+    reader.skip()
+    let org: string | undefined
+    let cid: string | undefined
+    for (let fields = reader.enter(); fields > 1; fields -= 2) {
+      const name = reader.word()
+      if (name === ORG) org = reader.text()
+      else if (name === CID) cid = reader.text()
+      else reader.skip()
+    }
+    if (org !== undefined && cid !== undefined && !wants(org, cid)) continue
+    reader.back(begin)
+    entries.push(...rawEntries([reader.value()]))
+  }
+  reader.back(last)
+  return { count, last: reader.text(), entries }
+}
+
+/** Entries among the values of an answer. */
+export function rawEntries(values: readonly Reply[]): RawEntry[] {
+  return values.map((value) => {
+    const [id, fields] = Array.isArray(value) ? value : []
+    return [String(id), Array.isArray(fields) ? fields.map(String) : []]
+  })
 }
 
 /** Orders entry ids (`<ms>-<n>`); negative: `a` came first. */

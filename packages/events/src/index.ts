@@ -1,3 +1,4 @@
+export { connectStreams, type StreamConnection } from './connection.ts'
 export type { Partition, TailEvent } from './entries.ts'
 export type { EventsLogger } from './logger.ts'
 export type { LossReason } from './position.ts'

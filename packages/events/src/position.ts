@@ -1,6 +1,14 @@
 import { randomUUID } from 'node:crypto'
-import type { Redis } from 'ioredis'
-import { compareIds, type Partition, streamEpochKey, streamKey } from './entries.ts'
+import { ConnectionError, type StreamConnection } from './connection.ts'
+import {
+  compareIds,
+  type Partition,
+  type RawEntry,
+  rawEntries,
+  streamEpochKey,
+  streamKey,
+} from './entries.ts'
+import type { Reply } from './resp.ts'
 
 /** Why entries may have passed unseen. */
 export type LossReason =
@@ -25,9 +33,6 @@ export interface Position {
   added: number
 }
 
-/** An entry as Redis tells it: its id, and names and values by turns. */
-export type RawEntry = [id: string, fields: string[]]
-
 /** What a look at the stream gave: where to go on from, and either the entries up to there or why some may be lost. */
 export type Look =
   | { position: Position; loss: LossReason; entries: [] }
@@ -38,26 +43,27 @@ export type Look =
  * these two differ, entries passed unseen. Needs Redis 7, which counts.
  */
 export async function look(
-  redis: Redis,
+  connection: StreamConnection,
   partition: Partition,
   from: Position | null,
   count: number,
 ): Promise<Look> {
   const key = streamKey(partition)
-  const replies = await redis
-    .multi()
-    .info('server')
-    .set(streamEpochKey(partition), randomUUID(), 'NX')
-    .get(streamEpochKey(partition))
-    .call('XINFO', 'STREAM', key)
-    .xread('COUNT', count, 'STREAMS', key, from?.cursor ?? '$')
-    .exec()
-  const [info, , epochReply, stream, read] = replies ?? []
-  for (const reply of [info, epochReply, read]) {
-    if (!reply || reply[0]) throw reply?.[0] ?? new Error('Redis gave no reply')
+  const epochKey = streamEpochKey(partition)
+  const replies = await connection.value([
+    ['MULTI'],
+    ['INFO', 'server'],
+    ['SET', epochKey, randomUUID(), 'NX'],
+    ['GET', epochKey],
+    ['XINFO', 'STREAM', key],
+    ['XREAD', 'COUNT', count, 'STREAMS', key, from?.cursor ?? '$'],
+    ['EXEC'],
+  ])
+  const [info, , epoch, stream, read] = Array.isArray(replies) ? replies : []
+  if (typeof info !== 'string' || typeof epoch !== 'string' || read instanceof Error || !stream) {
+    throw new ConnectionError('Redis did not say where the stream stands', { cause: replies })
   }
-  const runId = /run_id:(\w+)/.exec(String(info?.[1]))?.[1] ?? ''
-  const epoch = String(epochReply?.[1])
+  const runId = /run_id:(\w+)/.exec(info)?.[1] ?? ''
   const { last, added } = streamState(stream)
   const lost = (loss: LossReason): Look => ({
     position: { runId, epoch, cursor: last, added },
@@ -67,34 +73,30 @@ export async function look(
   if (!from) return lost('started')
   if (from.runId !== runId) return lost('restarted')
   if (from.epoch !== epoch) return lost('wiped')
-  const entries = entriesOf(read?.[1])
+  const entries = entriesOf(read)
   const pending = added - from.added
   if (pending < entries.length || compareIds(last, from.cursor) < 0) return lost('rewound')
   if (pending > entries.length && entries.length < count) return lost('trimmed')
-  return { position: after(from, entries), loss: null, entries }
+  return { position: after(from, entries.length, entries.at(-1)?.[0]), loss: null, entries }
 }
 
-/** The position of a reader that read these entries from there on. */
-export function after(position: Position, entries: readonly RawEntry[]): Position {
-  const cursor = entries.at(-1)?.[0] ?? position.cursor
-  return { ...position, cursor, added: position.added + entries.length }
+/** The position of a reader that read so many entries from there on, up to this one. */
+export function after(position: Position, count: number, last: string | undefined): Position {
+  return { ...position, cursor: last ?? position.cursor, added: position.added + count }
 }
 
-function entriesOf(reply: unknown): RawEntry[] {
-  return (reply as [key: string, entries: RawEntry[]][] | null)?.[0]?.[1] ?? []
+/** The entries of the one stream that was read. */
+function entriesOf(read: Reply | undefined): RawEntry[] {
+  const [stream] = Array.isArray(read) ? read : []
+  const entries = Array.isArray(stream) ? stream[1] : null
+  return Array.isArray(entries) ? rawEntries(entries) : []
 }
 
 /** The last id that a stream gave, and how many entries it was ever given. */
-function streamState(reply: [error: Error | null, result: unknown] | undefined): {
-  last: string
-  added: number
-} {
-  const [error, fields] = reply ?? []
-  if (error) {
-    if (/no such key/i.test(error.message)) return { last: '0-0', added: 0 }
-    throw error
-  }
-  if (!Array.isArray(fields)) throw new Error('Redis gave no reply to XINFO STREAM')
+function streamState(fields: Reply): { last: string; added: number } {
+  if (fields instanceof Error && /no such key/i.test(fields.message)) return { last: '0-0', added: 0 }
+  if (!Array.isArray(fields))
+    throw new ConnectionError('Redis did not describe the stream', { cause: fields })
   const field = (name: string): unknown => fields[fields.indexOf(name) + 1]
   return { last: String(field('last-generated-id')), added: Number(field('entries-added')) }
 }

@@ -3,6 +3,7 @@ import { startRedis, throwAwayFolder } from '@parley/devstack'
 import fc from 'fast-check'
 import { Redis } from 'ioredis'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from 'vitest'
+import { connectStreams } from './connection.ts'
 import { encodeEntry, type Partition, streamKey } from './entries.ts'
 import type { LossReason } from './position.ts'
 import { createPublisher } from './publisher.ts'
@@ -44,7 +45,7 @@ function follow(options: Partial<TailOptions> = {}): { tail: Tail; told: Told[];
   const told: Told[] = []
   const at: string[] = []
   const tail = createTail({
-    connect: () => client(),
+    connect: () => connectStreams(server.url, { name: 'tail' }),
     partitions: [0],
     logger: quiet,
     onEvents: (_, events) => {
@@ -64,6 +65,7 @@ function follow(options: Partial<TailOptions> = {}): { tail: Tail; told: Told[];
 const connected = (tail: Tail) =>
   vi.waitFor(() => expect(tail.connected()).toBe(true), { timeout: 10_000, interval: 5 })
 const publisher = () => createPublisher({ redis: client(), logger: quiet })
+const nowhere = 'redis://127.0.0.1:1'
 const soon = { timeout: 8_000, interval: 10 }
 
 beforeAll(async () => {
@@ -201,7 +203,7 @@ test('entries trimmed before they were read are said to be unseen', async () => 
   let hold: Promise<unknown> | undefined
   const { tail, told } = follow({
     // A connection that fails for a while stands for a reader that was paused.
-    connect: () => client(hold ? { port: 1, host: '127.0.0.1', path: '/nowhere' } : {}),
+    connect: () => connectStreams(hold ? nowhere : server.url, { name: 'tail' }),
   })
   await connected(tail)
   const { publish } = publisher()
@@ -220,7 +222,9 @@ test('entries trimmed before they were read are said to be unseen', async () => 
 
 test('entries trimmed from a stream that was empty at the start are said to be unseen', async () => {
   let hold = false
-  const { tail, told } = follow({ connect: () => client(hold ? { path: '/nowhere' } : {}) })
+  const { tail, told } = follow({
+    connect: () => connectStreams(hold ? nowhere : server.url, { name: 'tail' }),
+  })
   await connected(tail)
   hold = true
   await admin.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes')
@@ -285,6 +289,19 @@ test('an entry that went between two reads is said to be unseen, though the read
     .xadd(streamKey(0), '*', ...fields(3))
     .exec()
   await vi.waitFor(() => expect(told).toEqual(['started', 1, 3, 'trimmed']), soon)
+})
+
+test('a connection shows the user, password and database of its URL', async () => {
+  await admin.call('ACL', 'SETUSER', 'reader', 'on', '>se:cr€t/', '~*', '&*', '+@all')
+  const { host } = new URL(server.url)
+  const right = connectStreams(`redis://reader:${encodeURIComponent('se:cr€t/')}@${host}/3`, { name: 'me' })
+  await right.ready()
+  expect(await right.value([['CLIENT', 'INFO']])).toMatch(/ name=me .* db=3 .* user=reader /)
+  right.close()
+  await expect(right.ask([['PING']])).rejects.toThrow('closed')
+  const wrong = connectStreams(`redis://reader:guess@${host}`, { name: 'me' })
+  await expect(wrong.ready()).rejects.toThrow('Redis refused')
+  wrong.close()
 })
 
 test('whatever happens to Redis, no event passes in silence', async () => {

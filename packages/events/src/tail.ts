@@ -1,4 +1,4 @@
-import type { Redis } from 'ioredis'
+import type { StreamConnection } from './connection.ts'
 import type { Partition, TailEvent } from './entries.ts'
 import type { EventsLogger } from './logger.ts'
 import { createPartitionTail } from './partition-tail.ts'
@@ -13,12 +13,19 @@ export interface Tail {
 }
 
 export interface TailOptions {
-  /** Makes a connection, as for blocking commands. The tail closes it; each partition has one at a time. */
-  connect: () => Redis
+  /** Makes a connection. The tail closes it; each partition has one at a time. */
+  connect: () => StreamConnection
   partitions: readonly Partition[]
   logger: EventsLogger
   /** Milliseconds between two checks that nothing was lost. Default 1,000. */
   checkMs?: number
+  /**
+   * Whether anybody here wants events of this org and conversation: all others are passed over, and never told.
+   * Default: all are wanted.
+   */
+  wants?(partition: Partition, org: string, cid: string): boolean
+  /** Told how many entries came, wanted or not. */
+  onRead?(count: number): void
   /** New entries in their order, up to 500. Must not throw: a fault here ends the tail, and the process with it. */
   onEvents(partition: Partition, events: TailEvent[]): void
   /**
@@ -34,13 +41,22 @@ export interface TailOptions {
  * Follows the event streams. Nothing passes unseen in silence: on each connection, and once a second, it is checked
  * that the stream still continues what was read, and otherwise `onLoss` is called.
  */
-export function createTail({ partitions, onState, checkMs = 1_000, ...options }: TailOptions): Tail {
+export function createTail({
+  partitions,
+  onState,
+  checkMs = 1_000,
+  wants = () => true,
+  onRead = () => undefined,
+  ...options
+}: TailOptions): Tail {
   const following = new Set<Partition>()
   const isConnected = () => following.size === partitions.length
   const tails = partitions.map((partition) =>
     createPartitionTail({
       ...options,
       checkMs,
+      wants,
+      onRead,
       partition,
       onConnected(now) {
         const before = isConnected()

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { createRevocationList, createVerifier } from '@parley/auth'
 import { CHAT_NAMESPACE, LIMITS, PARTITIONS } from '@parley/contract'
-import { createTail, type Partition } from '@parley/events'
+import { createTail, type Partition, type StreamConnection } from '@parley/events'
 import {
   type ApiClient,
   createHttpServer,
@@ -55,7 +55,7 @@ export interface GatewayDependencies {
   /** Another one, for what gateways tell each other of rooms; given up when silent. */
   listener: Redis
   /** A connection for one partition of the streams. */
-  connectTail(): Redis
+  connectTail(): StreamConnection
 }
 
 export interface Gateway {
@@ -174,8 +174,9 @@ export async function buildApp(dependencies: GatewayDependencies): Promise<Gatew
     connect: dependencies.connectTail,
     partitions,
     logger,
+    wants: (partition, org, cid) => partition === 'control' || delivery.wants(org, cid),
+    onRead: figures.tailed,
     onEvents: (partition, events) => {
-      figures.tailed(events.length)
       if (partition === 'control') revocationFeed.onEvents(events)
       else delivery.onEvents(events)
     },

@@ -1,3 +1,4 @@
+import { connectStreams } from '@parley/events'
 import {
   closeRedis,
   connectRedis,
@@ -33,7 +34,7 @@ runService('gateway', async ({ env }) => {
     redis,
     subscriber,
     listener,
-    connectTail: () => connectRedis(streamsUrl, { name: 'gateway-tail', kind: 'blocking', logger }),
+    connectTail: () => connectStreams(streamsUrl, { name: 'gateway-tail' }),
   })
   const drainMs = config.SHUTDOWN_TIMEOUT_MS * 0.4
   shutdown.phase('drain', config.SHUTDOWN_TIMEOUT_MS * 0.6, () => gateway.drain(drainMs))

@@ -183,6 +183,8 @@ export function createDelivery(core: Core, metrics: FeedMetrics) {
 
   return {
     follow,
+    /** Does anybody here have to do with this conversation, or could? */
+    wants: (org: string, cid: string): boolean => people.hasOrg(org) || follow.feed(cid) !== undefined,
     onEvents,
     onLoss: (partition: Partition): void => void onLoss(partition),
     /** The streams can be read, or not: then rooms are compared with the api at a low rate. */

@@ -1,7 +1,7 @@
 import { signUserToken } from '@parley/auth'
 import type { StreamEvent, StreamEventType } from '@parley/contract'
 import { startRedis, throwAwayFolder } from '@parley/devstack'
-import { createPublisher } from '@parley/events'
+import { connectStreams, createPublisher } from '@parley/events'
 import {
   type ApiClient,
   closeRedis,
@@ -37,7 +37,7 @@ export async function startTestGateway(api: ApiClient, env: Record<string, strin
     redis,
     subscriber,
     listener,
-    connectTail: () => connectRedis(REDIS_URL, { name: 'test-tail', kind: 'blocking' }),
+    connectTail: () => connectStreams(REDIS_URL, { name: 'test-tail' }),
   })
   const url = await gateway.app.listen({ host: '127.0.0.1', port: 0 })
   await gateway.start()

@@ -1,0 +1,97 @@
+import net from 'node:net'
+import tls from 'node:tls'
+import { createReader, createSplitter, encodeCommand, type Reply } from './resp.ts'
+
+/** Any answer that is this much late means a connection that leads nowhere. */
+const STALLED_MS = 2_000
+const ERROR = '-'.charCodeAt(0)
+
+/** Trouble with Redis, as told apart from a fault in the code that handles events. */
+export class ConnectionError extends Error {}
+
+export type Command = readonly (string | number)[]
+export type StreamConnection = ReturnType<typeof connectStreams>
+
+/**
+ * A connection to Redis on which one thing is asked at a time. It is never used again after it broke: one that
+ * reconnects by itself would repeat its pending read on another Redis, past the check.
+ *
+ * Made by hand, because every gateway reads every event of the whole system: a client for all of Redis spends
+ * two thirds of that time on taking apart what most gateways don't want (docs/decisions/0020).
+ */
+export function connectStreams(url: string, { name }: { name: string }) {
+  const { protocol, hostname, port, username, password, pathname } = new URL(url)
+  const host = hostname.replace(/^\[|\]$/g, '')
+  const address = { host, port: Number(port || 6379) }
+  const socket =
+    protocol === 'rediss:'
+      ? tls.connect({ ...address, ...(net.isIP(host) ? {} : { servername: host }) })
+      : net.connect(address)
+  let waiting: { replies: number; settle(reply: Buffer | ConnectionError): void } | null = null
+  let ended: ConnectionError | null = null
+
+  function end(message: string, cause?: unknown): void {
+    if (ended) return
+    ended = new ConnectionError(message, { cause })
+    waiting?.settle(ended)
+    socket.destroy()
+  }
+
+  function onReply(reply: Buffer): void {
+    if (!waiting) end('an answer that nobody asked for')
+    else if (--waiting.replies === 0) waiting.settle(reply)
+  }
+
+  socket.setNoDelay(true)
+  socket.on('data', createSplitter(onReply))
+  socket.on('error', (error) => end('the connection failed', error))
+  socket.on('close', () => end('the connection was lost'))
+
+  /**
+   * Sends commands together; resolves to the last one's answer, as bytes. Rejects with a {@link ConnectionError}, and
+   * with that alone: where Redis refuses the last one, or where the answer is `STALLED_MS` over what it may take.
+   */
+  function ask(commands: readonly Command[], mayTakeMs = 0): Promise<Buffer> {
+    return new Promise((resolve, reject) => {
+      if (ended || waiting) {
+        reject(ended ?? new ConnectionError('one thing at a time'))
+        return
+      }
+      const timer = setTimeout(() => end('no answer in time'), mayTakeMs + STALLED_MS)
+      waiting = {
+        replies: commands.length,
+        settle(reply) {
+          clearTimeout(timer)
+          waiting = null
+          if (reply instanceof ConnectionError) reject(reply)
+          else if (reply[0] !== ERROR) resolve(reply)
+          else reject(new ConnectionError('Redis refused', { cause: createReader(reply).value() }))
+        },
+      }
+      socket.write(commands.map(encodeCommand).join(''))
+    })
+  }
+
+  async function greet(): Promise<void> {
+    const user = decodeURIComponent(username)
+    const secret = decodeURIComponent(password)
+    const database = pathname.slice(1)
+    if (secret !== '') await ask([user === '' ? ['AUTH', secret] : ['AUTH', user, secret]])
+    if (database !== '') await ask([['SELECT', database]])
+    await ask([['CLIENT', 'SETNAME', name]])
+  }
+  const greeted = greet()
+  // Whoever waits for it hears of it; nobody may.
+  greeted.catch(() => undefined)
+
+  return {
+    /** Resolves when it may be used; rejects with a {@link ConnectionError}. */
+    ready: (): Promise<void> => greeted,
+    ask,
+    /** The last answer as a value. */
+    async value(commands: readonly Command[]): Promise<Reply> {
+      return createReader(await ask(commands)).value()
+    },
+    close: (): void => end('closed'),
+  }
+}

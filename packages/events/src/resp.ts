@@ -1,0 +1,133 @@
+/** Redis' protocol (RESP2), as far as a reader of streams needs it. */
+
+/** What Redis answers: a text, a number, nothing, a list of these, or, within a list, an error. */
+export type Reply = string | number | null | Error | Reply[]
+
+const CR = 0x0d
+const MINUS = 0x2d
+const ZERO = 0x30
+const [TEXT, NUMBER, ERROR, BULK, ARRAY] = [0x2b, 0x3a, 0x2d, 0x24, 0x2a]
+
+/** A command as it goes out. */
+export function encodeCommand(parts: readonly (string | number)[]): string {
+  let text = `*${parts.length}\r\n`
+  for (const part of parts) {
+    const value = String(part)
+    text += `$${Buffer.byteLength(value)}\r\n${value}\r\n`
+  }
+  return text
+}
+
+/**
+ * Cuts a stream of bytes into replies: gives each as the bytes that it is made of. However the bytes arrive, each is
+ * looked at once.
+ */
+export function createSplitter(onReply: (reply: Buffer) => void): (chunk: Buffer) => void {
+  /** From the beginning of the reply that is under way. */
+  let bytes: Buffer = Buffer.alloc(0)
+  let at = 0
+  /** Values that are still to come before it is whole. */
+  let missing = 1
+
+  /** Goes over one value, of a list only its head. False: not all of it is there. */
+  function pass(): boolean {
+    const end = bytes.indexOf(CR, at)
+    if (end < 0 || end + 2 > bytes.length) return false
+    const type = bytes[at]
+    const counted = type === BULK || type === ARRAY
+    const count = counted ? numberAt(bytes, at + 1, end) : 0
+    const next = end + 2 + (type === BULK && count >= 0 ? count + 2 : 0)
+    if (next > bytes.length) return false
+    missing += (type === ARRAY ? Math.max(0, count) : 0) - 1
+    at = next
+    return true
+  }
+
+  return (chunk) => {
+    bytes = bytes.length === 0 ? chunk : Buffer.concat([bytes, chunk])
+    while (at < bytes.length && pass()) {
+      if (missing > 0) continue
+      const reply = bytes.subarray(0, at)
+      bytes = bytes.subarray(at)
+      at = 0
+      missing = 1
+      onReply(reply)
+    }
+  }
+}
+
+function numberAt(bytes: Buffer, from: number, to: number): number {
+  const negative = bytes[from] === MINUS
+  let value = 0
+  for (let i = negative ? from + 1 : from; i < to; i++) value = value * 10 + (bytes[i] ?? ZERO) - ZERO
+  return negative ? -value : value
+}
+
+/** Reads a whole reply from its beginning. */
+export function createReader(bytes: Buffer) {
+  let at = 0
+  let type = 0
+
+  /** The number in a head: a count, a length, or the value itself. */
+  function head(): number {
+    type = bytes[at++] ?? 0
+    const from = at
+    while (at < bytes.length && bytes[at] !== CR) at++
+    at += 2
+    return numberAt(bytes, from, at - 2)
+  }
+
+  function line(): string {
+    const from = at + 1
+    at = bytes.indexOf(CR, at) + 2
+    return bytes.toString('utf8', from, at - 2)
+  }
+
+  function value(): Reply {
+    type = bytes[at] ?? 0
+    if (type === TEXT) return line()
+    if (type === ERROR) return new Error(line())
+    const count = head()
+    if (type === NUMBER) return count
+    if (count < 0) return null
+    if (type === ARRAY) return Array.from({ length: count }, value)
+    if (type !== BULK) throw new Error('Redis answered in another protocol')
+    at += count + 2
+    return bytes.toString('utf8', at - count - 2, at - 2)
+  }
+
+  /** Goes over a text; gives where it begins. */
+  function skip(): number {
+    const length = head()
+    const from = at
+    at += length + 2
+    return from
+  }
+
+  return {
+    value,
+    skip,
+    /** Goes into a list; gives how long it is, or a negative number where there is none. */
+    enter: head,
+    text(): string {
+      const from = skip()
+      return bytes.toString('utf8', from, at - 2)
+    },
+    /** The same, one of three letters: as a number, see {@link word}. Of another length: 0. */
+    word(): number {
+      const from = skip()
+      if (at - from !== 5) return 0
+      return ((bytes[from] ?? 0) << 16) | ((bytes[from + 1] ?? 0) << 8) | (bytes[from + 2] ?? 0)
+    },
+    get at(): number {
+      return at
+    },
+    back(to: number): void {
+      at = to
+    },
+  }
+}
+
+/** Three letters as a number, to compare without making a string. */
+export const word = (letters: string): number =>
+  (letters.charCodeAt(0) << 16) | (letters.charCodeAt(1) << 8) | letters.charCodeAt(2)
