@@ -9,9 +9,13 @@ export interface Rival {
 }
 
 /** Starts a program of bench/rivals; it prints its port when it listens, and ends with its standard input. */
-export async function startRival(name: string, env: Record<string, string>): Promise<Rival> {
+export async function startRival(
+  name: string,
+  env: Record<string, string>,
+  nodeFlags: readonly string[] = [],
+): Promise<Rival> {
   const path = new URL(`../rivals/${name}.ts`, import.meta.url).pathname
-  const child: ChildProcess = spawn(process.execPath, ['--conditions=@parley/source', path], {
+  const child: ChildProcess = spawn(process.execPath, [...nodeFlags, '--conditions=@parley/source', path], {
     env: { PATH: process.env.PATH, ...env },
     stdio: ['pipe', 'pipe', 'inherit'],
   })

@@ -1,4 +1,4 @@
-import { startStack } from '@parley/devstack'
+import { GATEWAY_FLAGS, startStack } from '@parley/devstack'
 import { arrive, createCrowd, UNLIMITED } from '../harness/crowd.ts'
 import { residentBytes, spread } from '../harness/measure.ts'
 import type { Row } from '../harness/report.ts'
@@ -8,7 +8,7 @@ import { startRival } from '../harness/rival.ts'
 const SETTLE_MS = 5_000
 const ROUNDS = 2
 
-/** Memory of an idle connection that has joined one conversation of ten. */
+/** Memory of an idle connection that has joined one conversation of ten; both with a gateway's flags of Node. */
 export const row: Row = {
   id: 'B4',
   title: 'memory per idle joined connection',
@@ -22,7 +22,7 @@ export const row: Row = {
         const crowd = await createCrowd(stack, people)
         const url = stack.gatewayUrls[0] ?? ''
         own.push(await perConnection(stack.pids['gateway-0'] ?? 0, () => arrive(url, crowd, people)))
-        const rival = await startRival('bare-socketio', { JWT_SECRET: stack.jwtSecret })
+        const rival = await startRival('bare-socketio', { JWT_SECRET: stack.jwtSecret }, GATEWAY_FLAGS)
         theirs.push(
           await perConnection(rival.pid, () => arrive(`http://127.0.0.1:${rival.port}`, crowd, people)),
         )
