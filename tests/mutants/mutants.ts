@@ -130,10 +130,9 @@ export const MUTANTS: readonly Mutant[] = [
     name: 'org filter missing',
     patches: [
       {
-        file: 'services/api/src/participants/access.ts',
-        find: 'conversations.findOne({ _id: cid, org, deletedAt: { $exists: false } })',
-        replace:
-          'conversations.findOne({ _id: cid, ...(org ? {} : { org }), deletedAt: { $exists: false } })',
+        file: 'services/api/src/participants/heads.ts',
+        find: '[...ids.values()] }, org, deletedAt',
+        replace: '[...ids.values()] }, ...(org ? {} : { org }), deletedAt',
       },
     ],
     proof: { project: 'blackbox', file: 'tests/security/permissions.test.ts' },

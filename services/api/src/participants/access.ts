@@ -8,6 +8,7 @@ import {
 } from '@parley/contract'
 import { ObjectId } from 'mongodb'
 import type { Collections, ConversationDocument } from '../database/collections.ts'
+import { createHeads } from './heads.ts'
 import { createRoles, type Roles } from './roles.ts'
 
 /** A conversation that the caller may do this with, and their part in it; null: an admin who takes none. */
@@ -24,13 +25,15 @@ export function createAccess({
   participants,
   roles = createRoles({ participants }),
 }: Pick<Collections, 'conversations' | 'participants'> & { roles?: Roles }) {
+  const headOf = createHeads({ conversations })
+
   /**
    * The head, and the caller's role from memory. Who takes no part is looked up each time, also where there is nothing
    * to take part in: the queries are the same whether a conversation exists, is another org's, or is closed to the
    * caller.
    */
   async function find(org: string, key: string, cid: ObjectId): Promise<Accessed | null> {
-    const head = await conversations.findOne({ _id: cid, org, deletedAt: { $exists: false } })
+    const head = await headOf(org, cid)
     const membersRev = head?.membersRev ?? new ObjectId()
     const known = roles.known(membersRev, key)
     if (!known) await roles.load([{ cid, membersRev, key }])
