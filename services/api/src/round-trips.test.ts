@@ -41,7 +41,7 @@ afterAll(async () => {
 })
 
 /** Longer than anything waits that follows an answer: fold, read position, outbox. */
-const QUIET_MS = 600
+const QUIET_MS = 1_600
 
 /** Commands that the driver sends until the call is answered; what follows an answer is waited for by nobody. */
 async function commandsOf(call: () => Promise<unknown>): Promise<string[]> {

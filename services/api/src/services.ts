@@ -89,9 +89,9 @@ export async function createServices(options: ServicesOptions) {
     messages,
     store,
     summaryDue: summaries.due,
-    touched: (cid, at) => {
-      activity.touch(cid, at)
-      indexer.touch(cid)
+    touched: (moved) => {
+      activity.touch(moved)
+      for (const { cid } of moved) indexer.touch(cid)
     },
     logger,
   })
@@ -187,8 +187,8 @@ export async function createServices(options: ServicesOptions) {
       log.close()
       await streamSweeper.close()
       await Promise.all([sweeper.close(), relay.close(), reconciler.close(), indexer.close()])
-      await Promise.all([changes.idle(), reads.idle(), activity.idle(), profiles.close()])
       await folder.close()
+      await Promise.all([changes.idle(), reads.idle(), activity.idle(), profiles.close()])
       await queue.close()
     },
   }

@@ -3,9 +3,14 @@ import type { Collections, MessageRow } from '../database/collections.ts'
 import type { MessageStore } from './store.ts'
 import { type Fold, foldTail } from './tail.ts'
 
-/** Milliseconds in which the messages of a conversation are gathered before its head is written. */
-const INTERVAL_MS = 100
-const HEADS_AT_ONCE = 500
+/**
+ * Milliseconds in which messages are gathered before heads are written: writing a head costs mongod three times what
+ * storing a message does. Well below the age at which the sweeper takes a message for forgotten.
+ */
+const INTERVAL_MS = 1_000
+/** Messages of one conversation that are not gathered any longer: each reader of it would fold them in. */
+const TAIL_MOST = 500
+const HEADS_AT_ONCE = 100
 /** Messages that make a bucket, each of which gets a summary. */
 export const SUMMARY_BUCKET = 10
 
@@ -45,8 +50,8 @@ export interface FolderOptions {
   store: MessageStore
   /** Called after a conversation has crossed a bucket; must not throw. */
   summaryDue(conversation: { cid: ObjectId; org: string; settledSeq: number }): void
-  /** Called for each conversation with new messages. */
-  touched(cid: ObjectId, at: Date): void
+  /** Called with the conversations that have new messages, and when they last changed. */
+  touched(conversations: readonly { cid: ObjectId; at: Date }[]): void
   logger: { warn(details: object, message: string): void }
 }
 
@@ -63,30 +68,43 @@ export function createFolder({ conversations, messages, store, summaryDue, touch
   let timer: NodeJS.Timeout | undefined
   let running: Promise<void> | undefined
   let closed = false
+  let hurried = false
 
   function touch(cid: ObjectId): void {
     waiting.set(cid.toHexString(), cid)
     if (!timer && !running && !closed) timer = setTimeout(start, INTERVAL_MS)
   }
 
+  /** Does not wait for the rest of the interval. */
+  function hurry(): void {
+    hurried = true
+    if (running || closed) return
+    clearTimeout(timer)
+    start()
+  }
+
   function start(): void {
     timer = undefined
+    hurried = false
     running = pass()
       .catch((error: unknown) => logger.warn({ err: error }, 'the fold waits for the database'))
       .finally(() => {
         running = undefined
-        if (waiting.size > 0 && !closed) timer = setTimeout(start, INTERVAL_MS)
+        if (waiting.size > 0 && !closed) timer = setTimeout(start, hurried ? 0 : INTERVAL_MS)
       })
   }
 
+  /** Folds everything that waits now. */
   async function pass(): Promise<void> {
-    const batch = [...waiting].slice(0, HEADS_AT_ONCE)
-    for (const [id] of batch) waiting.delete(id)
-    try {
-      await fold(batch.map(([, cid]) => cid))
-    } catch (error) {
-      for (const [id, cid] of batch) waiting.set(id, cid)
-      throw error
+    const cids = [...waiting.values()]
+    waiting.clear()
+    for (let at = 0; at < cids.length; at += HEADS_AT_ONCE) {
+      try {
+        await fold(cids.slice(at, at + HEADS_AT_ONCE))
+      } catch (error) {
+        for (const cid of cids.slice(at)) waiting.set(cid.toHexString(), cid)
+        throw error
+      }
     }
   }
 
@@ -107,6 +125,7 @@ export function createFolder({ conversations, messages, store, summaryDue, touch
       const next = foldTail(head, tailOf.get(head._id.toHexString()) ?? [])
       return next.settledSeq > head.settledSeq ? [{ head, next }] : []
     })
+    let done = new Set(moves.map(({ head }) => head._id.toHexString()))
     if (moves.length > 0) {
       const result = await conversations.bulkWrite(
         moves.map(({ head, next: { _id, org, changeSeq, ...counted } }) => ({
@@ -122,24 +141,42 @@ export function createFolder({ conversations, messages, store, summaryDue, touch
         })),
         { ordered: false },
       )
-      if (result.matchedCount < moves.length) {
-        // Some head changed meanwhile, and the reply does not say which: look at all again.
-        for (const { head } of moves) touch(head._id)
-        return
-      }
+      if (result.matchedCount < moves.length) done = await arrived(moves)
     }
-    for (const { head, next } of moves) {
-      touched(head._id, next.updatedAt)
+    for (const { head } of moves) if (!done.has(head._id.toHexString())) touch(head._id)
+    const counted = moves.filter(({ head }) => done.has(head._id.toHexString()))
+    touched(counted.map(({ head, next }) => ({ cid: head._id, at: next.updatedAt })))
+    for (const { head, next } of counted) {
       if (crosses(head.settledSeq, next.settledSeq)) {
         summaryDue({ cid: head._id, org: head.org, settledSeq: next.settledSeq })
       }
     }
-    const moved = new Map(moves.map(({ next }) => [next._id.toHexString(), next.settledSeq]))
-    const covered = heads.map(({ _id, settledSeq }) => ({
-      _id,
-      settledSeq: moved.get(_id.toHexString()) ?? settledSeq,
-    }))
-    await settle(covered)
+    const settledOf = new Map(counted.map(({ next }) => [next._id.toHexString(), next.settledSeq]))
+    await settle(
+      heads.map(({ _id, settledSeq }) => ({
+        _id,
+        settledSeq: settledOf.get(_id.toHexString()) ?? settledSeq,
+      })),
+    )
+  }
+
+  /** Some heads changed meanwhile, and the write's reply does not say which: those that got there all the same. */
+  async function arrived(
+    moves: readonly { next: { _id: ObjectId; settledSeq: number } }[],
+  ): Promise<Set<string>> {
+    const now = await conversations
+      .find(
+        { _id: { $in: moves.map(({ next }) => next._id) } },
+        { projection: { settledSeq: 1 }, batchSize: HEADS_AT_ONCE },
+      )
+      .toArray()
+    const settledOf = new Map(now.map(({ _id, settledSeq }) => [_id.toHexString(), settledSeq]))
+    return new Set(
+      moves.flatMap(({ next: { _id, settledSeq } }) => {
+        const id = _id.toHexString()
+        return (settledOf.get(id) ?? 0) >= settledSeq ? id : []
+      }),
+    )
   }
 
   /** Clears `unsettled` where a row is both published by this process and counted in a head on a majority. */
@@ -173,7 +210,13 @@ export function createFolder({ conversations, messages, store, summaryDue, touch
         own.set(seq, _id)
         published.set(id, own)
         touch(cid)
+        if (own.size >= TAIL_MOST) hurry()
       }
+    },
+
+    /** Folds these without waiting for others; for the sweeper, which must not find again what it has published. */
+    async now(cids: readonly ObjectId[]): Promise<void> {
+      for (let at = 0; at < cids.length; at += HEADS_AT_ONCE) await fold(cids.slice(at, at + HEADS_AT_ONCE))
     },
 
     /** Resolves when all that was touched before is folded, or could not be. */

@@ -1,5 +1,5 @@
 import { ObjectId } from 'mongodb'
-import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, inject, test, vi } from 'vitest'
 import { isVoid } from '../database/collections.ts'
 import type { MessageStore } from './store.ts'
 import { draft, openWorld } from './testing/world.ts'
@@ -247,6 +247,48 @@ describe('the fold', () => {
       messageCount: 50,
     })
   })
+
+  test('misses none of many where one head changes between its look and its write', async () => {
+    let change: (() => Promise<unknown>) | undefined
+    const process = world.process((store) => ({
+      ...store,
+      tails: async (...request) => {
+        const rows = await store.tails(...request)
+        await change?.()
+        change = undefined
+        return rows
+      },
+    }))
+    const cids = await Promise.all(numbers(20).map(() => world.conversation(people)))
+    await Promise.all(
+      cids.flatMap((cid) => numbers(10).map((i) => send(process, cid, 'user:ada', `line ${i}`))),
+    )
+    change = () => world.database.conversations.updateOne({ _id: { $in: cids } }, { $inc: { changeSeq: 1 } })
+    await process.folder.flush()
+    expect(process.due).toEqual(cids.map(() => 10))
+    const heads = await world.database.conversations.find({ _id: { $in: cids } }).toArray()
+    expect(heads.map(({ settledSeq }) => settledSeq)).toEqual(cids.map(() => 10))
+  })
+
+  test('of a long tail does not wait for its turn', async () => {
+    const process = world.process()
+    const cid = await world.conversation(people)
+    const rows = numbers(500).map((seq) => ({
+      ...draft('user:ada', `line ${seq}`),
+      cid,
+      org: 'acme',
+      seq,
+      createdAt: new Date(),
+      unsettled: true as const,
+    }))
+    await process.store.insert(rows)
+    vi.useFakeTimers({ toFake: ['setTimeout'] })
+    process.folder.published(rows)
+    vi.useRealTimers()
+    await expect
+      .poll(async () => (await world.database.conversations.findOne({ _id: cid }))?.settledSeq)
+      .toBe(500)
+  })
 })
 
 describe('the sweeper', () => {
@@ -271,7 +313,10 @@ describe('the sweeper', () => {
 
     const other = world.process()
     await expect.poll(() => other.sweeper.sweep(-2_000)).toBeGreaterThan(0)
-    await other.folder.flush()
+    expect(await world.database.conversations.findOne({ _id: cid })).toMatchObject({
+      settledSeq: 4,
+      messageCount: 3,
+    })
     expect(
       other.events.filter((event) => event.cid === cid.toHexString()).map(({ seq, type }) => [seq, type]),
     ).toEqual([
@@ -281,10 +326,6 @@ describe('the sweeper', () => {
       [4, 'message.created'],
     ])
     await expect.poll(() => world.database.messages.countDocuments({ cid, unsettled: true })).toBe(0)
-    expect(await world.database.conversations.findOne({ _id: cid })).toMatchObject({
-      settledSeq: 4,
-      messageCount: 3,
-    })
     expect((await send(process, cid, 'user:ada', 'five')).row.seq).toBe(5)
   })
 })

@@ -98,7 +98,12 @@ export function createMessageStore({ db, messages }: Pick<Database, 'db' | 'mess
       const branches = above.map(({ cid, settledSeq }) => ({ cid, seq: { $gt: settledSeq } }))
       const [only, ...more] = branches
       return messages
-        .find(more.length === 0 && only ? only : { $or: branches }, projection ? { projection } : {})
+        .find(more.length === 0 && only ? only : { $or: branches }, {
+          ...(projection ? { projection } : {}),
+          // Or each branch is planned by itself, and that costs more than reading it.
+          hint: { cid: 1, seq: 1 },
+          batchSize: 1_000,
+        })
         .sort({ cid: 1, seq: 1 })
         .toArray()
     },

@@ -8,6 +8,8 @@ import { toMessage } from './message.ts'
 import type { MessageStore } from './store.ts'
 
 const INTERVAL_MS = 1_000
+/** Milliseconds until the next round where one has left something. */
+const BEHIND_MS = 200
 /** Milliseconds that the process which stored a row has for publishing it. */
 const AGE_MS = 3_000
 const ROWS_AT_ONCE = 500
@@ -17,7 +19,7 @@ export interface SweeperOptions {
   messages: Collections['messages']
   store: MessageStore
   members: Members
-  folder: Pick<Folder, 'touch' | 'published'>
+  folder: Pick<Folder, 'touch' | 'published' | 'now'>
   publisher: { publish(events: StreamEvent[]): Promise<void> }
   logger: { warn(details: object, message: string): void }
 }
@@ -42,7 +44,7 @@ export function eventOf(row: MessageRow, to: string[] | undefined): StreamEvent 
 export function createSweeper(options: SweeperOptions) {
   const { conversations, messages, store, members, folder, publisher, logger } = options
   let timer: NodeJS.Timeout | undefined
-  let running: Promise<number> | undefined
+  let running: Promise<void> | undefined
 
   /** One round; the number of rows that were found. */
   async function sweep(ageMs = AGE_MS): Promise<number> {
@@ -54,6 +56,7 @@ export function createSweeper(options: SweeperOptions) {
       .toArray()
     const byConversation = Map.groupBy(rows, ({ cid }) => cid.toHexString())
     for (const own of byConversation.values()) await finish(own)
+    await folder.now([...byConversation.values()].flatMap(([first]) => first?.cid ?? []))
     return rows.length
   }
 
@@ -82,20 +85,23 @@ export function createSweeper(options: SweeperOptions) {
     folder.published(all)
   }
 
-  function schedule(): void {
-    timer = setTimeout(() => {
-      running = sweep()
-        .catch((error: unknown) => {
-          logger.warn({ err: error }, 'unpublished messages wait for the next sweep')
-          return 0
-        })
-        .finally(schedule)
-    }, INTERVAL_MS)
+  function schedule(found = 0): void {
+    timer = setTimeout(
+      () => {
+        running = sweep()
+          .catch((error: unknown) => {
+            logger.warn({ err: error }, 'unpublished messages wait for the next sweep')
+            return 0
+          })
+          .then(schedule)
+      },
+      found === ROWS_AT_ONCE ? BEHIND_MS : INTERVAL_MS,
+    )
   }
 
   return {
     sweep,
-    start: schedule,
+    start: (): void => schedule(),
     async close(): Promise<void> {
       clearTimeout(timer)
       await running

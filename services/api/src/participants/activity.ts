@@ -17,33 +17,45 @@ export function createActivity({ participants, logger }: ActivityOptions) {
   const written = new Map<string, number>()
   const active = new Set<Promise<void>>()
 
-  async function write(cid: ObjectId, minute: Date): Promise<void> {
+  async function write(moved: readonly { cid: ObjectId; minute: Date }[]): Promise<void> {
     try {
       // Losing this costs a place in a list until the next message, so it waits for nobody.
-      await participants.updateMany(
-        { cid, activityAt: { $lt: minute } },
-        { $set: { activityAt: minute } },
-        { writeConcern: { w: 1 } },
+      await participants.bulkWrite(
+        moved.map(({ cid, minute }) => ({
+          updateMany: {
+            filter: { cid, activityAt: { $lt: minute } },
+            update: { $set: { activityAt: minute } },
+          },
+        })),
+        { ordered: false, writeConcern: { w: 1 } },
       )
     } catch (error) {
-      written.delete(cid.toHexString())
+      for (const { cid } of moved) written.delete(cid.toHexString())
       logger.warn({ err: error }, 'activity was not written')
     }
   }
 
+  /** Whether this minute is not written yet; from now on it counts as written. */
+  function isNews(cid: ObjectId, minute: Date): boolean {
+    const id = cid.toHexString()
+    if ((written.get(id) ?? 0) >= minute.getTime()) return false
+    written.delete(id)
+    written.set(id, minute.getTime())
+    if (written.size > CAPACITY) {
+      const [oldest] = written.keys()
+      if (oldest !== undefined) written.delete(oldest)
+    }
+    return true
+  }
+
   return {
-    /** The conversation was active; written behind the caller, at most once a minute. */
-    touch(cid: ObjectId, at: Date): void {
-      const id = cid.toHexString()
-      const minute = minuteOf(at)
-      if ((written.get(id) ?? 0) >= minute.getTime()) return
-      written.delete(id)
-      written.set(id, minute.getTime())
-      if (written.size > CAPACITY) {
-        const [oldest] = written.keys()
-        if (oldest !== undefined) written.delete(oldest)
-      }
-      const writing: Promise<void> = write(cid, minute).finally(() => active.delete(writing))
+    /** These conversations were active; written behind the caller, each at most once a minute, in one command. */
+    touch(conversations: readonly { cid: ObjectId; at: Date }[]): void {
+      const moved = conversations
+        .map(({ cid, at }) => ({ cid, minute: minuteOf(at) }))
+        .filter(({ cid, minute }) => isNews(cid, minute))
+      if (moved.length === 0) return
+      const writing: Promise<void> = write(moved).finally(() => active.delete(writing))
       active.add(writing)
     },
 

@@ -51,7 +51,7 @@ describe('read positions', () => {
     const { reads, at, stored, write, events } = await scene(['user:ada'])
     for (const seq of [1, 2, 3]) reads.note(at('user:ada', seq))
     expect(write).not.toHaveBeenCalled()
-    await expect.poll(() => stored('user:ada')).toBe(3)
+    await expect.poll(() => stored('user:ada'), { timeout: 5_000 }).toBe(3)
     expect(write).toHaveBeenCalledTimes(1)
     expect(events).toEqual([])
     reads.note(at('user:ada', 4))

@@ -4,8 +4,8 @@ import type { Collections } from '../database/collections.ts'
 
 /** Positions in one write. */
 const BATCH_SIZE = 1_000
-/** Milliseconds that a position waits for others where nobody waits for it. */
-const NOTE_MS = 300
+/** Milliseconds that a position waits for others where nobody waits for it: writing one costs as much as a message. */
+const NOTE_MS = 1_000
 /** People in conversations whose last receipt is remembered, at most. */
 const CAPACITY = 50_000
 
@@ -150,7 +150,7 @@ export function createReads({ participants, publisher, logger }: ReadsOptions) {
     /** Resolves when the position is on a majority. Never goes back. The room hears of it. */
     mark: (position: ReadPosition): Promise<void> => put(position, true),
 
-    /** Notes, within a second, what a sender has read by sending; the room can tell by the message. */
+    /** Notes, about a second later, what a sender has read by sending; the room can tell by the message. */
     note(position: ReadPosition): void {
       void put(position, false)
     },
