@@ -3,6 +3,7 @@ import {
   type InternalJoinAnswer,
   type InternalJoinResult,
   type InternalJoinsResult,
+  ProblemError,
   problem,
 } from '@parley/contract'
 import type { ApiClient } from '@parley/service-kit'
@@ -49,7 +50,12 @@ export function createJoins(api: Pick<ApiClient, 'internal'>) {
         for (const [place, item] of batch.entries()) settle(item, answers[place])
       }
     } catch (error) {
-      for (const { reject } of batch) reject(error)
+      // An api of before this route, while processes are being replaced, must not look like conversations that are gone.
+      const isUnknown = batch.length > 1 && error instanceof ProblemError && error.code === 'not_found'
+      for (const { join, resolve, reject } of batch) {
+        if (isUnknown) resolve(askAlone(join))
+        else reject(error)
+      }
     } finally {
       underWay--
       if (waiting.length > 0) flush()
