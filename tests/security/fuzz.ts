@@ -263,11 +263,9 @@ export async function fuzz(
       else query.set(name, filled.slice(0, 1_000))
     }
     if (query.size > 0) url += `?${query}`
-    const { status, text } = await rest.call(method, url, {
-      token: callers[who]?.(),
-      ...(body === undefined ? {} : { body: targets.fill(body) ?? 'null' }),
-      headers,
-    })
+    const payload = body === undefined ? {} : { body: targets.fill(body) ?? 'null' }
+    const token = callers[who]?.()
+    const { status, text } = await rest.patiently(method, url, { token, ...payload, headers })
     statuses[status] = (statuses[status] ?? 0) + 1
     if (status >= 500) throw new Error(`${method} ${url.slice(0, 300)} → ${status} ${text}`)
   }

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import { Ajv2020, type AnySchema, type ValidateFunction } from 'ajv/dist/2020.js'
 import formats from 'ajv-formats'
 
@@ -19,6 +20,9 @@ export interface ApiDocument {
   paths: Record<string, Record<string, ApiOperation>>
   components: { schemas: Record<string, AnySchema> }
 }
+
+/** A busy machine's answer says nothing about a request; one that makes the api busy does so every time. */
+const OVERLOADED_TURNS = 10
 
 export interface RestAnswer<T = Record<string, unknown>> {
   status: number
@@ -144,16 +148,29 @@ export async function createRest(baseUrl: string) {
     return answer
   }
 
+  /** A call that is made again, a second apart and up to ten times, while the api says that it is overloaded. */
+  async function patiently<T = Record<string, unknown>>(
+    method: string,
+    path: string,
+    request: RestRequest = {},
+  ): Promise<RestAnswer<T>> {
+    for (let turn = 0; ; turn++) {
+      const answer = await call<T>(method, path, request)
+      if (answer.code !== 'overloaded' || turn === OVERLOADED_TURNS) return answer
+      await delay(1_000)
+    }
+  }
+
   /** A call that has to work. */
   async function must<T = Record<string, unknown>>(
     method: string,
     path: string,
     request: RestRequest = {},
   ): Promise<T> {
-    const answer = await call<T>(method, path, request)
+    const answer = await patiently<T>(method, path, request)
     if (answer.status >= 400) throw new Error(`${method} ${path} → ${answer.status} ${answer.text}`)
     return answer.body
   }
 
-  return { call, must, document, routes, validator, baseUrl }
+  return { call, patiently, must, document, routes, validator, baseUrl }
 }
