@@ -8,6 +8,8 @@ import { ada, bot, open, openConversationWorld, type Service, say } from '../con
 const OPERATIONS = Number(process.env.PARLEY_MONEY_OPERATIONS ?? 3_000)
 const CONVERSATIONS = 5
 const AT_ONCE = 25
+/** Rounds after which conversations are new ones: all messages of the present ones are added up in each. */
+const ROUNDS = 40
 
 let world: Awaited<ReturnType<typeof openConversationWorld>>
 beforeAll(async () => {
@@ -50,38 +52,50 @@ async function perform(service: Service, cid: string, sent: Message[], { kind, t
   if (created) sent.push(message)
 }
 
-test('totals are the sum of the messages, whatever is sent, repeated and deleted meanwhile', async () => {
-  const services = [world.service(), world.service()] as const
-  const cids = await Promise.all(
-    Array.from({ length: CONVERSATIONS }, () => open(services[0], ada, { agentId: 'bot' })),
-  )
-  const sent = cids.map((): Message[] => [])
-  await fc.assert(
-    fc.asyncProperty(fc.array(operation, { minLength: AT_ONCE, maxLength: AT_ONCE }), async (operations) => {
-      await Promise.all(
-        operations.map((next, i) => {
-          const service = services[i % 2 === 0 ? 0 : 1]
-          return perform(service, cids[next.conversation] ?? '', sent[next.conversation] ?? [], next)
-        }),
-      )
-      for (const cid of cids) {
-        const { usage, totalCost, messageCount } = await services[1].conversations.get(ada, cid)
-        const rows = await world.database.messages
-          .find({ cid: new ObjectId(cid), void: { $exists: false } })
-          .toArray()
-        const sum = (of: (row: (typeof rows)[number]) => number) =>
-          rows.reduce((total, row) => total + of(row), 0)
-        expect({ usage, totalCost, messageCount }).toEqual({
-          usage: {
-            inputTokens: sum((row) => ('usage' in row ? (row.usage?.inputTokens ?? 0) : 0)),
-            outputTokens: sum((row) => ('usage' in row ? (row.usage?.outputTokens ?? 0) : 0)),
-            totalTokens: sum((row) => ('usage' in row ? (row.usage?.totalTokens ?? 0) : 0)),
-          },
-          totalCost: sum((row) => ('costMicros' in row ? (row.costMicros ?? 0) : 0)) / 1e6,
-          messageCount: rows.filter((row) => !('deletedAt' in row)).length,
-        })
-      }
-    }),
-    { numRuns: Math.ceil(OPERATIONS / AT_ONCE), endOnFailure: true },
-  )
-}, 600_000)
+test(
+  'totals are the sum of the messages, whatever is sent, repeated and deleted meanwhile',
+  async () => {
+    const services = [world.service(), world.service()] as const
+    let cids: string[] = []
+    let sent: Message[][] = []
+    let round = 0
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(operation, { minLength: AT_ONCE, maxLength: AT_ONCE }),
+        async (operations) => {
+          if (round++ % ROUNDS === 0) {
+            cids = await Promise.all(
+              Array.from({ length: CONVERSATIONS }, () => open(services[0], ada, { agentId: 'bot' })),
+            )
+            sent = cids.map(() => [])
+          }
+          await Promise.all(
+            operations.map((next, i) => {
+              const service = services[i % 2 === 0 ? 0 : 1]
+              return perform(service, cids[next.conversation] ?? '', sent[next.conversation] ?? [], next)
+            }),
+          )
+          for (const cid of cids) {
+            const { usage, totalCost, messageCount } = await services[1].conversations.get(ada, cid)
+            const rows = await world.database.messages
+              .find({ cid: new ObjectId(cid), void: { $exists: false } })
+              .toArray()
+            const sum = (of: (row: (typeof rows)[number]) => number) =>
+              rows.reduce((total, row) => total + of(row), 0)
+            expect({ usage, totalCost, messageCount }).toEqual({
+              usage: {
+                inputTokens: sum((row) => ('usage' in row ? (row.usage?.inputTokens ?? 0) : 0)),
+                outputTokens: sum((row) => ('usage' in row ? (row.usage?.outputTokens ?? 0) : 0)),
+                totalTokens: sum((row) => ('usage' in row ? (row.usage?.totalTokens ?? 0) : 0)),
+              },
+              totalCost: sum((row) => ('costMicros' in row ? (row.costMicros ?? 0) : 0)) / 1e6,
+              messageCount: rows.filter((row) => !('deletedAt' in row)).length,
+            })
+          }
+        },
+      ),
+      { numRuns: Math.ceil(OPERATIONS / AT_ONCE), endOnFailure: true },
+    )
+  },
+  Math.max(600_000, OPERATIONS * 20),
+)
