@@ -38,17 +38,16 @@ async function perform(service: Service, cid: string, sent: Message[], { kind, t
   const key = kind === 'repeat' && earlier ? earlier.clientMessageId : new ObjectId().toHexString()
   const usage =
     kind === 'repeat' && earlier?.usage ? earlier.usage : { inputTokens: tokens, outputTokens: at % 1_000 }
-  const send = () =>
-    service.messages.create(
-      bot,
-      { conversationId: cid, role: 'assistant', content: 'counted', usage },
-      key ?? undefined,
-    )
-  const { message, created } = await send().catch(async (error: unknown) => {
-    if (!(error instanceof ProblemError) || error.code !== 'agent_loop') throw error
-    await say(service, ada, cid, 'go on')
-    return send()
-  })
+  const send = (): ReturnType<typeof service.messages.create> =>
+    service.messages
+      .create(bot, { conversationId: cid, role: 'assistant', content: 'counted', usage }, key ?? undefined)
+      .catch(async (error: unknown) => {
+        if (!(error instanceof ProblemError) || error.code !== 'agent_loop') throw error
+        // Others may use up the room that a person's word makes before this one has its turn.
+        await say(service, ada, cid, 'go on')
+        return send()
+      })
+  const { message, created } = await send()
   if (created) sent.push(message)
 }
 
