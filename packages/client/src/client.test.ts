@@ -111,6 +111,16 @@ describe('receiving', () => {
     expect(parley.state).toBe('connected')
   })
 
+  it('goes on where it was though gateways die in the middle of the handshake', async () => {
+    const { seen } = await joined()
+    server(0).faults.dieInHandshake = 1
+    server(1).faults.dieInHandshake = 2
+    server(0).dropAll()
+    write(3)
+    await vi.waitFor(() => expect(seqs(seen)).toEqual([1, 2, 3]), { timeout: 8_000 })
+    expect(servers.map(({ faults }) => faults.dieInHandshake)).toContain(0)
+  })
+
   it('fetches what a join can not carry', async () => {
     write(250)
     const parley = client()

@@ -83,16 +83,16 @@ export function createConnection(
     })
   }
 
-  /** Resolves once the handshake is through; rejects with why it isn't. */
+  /** Resolves once the handshake is through; rejects with why it isn't. The namespace has no time limit of its own. */
   function handshake(opened: Socket): Promise<void> {
     return new Promise((resolve, reject) => {
       opened.once('connect', resolve)
+      // A gateway that goes before it has answered is no `connect_error`.
+      opened.once('disconnect', (reason) => reject(unreachable(reason)))
       opened.once('connect_error', (error: Error & { data?: ConnectErrorData }) => {
         const code = error.data?.code
         if (!code) {
-          reject(
-            new ParleyError('network', `The gateway can't be reached: ${error.message}`, { cause: error }),
-          )
+          reject(unreachable(error.message, error))
           return
         }
         const wait = error.data?.reconnectAfterMs
@@ -131,7 +131,7 @@ export function createConnection(
         const opened = open(await tokens.get())
         try {
           listen(opened)
-          await raceSignal(handshake(opened), closed)
+          await raceSignal(handshake(opened), anySignal(closed, AbortSignal.timeout(CONNECT_TIMEOUT_MS)))
           since = Date.now()
           renewed = false
           socket = opened
@@ -273,6 +273,9 @@ export function createConnection(
     },
   }
 }
+
+const unreachable = (why: string, cause?: Error): ParleyError =>
+  new ParleyError('network', `The gateway can't be reached: ${why}`, cause ? { cause } : {})
 
 function ignoreAbort(error: unknown): void {
   if (!(error instanceof ParleyError)) throw error

@@ -13,6 +13,8 @@ export interface Faults {
   mute: boolean
   /** Answer sends with this problem, this many times. */
   refuseSends: { code: ProblemCode; times: number } | null
+  /** Go away, this many times, between taking a connection and answering who wants in. */
+  dieInHandshake: number
   /** Tokens that a handshake refuses. */
   badTokens: Set<string>
   /** Answer every REST call with 503. */
@@ -112,6 +114,7 @@ export async function startFakeServer(world: World) {
     swallowLive: 0,
     mute: false,
     refuseSends: null,
+    dieInHandshake: 0,
     badTokens: new Set(),
     restAway: false,
   }
@@ -122,6 +125,11 @@ export async function startFakeServer(world: World) {
   const io = new Server(http, { transports: ['websocket'] })
   const chat = io.of('/chat')
   chat.use((socket, next) => {
+    if (faults.dieInHandshake > 0) {
+      faults.dieInHandshake -= 1
+      socket.conn.close()
+      return
+    }
     const token: unknown = socket.handshake.auth.token
     if (typeof token === 'string' && !faults.badTokens.has(token)) return next()
     next(Object.assign(new Error('refused'), { data: { code: 'token_expired' } }))
