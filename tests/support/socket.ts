@@ -17,6 +17,8 @@ export async function openSocket(
   await new Promise<void>((resolve, reject) => {
     socket.once('connect', resolve)
     socket.once('connect_error', reject)
+    // A gateway that goes in the middle of the handshake is no `connect_error`.
+    socket.once('disconnect', (reason) => reject(new Error(reason)))
   })
   return socket
 }
