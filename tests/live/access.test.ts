@@ -137,9 +137,11 @@ test('a revoked token ends its sockets within a second, and opens none', async (
 test('a token about to end is announced, and a newer one keeps the socket', async () => {
   const { ada } = scene.names('ada')
   const short = scene.stack.token({ sub: ada, orgId: 'live', expiresIn: 30 })
-  const socket = await openSocket(scene.stack.gatewayUrls[0] ?? '', short)
-  const expiring = new Promise((resolve) => socket.once('auth:expiring', resolve))
-  expect(await expiring).toEqual({ expiresAt: expect.stringMatching(/Z$/) })
+  const expiring = Promise.withResolvers<unknown>()
+  const socket = await openSocket(scene.stack.gatewayUrls[0] ?? '', short, {
+    prepare: (opened) => opened.once('auth:expiring', expiring.resolve),
+  })
+  expect(await expiring.promise).toEqual({ expiresAt: expect.stringMatching(/Z$/) })
   const answer = await socket.emitWithAck('auth:refresh', { token: scene.token(ada) })
   expect(answer.ok).toBe(true)
   expect(Date.parse(answer.expiresAt)).toBeGreaterThan(Date.now() + 3_000_000)

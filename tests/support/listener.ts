@@ -7,7 +7,6 @@ import {
   type ServerEvent,
   type ServerPayload,
 } from '@parley/contract'
-import type { Socket } from 'socket.io-client'
 import { openSocket } from './socket.ts'
 import { until } from './until.ts'
 
@@ -22,12 +21,12 @@ const isServerEvent = (event: string): event is ServerEvent => Object.hasOwn(SER
 
 /** A bare socket that remembers all it is told, and throws at what the contract does not know. */
 export async function listen(url: string, token: string) {
-  const socket: Socket = await openSocket(url, token)
   const heard: Heard[] = []
-  socket.onAny((event: string, payload: unknown) => {
+  const hear = (event: string, payload: unknown) => {
     if (!isServerEvent(event)) throw new Error(`an event that no client knows: ${event}`)
     heard.push({ event, payload: SERVER_EVENTS[event].parse(payload) })
-  })
+  }
+  const socket = await openSocket(url, token, { prepare: (opened) => opened.onAny(hear) })
 
   const matches = (payload: object, fields: object) =>
     Object.entries(fields).every(([name, value]) => Reflect.get(payload, name) === value)

@@ -1,10 +1,16 @@
 import { io, type ManagerOptions, type Socket } from 'socket.io-client'
 
+export interface OpenOptions extends Partial<ManagerOptions> {
+  namespace?: string
+  /** Adds listeners that must not miss what comes right behind the handshake. */
+  prepare?(socket: Socket): void
+}
+
 /** A connected bare socket that stays gone when it is gone. Rejects with the reason of a refusal. */
 export async function openSocket(
   url: string,
   token: string,
-  { namespace = '/chat', ...options }: { namespace?: string } & Partial<ManagerOptions> = {},
+  { namespace = '/chat', prepare, ...options }: OpenOptions = {},
 ): Promise<Socket> {
   const socket = io(`${url}${namespace}`, {
     transports: ['websocket'],
@@ -14,6 +20,7 @@ export async function openSocket(
     timeout: 20_000,
     ...options,
   })
+  prepare?.(socket)
   await new Promise<void>((resolve, reject) => {
     socket.once('connect', resolve)
     socket.once('connect_error', reject)

@@ -232,6 +232,14 @@ describe('connection', () => {
     expect(server().of('auth:refresh')).toEqual([{ token: 'token-2' }])
   })
 
+  it('hears what comes right behind the handshake', async () => {
+    server().faults.greeting = { expiresAt: new Date(Date.now() + 60_000).toISOString() }
+    const parley = client()
+    const heard = new Promise((resolve) => parley.on('auth:expiring', resolve))
+    await parley.connect()
+    expect(await heard).toEqual(server().faults.greeting)
+  })
+
   it('leaves a gateway that drains for another one', async () => {
     const { seen } = await joined()
     server().emit('server:draining', { reconnectAfterMs: 10 })

@@ -130,11 +130,12 @@ export function createConnection(
       try {
         const opened = open(await tokens.get())
         try {
+          // From the start: what the gateway says right behind the handshake comes in the same moment.
+          socket = opened
           listen(opened)
           await raceSignal(handshake(opened), anySignal(closed, AbortSignal.timeout(CONNECT_TIMEOUT_MS)))
           since = Date.now()
           renewed = false
-          socket = opened
           setState('connected')
           events.emit('connected', { gatewayUrl: urls[gateway % urls.length] ?? '' })
           const reason = await raceSignal(stay(opened), closed)

@@ -15,6 +15,8 @@ export interface Faults {
   refuseSends: { code: ProblemCode; times: number } | null
   /** Go away, this many times, between taking a connection and answering who wants in. */
   dieInHandshake: number
+  /** Said right behind the handshake. */
+  greeting: { expiresAt: string } | null
   /** Tokens that a handshake refuses. */
   badTokens: Set<string>
   /** Answer every REST call with 503. */
@@ -115,6 +117,7 @@ export async function startFakeServer(world: World) {
     mute: false,
     refuseSends: null,
     dieInHandshake: 0,
+    greeting: null,
     badTokens: new Set(),
     restAway: false,
   }
@@ -134,7 +137,10 @@ export async function startFakeServer(world: World) {
     if (typeof token === 'string' && !faults.badTokens.has(token)) return next()
     next(Object.assign(new Error('refused'), { data: { code: 'token_expired' } }))
   })
-  chat.on('connection', (socket) => serve(socket))
+  chat.on('connection', (socket) => {
+    serve(socket)
+    if (faults.greeting) socket.emit('auth:expiring', faults.greeting)
+  })
 
   const toRoom = (event: string, payload: unknown) => {
     if (event === 'message:new' && faults.swallowLive > 0) {

@@ -4,8 +4,11 @@ import type { Collections } from '../database/collections.ts'
 
 /** Positions in one write. */
 const BATCH_SIZE = 1_000
-/** Milliseconds that a position waits for others where nobody waits for it: writing one costs as much as a message. */
-const NOTE_MS = 1_000
+/**
+ * Milliseconds that a sender's position waits for others, since writing one costs as much as a message: so few that,
+ * with the write, it is there within the second that clients are promised.
+ */
+const NOTE_MS = 700
 /** People in conversations whose last receipt is remembered, at most. */
 const CAPACITY = 50_000
 
