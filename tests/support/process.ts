@@ -41,17 +41,23 @@ export async function keptMiB(stack: Stack, name: string): Promise<number> {
 /** A port of its own for each process's inspector, which listens only once it is asked to. */
 export const INSPECTABLE = '--inspect-port=127.0.0.1:0'
 
+/** Where processes said that their inspectors are; only the last lines of what one said are kept elsewhere. */
+const inspectors = new Map<number, string>()
+
 async function openInspector(stack: Stack, name: string): Promise<WebSocket> {
   const pid = stack.pids[name]
   if (pid === undefined) throw new Error(`${name} does not run`)
   process.kill(pid, 'SIGUSR1')
   return until(
     async () => {
-      const url = /.*(ws:\/\/127\.0\.0\.1:\S+)/s.exec(stack.log(name).join('\n'))?.[1]
+      const url = /.*(ws:\/\/127\.0\.0\.1:\S+)/s.exec(stack.log(name).join('\n'))?.[1] ?? inspectors.get(pid)
       if (url === undefined) return null
       const socket = new WebSocket(url)
       return once(socket, 'open').then(
-        () => socket,
+        () => {
+          inspectors.set(pid, url)
+          return socket
+        },
         // An address of before a restart: the new one is about to be told.
         () => null,
       )
