@@ -17,7 +17,7 @@ export type StreamConnection = ReturnType<typeof connectStreams>
  * reconnects by itself would repeat its pending read on another Redis, past the check.
  *
  * Made by hand, because every gateway reads every event of the whole system: a client for all of Redis spends
- * two thirds of that time on taking apart what most gateways don't want (docs/decisions/0020).
+ * two thirds of that time on taking apart what most gateways don't want (docs/decisions/0010).
  */
 export function connectStreams(url: string, { name }: { name: string }) {
   const { protocol, hostname, port, username, password, pathname } = new URL(url)
