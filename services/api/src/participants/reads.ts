@@ -153,7 +153,7 @@ export function createReads({ participants, publisher, logger }: ReadsOptions) {
     /** Resolves when the position is on a majority. Never goes back. The room hears of it. */
     mark: (position: ReadPosition): Promise<void> => put(position, true),
 
-    /** Notes, about a second later, what a sender has read by sending; the room can tell by the message. */
+    /** Notes, within a second, what a sender has read by sending; the room can tell by the message. */
     note(position: ReadPosition): void {
       void put(position, false)
     },
