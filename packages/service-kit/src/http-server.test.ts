@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { type AddressInfo, connect, createServer } from 'node:net'
 import { Problem, problem } from '@parley/contract'
 import type { InjectOptions } from 'fastify'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { z } from 'zod'
 import { health } from './health.ts'
 import { createHttpServer, type HttpServer } from './http-server.ts'
@@ -57,6 +57,12 @@ beforeAll(async () => {
   await app.listen({ host: '127.0.0.1', port: 0 })
 })
 afterAll(() => app.close())
+
+function port(): number {
+  const [address] = app.addresses()
+  if (!address || typeof address === 'string') throw new Error('not listening')
+  return address.port
+}
 
 async function problemOf(request: string | InjectOptions) {
   const answer = await app.inject(request)
@@ -126,14 +132,28 @@ describe('errors', () => {
     expect((await problemOf('/refused')).headers['retry-after']).toBe('3')
   })
 
+  it('of a body that is too large reaches who is still sending it', async () => {
+    const socket = connect(port(), '127.0.0.1')
+    let heard = ''
+    socket.on('data', (chunk) => {
+      heard += chunk
+    })
+    const half = 'x'.repeat(1_000)
+    socket.write('POST /things HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n')
+    socket.write(`Content-Length: ${2 * half.length}\r\n\r\n${half}`)
+    await vi.waitFor(() => expect(heard).toMatch(/^HTTP\/1.1 413 .*payload_too_large/s))
+    heard = ''
+    socket.write(`${half}GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`)
+    await once(socket, 'close')
+    expect(heard).toMatch(/^HTTP\/1.1 200 /)
+  })
+
   it('answers what is not HTTP at all', async () => {
-    const address = app.addresses()[0]
-    if (!address || typeof address === 'string') throw new Error('not listening')
     for (const [sent, detail] of [
       ['NONSENSE\r\n\r\n', 'The request is not HTTP'],
       [`GET /${'x'.repeat(20_000)} HTTP/1.1\r\n`, 'The path and the headers are over 16384 bytes'],
     ]) {
-      const socket = connect(address.port, '127.0.0.1')
+      const socket = connect(port(), '127.0.0.1')
       socket.write(sent ?? '')
       const chunks: Buffer[] = []
       socket.on('data', (chunk) => chunks.push(chunk))
