@@ -47,9 +47,10 @@ const inspectors = new Map<number, string>()
 async function openInspector(stack: Stack, name: string): Promise<WebSocket> {
   const pid = stack.pids[name]
   if (pid === undefined) throw new Error(`${name} does not run`)
-  process.kill(pid, 'SIGUSR1')
   return until(
     async () => {
+      // As often as it takes: a process that listens already stays as it is.
+      process.kill(pid, 'SIGUSR1')
       const url = /.*(ws:\/\/127\.0\.0\.1:\S+)/s.exec(stack.log(name).join('\n'))?.[1] ?? inspectors.get(pid)
       if (url === undefined) return null
       const socket = new WebSocket(url)
