@@ -1,9 +1,10 @@
 import net from 'node:net'
 import tls from 'node:tls'
-import { createReader, createSplitter, encodeCommand, type Reply } from './resp.ts'
+import { createReader, createSplitter, encodeCommand } from './resp.ts'
 
 /** Any answer that is this much late means a connection that leads nowhere. */
 const STALLED_MS = 2_000
+const READ_BYTES = 64 * 1_024
 const ERROR = '-'.charCodeAt(0)
 
 /** Trouble with Redis, as told apart from a fault in the code that handles events. */
@@ -22,7 +23,19 @@ export type StreamConnection = ReturnType<typeof connectStreams>
 export function connectStreams(url: string, { name }: { name: string }) {
   const { protocol, hostname, port, username, password, pathname } = new URL(url)
   const host = hostname.replace(/^\[|\]$/g, '')
-  const address = { host, port: Number(port || 6379) }
+  const split = createSplitter(onReply)
+  const address = {
+    host,
+    port: Number(port || 6379),
+    // What arrives is copied out of one buffer; Node would allocate one of this size for every read.
+    onread: {
+      buffer: Buffer.allocUnsafe(READ_BYTES),
+      callback(bytes: number, buffer: Uint8Array) {
+        split(Buffer.from(buffer.subarray(0, bytes)))
+        return true
+      },
+    },
+  }
   const socket =
     protocol === 'rediss:'
       ? tls.connect({ ...address, ...(net.isIP(host) ? {} : { servername: host }) })
@@ -43,7 +56,6 @@ export function connectStreams(url: string, { name }: { name: string }) {
   }
 
   socket.setNoDelay(true)
-  socket.on('data', createSplitter(onReply))
   socket.on('error', (error) => end('the connection failed', error))
   socket.on('close', () => end('the connection was lost'))
 
@@ -88,10 +100,6 @@ export function connectStreams(url: string, { name }: { name: string }) {
     /** Resolves when it may be used; rejects with a {@link ConnectionError}. */
     ready: (): Promise<void> => greeted,
     ask,
-    /** The last answer as a value. */
-    async value(commands: readonly Command[]): Promise<Reply> {
-      return createReader(await ask(commands)).value()
-    },
     close: (): void => end('closed'),
   }
 }

@@ -1,15 +1,10 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { ConnectionError, type StreamConnection } from './connection.ts'
-import {
-  decodeEntry,
-  type Partition,
-  type RawEntry,
-  readEntries,
-  streamKey,
-  type TailEvent,
-} from './entries.ts'
+import { type Partition, streamKey, type TailEvent } from './entries.ts'
 import type { EventsLogger } from './logger.ts'
 import { after, type LossReason, look, type Position } from './position.ts'
+import { type Batch, readEvents } from './read-events.ts'
+import { createReader } from './resp.ts'
 
 const BATCH = 500
 const RETRY_MS = { first: 20, most: 1_000 }
@@ -67,12 +62,11 @@ export function createPartitionTail(options: PartitionTailOptions) {
 
   /** Makes sure that nothing passed unseen, and reads what is there. */
   async function check(session: StreamConnection): Promise<void> {
-    const seen = await look(session, partition, position, BATCH)
+    const seen = await look(session, partition, position, BATCH, isWanted)
     // After a loss the cursor stands at the stream's end before anyone fills: what is written from now on is read here.
     position = seen.position
     if (seen.loss === null) {
-      onRead(seen.entries.length)
-      tell(seen.entries)
+      tell(seen.read)
       return
     }
     if (seen.loss !== 'started') logger.warn({ partition, reason: seen.loss }, 'stream entries may be lost')
@@ -83,22 +77,17 @@ export function createPartitionTail(options: PartitionTailOptions) {
     for (let left = checkMs; left > 0; left = Math.ceil(deadline - performance.now())) {
       if (!position) return
       const command = ['XREAD', 'COUNT', BATCH, 'BLOCK', left, 'STREAMS', key, position.cursor]
-      const read = readEntries(await session.ask([command], left), isWanted)
-      if (!read) continue
-      position = after(position, read.count, read.last)
-      onRead(read.count)
-      tell(read.entries)
+      const read = readEvents(createReader(await session.ask([command], left)), isWanted)
+      position = after(position, read)
+      tell(read)
     }
   }
 
-  function tell(entries: readonly RawEntry[]): void {
-    const events: TailEvent[] = []
-    for (const [id, fields] of entries) {
-      const event = decodeEntry(id, fields)
-      if (event) events.push(event)
-      else logger.warn({ partition, id }, 'unknown stream entry')
-    }
+  function tell({ count, events, unknown }: Batch): void {
+    if (count === 0) return
     if (events.length > 0) onEvents(partition, events)
+    for (const id of unknown) logger.warn({ partition, id }, 'unknown stream entry')
+    onRead(count)
   }
 
   return {

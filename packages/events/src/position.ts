@@ -1,14 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import { ConnectionError, type StreamConnection } from './connection.ts'
-import {
-  compareIds,
-  type Partition,
-  type RawEntry,
-  rawEntries,
-  streamEpochKey,
-  streamKey,
-} from './entries.ts'
-import type { Reply } from './resp.ts'
+import { compareIds, type Partition, streamEpochKey, streamKey } from './entries.ts'
+import { type Batch, readEvents, type Wants } from './read-events.ts'
+import { createReader, type Reply } from './resp.ts'
 
 /** Why entries may have passed unseen. */
 export type LossReason =
@@ -33,10 +27,8 @@ export interface Position {
   added: number
 }
 
-/** What a look at the stream gave: where to go on from, and either the entries up to there or why some may be lost. */
-export type Look =
-  | { position: Position; loss: LossReason; entries: [] }
-  | { position: Position; loss: null; entries: RawEntry[] }
+/** What a look at the stream gave: where to go on from, and either what lies up to there or why some of it may be lost. */
+export type Look = { position: Position; loss: LossReason } | { position: Position; loss: null; read: Batch }
 
 /**
  * Reads up to `count` entries past a position, and in the same moment counts what the stream was ever given: when
@@ -47,10 +39,11 @@ export async function look(
   partition: Partition,
   from: Position | null,
   count: number,
+  wants: Wants,
 ): Promise<Look> {
   const key = streamKey(partition)
   const epochKey = streamEpochKey(partition)
-  const replies = await connection.value([
+  const commands = [
     ['MULTI'],
     ['INFO', 'server'],
     ['SET', epochKey, randomUUID(), 'NX'],
@@ -58,38 +51,32 @@ export async function look(
     ['XINFO', 'STREAM', key],
     ['XREAD', 'COUNT', count, 'STREAMS', key, from?.cursor ?? '$'],
     ['EXEC'],
-  ])
-  const [info, , epoch, stream, read] = Array.isArray(replies) ? replies : []
-  if (typeof info !== 'string' || typeof epoch !== 'string' || read instanceof Error || !stream) {
-    throw new ConnectionError('Redis did not say where the stream stands', { cause: replies })
+  ]
+  const reader = createReader(await connection.ask(commands))
+  reader.enter()
+  const [info, , epoch, stream] = [reader.value(), reader.value(), reader.value(), reader.value()]
+  if (typeof info !== 'string' || typeof epoch !== 'string' || !stream || reader.isError()) {
+    throw new ConnectionError('Redis did not say where the stream stands', { cause: [info, epoch, stream] })
   }
   const runId = /run_id:(\w+)/.exec(info)?.[1] ?? ''
   const { last, added } = streamState(stream)
   const lost = (loss: LossReason): Look => ({
     position: { runId, epoch, cursor: last, added },
     loss,
-    entries: [],
   })
   if (!from) return lost('started')
   if (from.runId !== runId) return lost('restarted')
   if (from.epoch !== epoch) return lost('wiped')
-  const entries = entriesOf(read)
+  const read = readEvents(reader, wants)
   const pending = added - from.added
-  if (pending < entries.length || compareIds(last, from.cursor) < 0) return lost('rewound')
-  if (pending > entries.length && entries.length < count) return lost('trimmed')
-  return { position: after(from, entries.length, entries.at(-1)?.[0]), loss: null, entries }
+  if (pending < read.count || compareIds(last, from.cursor) < 0) return lost('rewound')
+  if (pending > read.count && read.count < count) return lost('trimmed')
+  return { position: after(from, read), loss: null, read }
 }
 
-/** The position of a reader that read so many entries from there on, up to this one. */
-export function after(position: Position, count: number, last: string | undefined): Position {
+/** The position of a reader that read this from there on. */
+export function after(position: Position, { count, last }: Batch): Position {
   return { ...position, cursor: last ?? position.cursor, added: position.added + count }
-}
-
-/** The entries of the one stream that was read. */
-function entriesOf(read: Reply | undefined): RawEntry[] {
-  const [stream] = Array.isArray(read) ? read : []
-  const entries = Array.isArray(stream) ? stream[1] : null
-  return Array.isArray(entries) ? rawEntries(entries) : []
 }
 
 /** The last id that a stream gave, and how many entries it was ever given. */

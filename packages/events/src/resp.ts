@@ -63,15 +63,15 @@ function numberAt(bytes: Buffer, from: number, to: number): number {
   return negative ? -value : value
 }
 
+export type Reader = ReturnType<typeof createReader>
+
 /** Reads a whole reply from its beginning. */
 export function createReader(bytes: Buffer) {
   let at = 0
-  let type = 0
 
   /** The number in a head: a count, a length, or the value itself. */
   function head(): number {
-    type = bytes[at++] ?? 0
-    const from = at
+    const from = ++at
     while (at < bytes.length && bytes[at] !== CR) at++
     at += 2
     return numberAt(bytes, from, at - 2)
@@ -84,7 +84,7 @@ export function createReader(bytes: Buffer) {
   }
 
   function value(): Reply {
-    type = bytes[at] ?? 0
+    const type = bytes[at]
     if (type === TEXT) return line()
     if (type === ERROR) return new Error(line())
     const count = head()
@@ -94,6 +94,11 @@ export function createReader(bytes: Buffer) {
     if (type !== BULK) throw new Error('Redis answered in another protocol')
     at += count + 2
     return bytes.toString('utf8', at - count - 2, at - 2)
+  }
+
+  function text(): string {
+    const from = skip()
+    return bytes.toString('utf8', from, at - 2)
   }
 
   /** Goes over a text; gives where it begins. */
@@ -109,25 +114,34 @@ export function createReader(bytes: Buffer) {
     skip,
     /** Goes into a list; gives how long it is, or a negative number where there is none. */
     enter: head,
-    text(): string {
-      const from = skip()
-      return bytes.toString('utf8', from, at - 2)
-    },
-    /** The same, one of three letters: as a number, see {@link word}. Of another length: 0. */
+    text,
+    /** The same, of at most six letters, as a number: see {@link word}. A longer one: 0. */
     word(): number {
       const from = skip()
-      if (at - from !== 5) return 0
-      return ((bytes[from] ?? 0) << 16) | ((bytes[from + 1] ?? 0) << 8) | (bytes[from + 2] ?? 0)
+      const to = at - 2
+      let letters = 0
+      if (to - from <= MOST_LETTERS) for (let i = from; i < to; i++) letters = letters * 256 + (bytes[i] ?? 0)
+      return letters
     },
+    /** The text that begins there. */
+    textAt(place: number): string {
+      const here = at
+      at = place
+      const found = text()
+      at = here
+      return found
+    },
+    /** Does an error come next? */
+    isError: (): boolean => bytes[at] === ERROR,
     get at(): number {
       return at
-    },
-    back(to: number): void {
-      at = to
     },
   }
 }
 
-/** Three letters as a number, to compare without making a string. */
+/** As many bytes as a number holds exactly. */
+const MOST_LETTERS = 6
+
+/** A name of up to six letters as a number, to compare without making a string. */
 export const word = (letters: string): number =>
-  (letters.charCodeAt(0) << 16) | (letters.charCodeAt(1) << 8) | letters.charCodeAt(2)
+  [...letters].reduce((number, letter) => number * 256 + letter.charCodeAt(0), 0)

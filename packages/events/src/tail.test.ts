@@ -1,3 +1,6 @@
+import { once } from 'node:events'
+import net, { type AddressInfo } from 'node:net'
+import tls from 'node:tls'
 import { PARTITIONS, partitionOf, type StreamEvent } from '@parley/contract'
 import { startRedis, throwAwayFolder } from '@parley/devstack'
 import fc from 'fast-check'
@@ -7,7 +10,9 @@ import { connectStreams } from './connection.ts'
 import { encodeEntry, type Partition, streamKey } from './entries.ts'
 import type { LossReason } from './position.ts'
 import { createPublisher } from './publisher.ts'
+import { createReader } from './resp.ts'
 import { createTail, type Tail, type TailOptions } from './tail.ts'
+import { certificate } from './testing/certificate.ts'
 
 const quiet = { debug: () => undefined, warn: () => undefined }
 const partitions: Partition[] = ['control', ...Array.from({ length: PARTITIONS }, (_, index) => index)]
@@ -296,12 +301,36 @@ test('a connection shows the user, password and database of its URL', async () =
   const { host } = new URL(server.url)
   const right = connectStreams(`redis://reader:${encodeURIComponent('se:cr€t/')}@${host}/3`, { name: 'me' })
   await right.ready()
-  expect(await right.value([['CLIENT', 'INFO']])).toMatch(/ name=me .* db=3 .* user=reader /)
+  const info = createReader(await right.ask([['CLIENT', 'INFO']])).value()
+  expect(info).toMatch(/ name=me .* db=3 .* user=reader /)
   right.close()
   await expect(right.ask([['PING']])).rejects.toThrow('closed')
   const wrong = connectStreams(`redis://reader:guess@${host}`, { name: 'me' })
   await expect(wrong.ready()).rejects.toThrow('Redis refused')
   wrong.close()
+})
+
+test('a connection by TLS reads the same, and none is made to who can’t prove its name', async () => {
+  const { port, hostname } = new URL(server.url)
+  const proxy = tls.createServer(certificate, (client) => {
+    const redis = net.connect(Number(port), hostname)
+    client.pipe(redis).pipe(client)
+    for (const socket of [client, redis]) socket.on('error', () => undefined)
+  })
+  proxy.on('tlsClientError', () => undefined).listen(0)
+  await once(proxy, 'listening')
+  const url = `rediss://localhost:${(proxy.address() as AddressInfo).port}`
+  const stranger = connectStreams(url, { name: 'tail' })
+  await expect(stranger.ready()).rejects.toThrow('the connection failed')
+  tls.setDefaultCACertificates([...tls.getCACertificates(), certificate.cert])
+  const { tail, told } = follow({ connect: () => connectStreams(url, { name: 'tail' }) })
+  await connected(tail)
+  const { publish } = publisher()
+  const large = { ...message(2), data: JSON.stringify('ü'.repeat(2_000)) }
+  await publish([message(1), ...Array<StreamEvent>(100).fill(large), message(3)])
+  await vi.waitFor(() => expect(told).toEqual(['started', 1, ...Array<number>(100).fill(2), 3]), soon)
+  await tail.close()
+  proxy.close()
 })
 
 test('whatever happens to Redis, no event passes in silence', async () => {

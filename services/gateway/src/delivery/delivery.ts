@@ -66,6 +66,8 @@ export function createDelivery(core: Core, metrics: FeedMetrics) {
       if (feed || people.hasOrg(event.org)) notice(event, feed)
     }
     for (const feed of touched) feed.advance()
+    // Before the tail asks for more: who waits for these comes first.
+    rooms.flush()
   }
 
   /** What an event means besides its place in the order. */

@@ -12,13 +12,13 @@ export function createRooms({ outbound }: { outbound: Outbound }) {
   const rooms = new Map<string, Room>()
   let dirty: Room[] = []
 
-  /** After the work that is under way: all that one batch of events says to a socket goes out in one write. */
   function flush(): void {
     const batch = dirty
     dirty = []
     for (const room of batch) room.flush()
   }
 
+  /** At the latest after the work that is under way. */
   function onDirty(room: Room): void {
     if (dirty.push(room) === 1) queueMicrotask(flush)
   }
@@ -41,6 +41,8 @@ export function createRooms({ outbound }: { outbound: Outbound }) {
     delete(room: Room): void {
       if (rooms.get(room.conversationId) === room) rooms.delete(room.conversationId)
     },
+    /** Writes what was sent to rooms and waits: all that one batch of events says to a socket goes out in one piece. */
+    flush,
     isIn: (socket: ChatSocket, conversationId: string): boolean =>
       rooms.get(conversationId)?.sockets.has(socket) ?? false,
     /** The room that this socket is in. Throws `forbidden` where it has not joined. */
