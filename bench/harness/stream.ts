@@ -48,6 +48,8 @@ export function messageJson(conversationId: string, seq: number, content: string
 export const TEXT =
   'It is a truth universally acknowledged, that a single message in possession of good content must want an answer. '
 
+const STAMP = '@stamp@'
+
 /** Writes events to the streams as the api would, without an api: what is measured begins at Redis. */
 export function createStreamWriter(redisUrl: string, org: string) {
   const redis = new Redis(redisUrl)
@@ -58,12 +60,20 @@ export function createStreamWriter(redisUrl: string, org: string) {
     const data = messageJson(conversationId, seq, content)
     return ['v', '1', 'type', 'message.created', 'org', org, 'cid', conversationId, 'seq', seq, 'data', data]
   }
+  const add = (conversationId: string, entry: readonly (string | number)[]) =>
+    redis.xadd(streamOf(conversationId), 'MAXLEN', '~', 20_000, '*', ...entry)
   const streamOf = (conversationId: string) => `events:{${partitionOf(conversationId)}}`
   return {
     redis,
     async write(conversationId: string, content: string): Promise<void> {
-      const stream = streamOf(conversationId)
-      await redis.xadd(stream, 'MAXLEN', '~', 20_000, '*', ...fields(conversationId, content))
+      await add(conversationId, fields(conversationId, content))
+    },
+    /** The content is asked for when all else of the event is there: what is timed by it begins with the stream. */
+    async writeStamped(conversationId: string, content: () => string): Promise<void> {
+      const entry = fields(conversationId, STAMP)
+      const data = String(entry.pop())
+      entry.push(data.replace(STAMP, content()))
+      await add(conversationId, entry)
     },
     /** Many at once, one pipeline. */
     async writeAll(conversationIds: readonly string[], content: string): Promise<void> {
