@@ -1,4 +1,4 @@
-import type { ParticipantRef, ParticipantType } from './identity.ts'
+import type { ParticipantType } from './identity.ts'
 
 /** Redis streams that message events are spread over. Fixed: readers and writers must agree. */
 export const PARTITIONS = 4
@@ -24,12 +24,6 @@ export const summaryJobId = (conversationId: string, bucket: number | string): s
 /** Who is summarising a conversation at the moment. */
 export const summaryLeaseKey = (conversationId: string): string => `summary:lease:${conversationId}`
 
-/** Socket.IO room of a conversation. */
-export const conversationRoom = (conversationId: string): string => `conversation:${conversationId}`
-/** Socket.IO room of all sockets of a participant. */
-export const participantRoom = (orgId: string, { type, id }: ParticipantRef): string =>
-  `participant:${orgId}:${type}:${id}`
-
 /** Set of `<gateway>#<generation>:<socket>`: the live sockets of a participant. */
 export const presenceKey = (orgId: string, type: ParticipantType, id: string): string =>
   `presence:${type}:${orgId}:${id}`
@@ -42,9 +36,8 @@ export const LEASES_KEY = 'presence:leases'
 export const heldKey = (generation: string): string => `presence:held:${generation}`
 /** Sorted set: who of an org is online, as far as known; readers check each. */
 export const onlineKey = (orgId: string, type: ParticipantType): string => `presence:online:${type}:${orgId}`
-/** When a participant was last seen to come or go. */
-export const seenKey = (orgId: string, type: ParticipantType, id: string): string =>
-  `presence:seen:${type}:${orgId}:${id}`
+/** Sorted set: who of an org was seen to come or go, by when: milliseconds since 1970. */
+export const seenKey = (orgId: string, type: ParticipantType): string => `presence:seen:${type}:${orgId}`
 /** Pub/sub between gateways: who came and went, in all orgs. */
 export const PRESENCE_CHANNEL = 'presence'
 /** Pub/sub between gateways: what passes in a conversation and is not stored. */

@@ -63,9 +63,7 @@ test('an entry of another version keeps its envelope and loses its data', () => 
     'new',
     'x',
   ]
-  expect(readOne(fields).events).toEqual([
-    { at: '7-1', type: 'message.created', org: 'o', cid: 'c', seq: 3 },
-  ])
+  expect(readOne(fields).events).toEqual([{ at: '7-1', type: 'message.created', org: 'o', cid: 'c', seq: 3 }])
 })
 
 test('no entry makes the reader throw', () => {

@@ -51,7 +51,7 @@ export function createHoldings({
       const lost = entry.epoch !== undefined && entry.epoch !== epoch
       if (!entry.gone) {
         if (entry.under === generation) return
-        await writes.add(generation, entry.holding, !lost)
+        await writes.add({ generation, holding: entry.holding, tell: !lost })
         entry.under = generation
         entry.epoch = epoch
         entry.missed = false

@@ -10,6 +10,7 @@ import {
 import type { Redis } from 'ioredis'
 import type { Person } from './holding.ts'
 import type { Leases } from './leases.ts'
+import { inOneWrite } from './one-write.ts'
 import { generationOf, type PresenceWrites } from './writes.ts'
 
 /** Reads what all gateways hold, leaving out what has no live lease. All reject while Redis is away. */
@@ -42,6 +43,7 @@ export function createPresenceReads({
     async inRoom(conversationId: string): Promise<Online> {
       let found = reading.get(conversationId)
       if (!found) {
+        inOneWrite(redis)
         found = Promise.all([idsInRoom(conversationId, 'user'), idsInRoom(conversationId, 'agent')])
           .then(([users, agents]) => ({ users, agents }))
           .finally(() => reading.delete(conversationId))
@@ -53,7 +55,8 @@ export function createPresenceReads({
     /** `at`: when they were last seen to come or go; null where that is not known any more. */
     async status(person: Person): Promise<Presence> {
       const { orgId, type, id } = person
-      const [online, at] = await Promise.all([isOnline(person), redis.get(seenKey(orgId, type, id))])
+      const [online, seen] = await Promise.all([isOnline(person), redis.zscore(seenKey(orgId, type), id)])
+      const at = seen === null ? null : new Date(Number(seen)).toISOString()
       return { type, id, status: online ? 'online' : 'offline', at }
     },
 
@@ -71,8 +74,8 @@ export function createPresenceReads({
         )
         for (const { id, online } of checked) {
           if (online) ids.push(id)
-          else await writes.listOffline({ orgId, type, id })
         }
+        await writes.listOffline(checked.flatMap(({ id, online }) => (online ? [] : [{ orgId, type, id }])))
         from = found.at(-1) ?? from
         if (found.length < wanted || ids.length > limit) break
       }

@@ -23,7 +23,9 @@ export function createReaper({
     for (;;) {
       const held = await redis.srandmember(heldKey(generation), BATCH)
       if (held.length === 0) break
-      await Promise.all(held.map((text) => writes.remove(generation, decodeHolding(text), false)))
+      await Promise.all(
+        held.map((text) => writes.remove({ generation, holding: decodeHolding(text), always: false })),
+      )
     }
     await leases.forget(generation)
   }
@@ -36,18 +38,18 @@ export function createReaper({
      * Resolves to whether it was there.
      */
     async remove(generation: string, holding: Holding, always: boolean): Promise<boolean> {
-      const { rest, found } = await writes.remove(generation, holding, always)
+      const { rest, found } = await writes.remove({ generation, holding, always })
       if (rest.length === 0) return found
       const alive = await leases.alive(rest.map(generationOf))
       const ghosts = rest.filter((member) => !alive.has(generationOf(member)))
       if (ghosts.length < rest.length) return found
       await Promise.all(
         ghosts.map((member) =>
-          writes.remove(
-            generationOf(member),
-            holding.kind === 'person' ? { ...holding, socket: socketOf(member) } : holding,
-            false,
-          ),
+          writes.remove({
+            generation: generationOf(member),
+            holding: holding.kind === 'person' ? { ...holding, socket: socketOf(member) } : holding,
+            always: false,
+          }),
         ),
       )
       return found

@@ -7,18 +7,41 @@ import {
   roomPresenceKey,
   seenKey,
 } from '@parley/contract'
+import DataLoader from 'dataloader'
 import type { Redis } from 'ioredis'
 import { busMessage } from '../bus/bus.ts'
 import { encodeHolding, type Holding, type Person } from './holding.ts'
+import { inOneWrite } from './one-write.ts'
 
-/** Seconds for which it is remembered when somebody was last seen. */
-const SEEN_SECONDS = 30 * 24 * 60 * 60
+/** Milliseconds in which changes are gathered: where many come and go, most commands then serve all of them. */
+const GATHER_MS = 10
+const MOST_TOGETHER = 500
+/** Milliseconds for which it is remembered when somebody was last seen. */
+const SEEN_MS = 30 * 24 * 60 * 60 * 1_000
 
 export type PresenceStatus = 'online' | 'offline'
 /** What {@link PRESENCE_CHANNEL} carries under the kind `presence`. */
 export interface Transition extends Person {
   status: PresenceStatus
   at: string
+}
+
+interface Addition {
+  generation: string
+  holding: Holding
+  /** Tell of who turns out to be the first. */
+  tell: boolean
+}
+interface Removal {
+  generation: string
+  holding: Holding
+  /** Tell of an empty set also where the holding was not in it: Redis had lost it. */
+  always: boolean
+}
+/** `rest`: members or generations that still hold the same, as far as they are few; `found`: it was there. */
+interface Removed {
+  rest: string[]
+  found: boolean
 }
 
 export type PresenceWrites = ReturnType<typeof createPresenceWrites>
@@ -29,106 +52,135 @@ export type PresenceWrites = ReturnType<typeof createPresenceWrites>
  * `redis` has the scripts of presence defined.
  */
 export function createPresenceWrites(redis: Redis, now: () => Date = () => new Date()) {
+  const together = {
+    cache: false,
+    maxBatchSize: MOST_TOGETHER,
+    batchScheduleFn: (run: () => void) => void setTimeout(run, GATHER_MS),
+  }
+  const additions = new DataLoader<Addition, void>(addAll, together)
+  const removals = new DataLoader<Removal, Removed>(removeAll, together)
+
   const transition = (person: Person, status: PresenceStatus): string => {
     const { orgId, type, id } = person
     const told: Transition = { orgId, type, id, status, at: now().toISOString() }
     return busMessage('presence', JSON.stringify(told))
   }
   const member = (generation: string, socket: string) => `${generation}:${socket}`
+  const byGeneration = (items: readonly (Addition | Removal)[]): [key: string, members: string[]][] =>
+    [...Map.groupBy(items, ({ generation }) => generation)].map(([generation, own]) => [
+      heldKey(generation),
+      own.map(({ holding }) => encodeHolding(holding)),
+    ])
+  const byList = (
+    people: readonly Person[],
+    keyOf: (orgId: string, type: Person['type']) => string,
+  ): [key: string, people: Person[]][] => [...Map.groupBy(people, ({ orgId, type }) => keyOf(orgId, type))]
 
-  /** Commands of one turn of the event loop go out in one piece: a system call costs more than a command. */
-  function gather(): void {
-    const { stream } = redis
-    if (!stream || stream.writableCorked > 0) return
-    stream.cork()
-    setImmediate(() => stream.uncork())
+  /** Resolves to 1 where the holding is the first of its person, or of its person in the room. */
+  function enter({ generation, holding, tell }: Addition): Promise<number> {
+    const flag = tell ? '1' : '0'
+    if (holding.kind === 'person') {
+      const { orgId, type, id, socket } = holding
+      const key = presenceKey(orgId, type, id)
+      const told = transition(holding, 'online')
+      return redis.presenceAdd(key, member(generation, socket), PRESENCE_CHANNEL, told, flag)
+    }
+    const { conversationId, type, id } = holding
+    const key = roomPresenceKey(conversationId, type)
+    const told = busMessage('joined', JSON.stringify({ type, id }))
+    return redis.roomEnter(key, id, generation, roomChannel(conversationId), told, flag)
+  }
+
+  function leave({ generation, holding, always }: Removal): Promise<[number, string[], number]> {
+    const flag = always ? '1' : '0'
+    if (holding.kind === 'person') {
+      const { orgId, type, id, socket } = holding
+      const key = presenceKey(orgId, type, id)
+      const told = transition(holding, 'offline')
+      return redis.presenceRemove(key, member(generation, socket), PRESENCE_CHANNEL, told, flag)
+    }
+    const { conversationId, type, id } = holding
+    const key = roomPresenceKey(conversationId, type)
+    const told = busMessage('left', JSON.stringify({ type, id }))
+    return redis.roomLeave(key, id, generation, roomChannel(conversationId), told, flag)
+  }
+
+  /** The list of what the generation holds is written first: what is in a set is always found by who clears up. */
+  async function addAll(wanted: readonly Addition[]): Promise<(Error | undefined)[]> {
+    inOneWrite(redis)
+    const people = wanted.flatMap(({ holding }) => (holding.kind === 'person' ? [holding] : []))
+    const listed = byGeneration(wanted).map(([key, members]) => redis.sadd(key, ...members))
+    const entered = wanted.map(enter)
+    const online = listOnline(people)
+    const outcomes = await Promise.allSettled(entered)
+    const first = wanted.flatMap(({ holding, tell }, index) => {
+      const outcome = outcomes[index]
+      const isFirst = outcome?.status === 'fulfilled' && outcome.value === 1
+      return isFirst && tell && holding.kind === 'person' ? [holding] : []
+    })
+    await Promise.all([...listed, online, see(first)])
+    return outcomes.map(errorOf)
+  }
+
+  async function removeAll(unwanted: readonly Removal[]): Promise<(Error | Removed)[]> {
+    inOneWrite(redis)
+    const outcomes = await Promise.allSettled(unwanted.map(leave))
+    const gone = unwanted.filter((_, index) => outcomes[index]?.status === 'fulfilled')
+    const last = unwanted.flatMap(({ holding }, index) => {
+      const outcome = outcomes[index]
+      const isTold = outcome?.status === 'fulfilled' && outcome.value[0] === 1
+      return isTold && holding.kind === 'person' ? [holding] : []
+    })
+    inOneWrite(redis)
+    await Promise.all([
+      ...byGeneration(gone).map(([key, members]) => redis.srem(key, ...members)),
+      listOffline(last),
+      see(last),
+    ])
+    return outcomes.map((outcome) => {
+      if (outcome.status === 'rejected') return errorOf(outcome) ?? new Error('not removed')
+      const [, rest, found] = outcome.value
+      return { rest, found: found === 1 }
+    })
+  }
+
+  async function listOnline(people: readonly Person[]): Promise<void> {
+    await Promise.all(
+      byList(people, onlineKey).map(([key, own]) => redis.zadd(key, ...own.flatMap(({ id }) => [0, id]))),
+    )
   }
 
   /** The list of who is online follows the sets; where a person came back meanwhile, they are put back. */
-  async function listOffline(person: Person): Promise<void> {
-    const list = onlineKey(person.orgId, person.type)
-    await redis.zrem(list, person.id)
-    if ((await redis.scard(presenceKey(person.orgId, person.type, person.id))) > 0) {
-      await redis.zadd(list, 0, person.id)
-    }
+  async function listOffline(people: readonly Person[]): Promise<void> {
+    const removed = byList(people, onlineKey).map(([key, own]) => redis.zrem(key, ...own.map(({ id }) => id)))
+    const left = people.map(({ orgId, type, id }) => redis.scard(presenceKey(orgId, type, id)))
+    const [counts] = await Promise.all([Promise.all(left), ...removed])
+    await listOnline(people.filter((_, index) => (counts[index] ?? 0) > 0))
   }
-  const seen = (person: Person) =>
-    redis.set(seenKey(person.orgId, person.type, person.id), now().toISOString(), 'EX', SEEN_SECONDS)
+
+  async function see(people: readonly Person[]): Promise<void> {
+    const at = now().getTime()
+    await Promise.all(
+      byList(people, seenKey).flatMap(([key, own]): Promise<unknown>[] => [
+        redis.zadd(key, ...own.flatMap(({ id }) => [at, id])),
+        redis.zremrangebyscore(key, '-inf', at - SEEN_MS),
+        redis.pexpire(key, SEEN_MS),
+      ]),
+    )
+  }
 
   return {
     listOffline,
-
-    /** The list of what the generation holds is written first: what is in a set is always found by who clears up. */
-    async add(generation: string, holding: Holding, tell: boolean): Promise<void> {
-      gather()
-      const listed = redis.sadd(heldKey(generation), encodeHolding(holding))
-      const flag = tell ? '1' : '0'
-      if (holding.kind === 'room') {
-        const { conversationId, type, id } = holding
-        const entered = redis.roomEnter(
-          roomPresenceKey(conversationId, type),
-          id,
-          generation,
-          roomChannel(conversationId),
-          busMessage('joined', JSON.stringify({ type, id })),
-          flag,
-        )
-        await Promise.all([listed, entered])
-        return
-      }
-      const { orgId, type, id, socket } = holding
-      const added = redis.presenceAdd(
-        presenceKey(orgId, type, id),
-        member(generation, socket),
-        PRESENCE_CHANNEL,
-        transition(holding, 'online'),
-        flag,
-      )
-      const [, first] = await Promise.all([listed, added])
-      if (first === 0) return
-      gather()
-      await Promise.all([redis.zadd(onlineKey(orgId, type), 0, id), tell ? seen(holding) : undefined])
-    },
-
-    /**
-     * @param always tell of an empty set also where the holding was not in it: Redis had lost it
-     * `rest`: members or generations that still hold the same, as far as they are few; `found`: it was there.
-     */
-    async remove(
-      generation: string,
-      holding: Holding,
-      always: boolean,
-    ): Promise<{ rest: string[]; found: boolean }> {
-      gather()
-      const flag = always ? '1' : '0'
-      if (holding.kind === 'room') {
-        const { conversationId, type, id } = holding
-        const [, rest, found] = await redis.roomLeave(
-          roomPresenceKey(conversationId, type),
-          id,
-          generation,
-          roomChannel(conversationId),
-          busMessage('left', JSON.stringify({ type, id })),
-          flag,
-        )
-        gather()
-        await redis.srem(heldKey(generation), encodeHolding(holding))
-        return { rest, found: found === 1 }
-      }
-      const { orgId, type, id, socket } = holding
-      const [told, rest, found] = await redis.presenceRemove(
-        presenceKey(orgId, type, id),
-        member(generation, socket),
-        PRESENCE_CHANNEL,
-        transition(holding, 'offline'),
-        flag,
-      )
-      gather()
-      const unlisted = redis.srem(heldKey(generation), encodeHolding(holding))
-      await Promise.all(told === 1 ? [unlisted, listOffline(holding), seen(holding)] : [unlisted])
-      return { rest, found: found === 1 }
-    },
+    /** Rejects where Redis is away; to be repeated then. */
+    add: (addition: Addition): Promise<void> => additions.load(addition),
+    /** The same. */
+    remove: (removal: Removal): Promise<Removed> => removals.load(removal),
   }
+}
+
+function errorOf(outcome: PromiseSettledResult<unknown>): Error | undefined {
+  if (outcome.status === 'fulfilled') return undefined
+  return outcome.reason instanceof Error ? outcome.reason : new Error('failed', { cause: outcome.reason })
 }
 
 /** The generation in a member of a person's set. */
