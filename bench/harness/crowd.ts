@@ -43,7 +43,7 @@ export async function arrive(
       conversationId: crowd.idOf(person),
       ...(afterSeq === undefined ? {} : { afterSeq, afterChangeSeq: 0 }),
     })
-    if (!answer.ok) throw new Error(`join refused: ${JSON.stringify(answer)}`)
+    if (!answer.ok) throw new Error(`join refused: ${JSON.stringify(answer.body())}`)
   })
   return clients
 }

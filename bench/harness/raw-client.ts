@@ -1,11 +1,17 @@
 import WebSocket from 'ws'
 
+/** An acknowledgement, taken apart only as far as somebody asks. */
+export interface Answer {
+  ok: boolean
+  body(): Record<string, unknown>
+}
+
 /** A client that costs next to nothing: frames are counted, or handed on as they came. */
 export interface RawClient {
   ws: WebSocket
   /** Frames received so far, the handshake's included. */
   readonly received: number
-  request(event: string, payload: unknown): Promise<Record<string, unknown>>
+  request(event: string, payload: unknown): Promise<Answer>
   onFrame(handler: (frame: Buffer) => void): void
   close(): void
 }
@@ -13,6 +19,7 @@ export interface RawClient {
 const PING = 0x32
 const CONNECT = '40'
 const ACK = '43'
+const GRANTED = '[{"ok":true'
 
 /** Connects to a Socket.IO namespace over a websocket; resolves once it is let in. */
 export async function openRawClient(url: string, auth: object, namespace = '/chat'): Promise<RawClient> {
@@ -20,7 +27,7 @@ export async function openRawClient(url: string, auth: object, namespace = '/cha
     perMessageDeflate: false,
   })
   const prefix = namespace === '/' ? '' : `${namespace},`
-  const waiting = new Map<number, (answer: Record<string, unknown>) => void>()
+  const waiting = new Map<number, (answer: Answer) => void>()
   const admitted = Promise.withResolvers<void>()
   let handler: ((frame: Buffer) => void) | null = null
   let received = 0
@@ -45,9 +52,10 @@ export async function openRawClient(url: string, auth: object, namespace = '/cha
       admitted.resolve()
     } else if (text.startsWith('44')) admitted.reject(new Error(`refused: ${text}`))
     else if (text.startsWith(`${ACK}${prefix}`)) {
-      const [, id, body] = /^43(?:\/[^,]+,)?(\d+)(.*)$/s.exec(text) ?? []
-      waiting.get(Number(id))?.(JSON.parse(body ?? '[]')[0])
-      waiting.delete(Number(id))
+      const start = text.indexOf('[')
+      const id = Number(text.slice(ACK.length + prefix.length, start))
+      waiting.get(id)?.({ ok: text.startsWith(GRANTED, start), body: () => JSON.parse(text.slice(start))[0] })
+      waiting.delete(id)
     } else handler?.(data)
   })
   await admitted.promise

@@ -38,7 +38,7 @@ export const row: Row = {
         await each(size, 32, async () => {
           const client = await openRawClient(gatewayUrl, { token })
           const answer = await client.request('conversation:join', { conversationId: id })
-          if (!answer.ok) throw new Error(`join refused: ${JSON.stringify(answer)}`)
+          if (!answer.ok) throw new Error(`join refused: ${JSON.stringify(answer.body())}`)
           clients.push(client)
         })
         const rival = await startRival('ws-loop', {})

@@ -79,7 +79,7 @@ async function share(stack: Stack, http: HttpClient, first: number, size: number
     const client = await openRawClient(stack.gatewayUrls[first + (index % size)] ?? '', { token })
     clients.push(client)
     const answer = await client.request('conversation:join', { conversationId: id })
-    if (!answer.ok) throw new Error(`join refused: ${JSON.stringify(answer)}`)
+    if (!answer.ok) throw new Error(`join refused: ${JSON.stringify(answer.body())}`)
   })
   const pids = Array.from({ length: size }, (_, index) => stack.pids[`gateway-${first + index}`] ?? 0)
   return { id, pids, clients }

@@ -34,7 +34,7 @@ export const row: Row = {
         for (const name of names) {
           const client = await admitted(gatewayUrl, token(name))
           const answer = await client.request('conversation:join', { conversationId })
-          if (!answer.ok) throw new Error(`join refused: ${JSON.stringify(answer)}`)
+          if (!answer.ok) throw new Error(`join refused: ${JSON.stringify(answer.body())}`)
           clients.push(client)
         }
       })

@@ -51,9 +51,10 @@ export const row: Row = {
         const listeners = [await connect(person(ids.here), 0), await connect(person(ids.there), 1)]
         for (const listener of listeners) await listener.request('conversation:join', { conversationId })
         const start = { op: 'start', conversationId, clientMessageId: 'bench' }
-        const { ok, messageId } = await agent.request('message:stream', start)
-        if (!ok) throw new Error('a stream was not started')
-        const answer: Answer = { agent, messageId: String(messageId), sent: 0, at: [], heard: [0, 0] }
+        const started = await agent.request('message:stream', start)
+        if (!started.ok) throw new Error('a stream was not started')
+        const messageId = String(started.body().messageId)
+        const answer: Answer = { agent, messageId, sent: 0, at: [], heard: [0, 0] }
         listeners.forEach((listener, which) => {
           listener.onFrame((frame) => take(answer, which, frame))
         })

@@ -53,13 +53,17 @@ export type InternalJoinResult = z.infer<typeof InternalJoinResult>
 /** `/internal/joins`: joins of one moment. Each is answered by itself, in the order asked. */
 export const InternalJoins = z.strictObject({ joins: z.array(InternalJoin).min(1).max(50) })
 export const InternalJoinAnswer = z.union([
-  z.strictObject({ result: InternalJoinResult }),
+  /** `page`: where among the pages its messages are; those who come back to one room share one. */
+  z.strictObject({ result: InternalJoinResult.omit({ messages: true }), page: Count }),
   z.strictObject({ problem: z.strictObject({ code: z.enum(PROBLEM_CODES), detail: z.string() }) }),
   /** The answers of this moment are long enough: this one has to be asked for alone. */
   z.strictObject({ alone: z.literal(true) }),
 ])
 export type InternalJoinAnswer = z.infer<typeof InternalJoinAnswer>
-export const InternalJoinsResult = z.strictObject({ answers: z.array(InternalJoinAnswer) })
+export const InternalJoinsResult = z.strictObject({
+  pages: z.array(z.array(Message)),
+  answers: z.array(InternalJoinAnswer),
+})
 export type InternalJoinsResult = z.infer<typeof InternalJoinsResult>
 
 /** `/internal/fill`: what a room missed; 404 where the conversation is gone. */

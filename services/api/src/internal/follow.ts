@@ -5,6 +5,7 @@ import {
   type InternalJoinResult,
   isAdmin,
   LIMITS,
+  type Message,
   parseParticipantKey,
   participantKey,
   problem,
@@ -19,13 +20,14 @@ import {
   type MessageRow,
   type ParticipantDocument,
 } from '../database/collections.ts'
-import { toMessage } from '../messages/message.ts'
 import type { MessagePages } from '../messages/pages.ts'
 import type { MessageStore } from '../messages/store.ts'
 import { contiguous } from '../messages/tail.ts'
 import { createJoinBatches } from './join-batch.ts'
 
 type Place = Pick<ConversationDocument, '_id' | 'settledSeq' | 'lastSeq'>
+const NONE: Message[] = []
+
 /** Where a conversation ends: its last message, and the number through which all are decided. */
 interface End {
   lastSeq: number
@@ -85,16 +87,16 @@ export function createFollowReader(options: {
       const { conversationId, afterSeq, afterChangeSeq, members = false } = request
       const { head, own, rows, tail, page } = await joins.read(request)
       const withReceipts = head.participantCount <= LIMITS.receiptsAtJoin
-      const [long, changed] = await Promise.all([
-        afterSeq === undefined || page ? null : pages.after(head, afterSeq, LIMITS.joinPage),
+      const end = endWith(head, tail)
+      /** A page that is read a moment later than the end: what came between is brought by the stream. */
+      const readLater = async (after: number): Promise<Message[]> =>
+        (await pages.after(head, after, LIMITS.joinPage)).messages.filter(({ seq }) => seq <= end.throughSeq)
+      const [messages, changed] = await Promise.all([
+        page ?? (afterSeq === undefined ? NONE : readLater(afterSeq)),
         afterChangeSeq === undefined
           ? { changes: [], more: false }
           : history.since(head, afterChangeSeq, LIMITS.joinPage),
       ])
-      const end = endWith(head, tail)
-      const found = long?.messages ?? (page ?? []).flatMap((row) => (isVoid(row) ? [] : [toMessage(row)]))
-      // A long page may have been read a moment later than the end: what came between is brought by the stream.
-      const messages = found.filter(({ seq }) => seq <= end.throughSeq).slice(0, LIMITS.joinPage)
       return {
         status: head.status,
         role: own?.role ?? null,

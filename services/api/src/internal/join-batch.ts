@@ -1,8 +1,14 @@
 import { authorize } from '@parley/auth'
-import { type Caller, LIMITS, participantKey, problem } from '@parley/contract'
+import { type Caller, LIMITS, type Message, participantKey, problem } from '@parley/contract'
 import { ObjectId } from 'mongodb'
 import type { Database } from '../database/client.ts'
-import type { ConversationDocument, MessageRow, ParticipantDocument } from '../database/collections.ts'
+import {
+  type ConversationDocument,
+  isVoid,
+  type MessageRow,
+  type ParticipantDocument,
+} from '../database/collections.ts'
+import { toMessage } from '../messages/message.ts'
 import type { MessageStore } from '../messages/store.ts'
 import { contiguous } from '../messages/tail.ts'
 
@@ -27,8 +33,8 @@ export interface Joined {
   rows: Row[]
   /** Above `settledSeq`, ascending, without a gap. */
   tail: MessageRow[]
-  /** All that is decided above `afterSeq`; null: not asked for, or too much to read along. */
-  page: MessageRow[] | null
+  /** The first messages above `afterSeq`, one list for all who wait for the same; null: too many to read along. */
+  page: Message[] | null
 }
 
 interface Waiting {
@@ -64,8 +70,16 @@ export function createJoinBatches({
   }
 
   async function ownRows(batch: readonly Waiting[]) {
-    const branches = batch.map(({ wanted }) => ({ cid: idOf(wanted), key: participantKey(wanted.caller) }))
-    const found = await participants.find({ $or: branches }, { projection, batchSize: BATCH_SIZE }).toArray()
+    const byConversation = Map.groupBy(batch, ({ wanted }) => wanted.conversationId)
+    const branches = [...byConversation.values()].flatMap((own) => {
+      const [first] = own
+      const keys = own.map(({ wanted }) => participantKey(wanted.caller))
+      return first ? [{ cid: idOf(first.wanted), key: { $in: keys } }] : []
+    })
+    const found = await participants
+      // Hinted, or each branch is planned by itself.
+      .find({ $or: branches }, { projection, batchSize: BATCH_SIZE, hint: { cid: 1, key: 1 } })
+      .toArray()
     return new Map(found.map((row) => [`${row.cid.toHexString()} ${row.key}`, row]))
   }
 
@@ -104,17 +118,20 @@ export function createJoinBatches({
     }
     const [messages, rowsOf] = await Promise.all([store.tails([...from.values()]), everyone(listed)])
     const messagesOf = Map.groupBy(messages, ({ cid }) => cid.toHexString())
+    const views = new Map(
+      [...from.keys()].map((id) => [id, viewOf(headOf.get(id)?.settledSeq ?? 0, messagesOf.get(id) ?? [])]),
+    )
     for (const { item, head, own } of admitted) {
       const id = item.wanted.conversationId
-      const known = messagesOf.get(id) ?? []
-      const tail = contiguous(
-        head.settledSeq,
-        known.filter(({ seq }) => seq > head.settledSeq),
-      )
-      const end = tail.at(-1)?.seq ?? head.settledSeq
+      const { tail, pageAfter } = views.get(id) ?? viewOf(head.settledSeq, [])
       const start = pageStart(item.wanted, head)
-      const page = start === null ? null : known.filter(({ seq }) => seq > start && seq <= end)
-      item.resolve({ head, own, rows: rowsOf.get(id) ?? [], tail, page })
+      item.resolve({
+        head,
+        own,
+        rows: rowsOf.get(id) ?? [],
+        tail,
+        page: start === null ? null : pageAfter(start),
+      })
     }
   }
 
@@ -143,6 +160,30 @@ export function createJoinBatches({
         waiting.push({ wanted, resolve, reject })
         if (running === 0) void run()
       })
+    },
+  }
+}
+
+/** What was read of one conversation: its tail, and pages of what is decided. */
+function viewOf(settledSeq: number, rows: readonly MessageRow[]) {
+  const tail = contiguous(
+    settledSeq,
+    rows.filter(({ seq }) => seq > settledSeq),
+  )
+  const end = tail.at(-1)?.seq ?? settledSeq
+  const pages = new Map<number, Message[]>()
+  return {
+    tail,
+    pageAfter(start: number): Message[] {
+      let page = pages.get(start)
+      if (!page) {
+        page = rows
+          .flatMap((row) => (isVoid(row) || row.seq <= start || row.seq > end ? [] : [row]))
+          .slice(0, LIMITS.joinPage)
+          .map(toMessage)
+        pages.set(start, page)
+      }
+      return page
     },
   }
 }

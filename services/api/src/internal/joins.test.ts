@@ -55,7 +55,13 @@ const send = (cid: string, content: string) =>
   services.messages.create(ada, { conversationId: cid, role: 'user', content }, undefined)
 /** As a gateway reads it; the schema finds what a gateway would not expect. */
 const answersTo = async (joins: Parameters<typeof answerJoins>[1]) =>
-  InternalJoinsResult.parse(JSON.parse(await answerJoins(services.follow, joins, logger))).answers
+  answersIn(await answerJoins(services.follow, joins, logger))
+function answersIn(text: string) {
+  const { pages, answers } = InternalJoinsResult.parse(JSON.parse(text))
+  return answers.map((answer) =>
+    'result' in answer ? { result: { ...answer.result, messages: pages[answer.page] } } : answer,
+  )
+}
 
 test('each join of a call is authorised by its own caller and answered at its place', async () => {
   const [here, there] = [await newConversation(), await newConversation()]
@@ -107,12 +113,29 @@ test('a call of many joins is four queries', async () => {
   await expect.poll(queries).toBe(4)
 })
 
+test('who comes back to one room from one place shares a page, written once', async () => {
+  const id = await newConversation()
+  for (const content of ['the first', 'the second', 'the third']) await send(id, content)
+  const from = (caller: Caller, afterSeq?: number) => ({
+    caller,
+    conversationId: id,
+    ...(afterSeq === undefined ? {} : { afterSeq }),
+  })
+  const joins = [from(ada, 1), from(bob, 1), from(bob, 2), from(ada), from(ada, 3)]
+  const text = await answerJoins(services.follow, joins, logger)
+  const shown = answersIn(text).map((answer) =>
+    'result' in answer ? answer.result.messages?.map(({ seq }) => seq) : answer,
+  )
+  expect(shown).toEqual([[2, 3], [2, 3], [3], [], []])
+  expect([text.split('the second').length - 1, text.split('the third').length - 1]).toEqual([1, 2])
+})
+
 test('what would make a long answer longer is to be asked for alone', async () => {
   const id = await newConversation()
   const content = 'x'.repeat(LIMITS.contentBytes)
   for (let n = 0; n < 20; n++) await send(id, content)
   const answers = await answersTo(
-    Array.from({ length: 3 }, () => ({ caller: ada, conversationId: id, afterSeq: 0 })),
+    Array.from({ length: 3 }, (_, afterSeq) => ({ caller: ada, conversationId: id, afterSeq })),
   )
   expect(answers.map((answer) => Object.keys(answer))).toEqual([['result'], ['alone'], ['alone']])
 })

@@ -1,10 +1,19 @@
-import { type InternalJoin, type InternalJoinAnswer, problem } from '@parley/contract'
+import {
+  type InternalJoin,
+  type InternalJoinAnswer,
+  type InternalJoinResult,
+  type Message,
+  type ProblemCode,
+  problem,
+} from '@parley/contract'
 import { describeError, toProblemError } from '@parley/service-kit'
 import type { FastifyBaseLogger } from 'fastify'
 import type { FollowReader } from './follow.ts'
 
 /** Characters of one answer, its first join apart: nobody parses more than about this in one go for others' sake. */
 const MOST_CHARACTERS = 1024 * 1024
+
+type Outcome = InternalJoinResult | { problem: { code: ProblemCode; detail: string } }
 
 /**
  * Joins that reached a gateway together, each authorised by its own caller and answered by itself, as the JSON text of
@@ -17,29 +26,39 @@ export async function answerJoins(
   joins: readonly InternalJoin[],
   log: Pick<FastifyBaseLogger, 'error'>,
 ): Promise<string> {
-  const answers = await Promise.all(
-    joins.map(
-      (join): Promise<InternalJoinAnswer> =>
-        follow.join(join).then(
-          (result) => ({ result }),
-          (error: unknown) => {
-            const { code, message: detail, cause } = toProblemError(error)
-            if (code === 'internal') log.error({ err: describeError(cause ?? error) }, 'join failed')
-            return { problem: { code, detail } }
-          },
-        ),
+  const outcomes = await Promise.all(
+    joins.map((join) =>
+      follow.join(join).catch((error: unknown): Outcome => {
+        const { code, message: detail, cause } = toProblemError(error)
+        if (code === 'internal') log.error({ err: describeError(cause ?? error) }, 'join failed')
+        return { problem: { code, detail } }
+      }),
     ),
   )
-  const isAway = (answer: InternalJoinAnswer) => 'problem' in answer && answer.problem.code === 'unavailable'
-  if (answers.every(isAway)) throw problem('unavailable', { retryAfter: 1 })
+  const isAway = (outcome: Outcome) => 'problem' in outcome && outcome.problem.code === 'unavailable'
+  if (outcomes.every(isAway)) throw problem('unavailable', { retryAfter: 1 })
+  return assemble(outcomes)
+}
+
+/** Each page of messages is written once, for all who got the same. */
+function assemble(outcomes: readonly Outcome[]): string {
+  const pages: string[] = []
+  const placeOf = new Map<readonly Message[], number>()
   let characters = 0
-  const texts = answers.map((answer) => {
-    if (characters > MOST_CHARACTERS) return ALONE
-    const text = JSON.stringify(answer)
+  const write = (value: object): string => {
+    const text = JSON.stringify(value)
     characters += text.length
     return text
+  }
+  const answers = outcomes.map((outcome) => {
+    if (characters > MOST_CHARACTERS) return ALONE
+    if ('problem' in outcome) return write(outcome)
+    const { messages, ...result } = outcome
+    const page = placeOf.get(messages) ?? pages.push(write(messages)) - 1
+    placeOf.set(messages, page)
+    return write({ result, page } satisfies InternalJoinAnswer)
   })
-  return `{"answers":[${texts.join(',')}]}`
+  return `{"pages":[${pages.join(',')}],"answers":[${answers.join(',')}]}`
 }
 
 const ALONE = JSON.stringify({ alone: true } satisfies InternalJoinAnswer)

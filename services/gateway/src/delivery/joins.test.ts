@@ -30,12 +30,15 @@ const resultOf = ({ caller, conversationId }: InternalJoin): InternalJoinResult 
   receipts: [],
   members: [{ type: caller.type, id: `${caller.id} in ${conversationId}` }],
 })
+/** The same as part of an answer; of pages there is one, for all. */
+const answerOf = (join: InternalJoin): InternalJoinAnswer => {
+  const { messages: _, ...result } = resultOf(join)
+  return { result, page: 0 }
+}
 const toldTo = ({ members }: InternalJoinResult): string | undefined => members?.[0]?.id
 
 /** An api that answers when it is told to, or at once. */
-function createApi(
-  answer: (join: InternalJoin) => InternalJoinAnswer = (join) => ({ result: resultOf(join) }),
-) {
+function createApi(answer: (join: InternalJoin) => InternalJoinAnswer = answerOf) {
   const calls: { path: string; size: number; key: string | undefined }[] = []
   let hold: () => Promise<void> = () => Promise.resolve()
   return {
@@ -52,7 +55,7 @@ function createApi(
         const [only] = joins
         return (only ? resultOf(only) : undefined) as T
       }
-      return { answers: joins.map(answer) } as T
+      return { pages: [[]], answers: joins.map(answer) } as T
     },
   }
 }
@@ -76,16 +79,14 @@ describe('joins', () => {
 
   it('refuses one without touching the others', async () => {
     const refused: InternalJoinAnswer = { problem: { code: 'not_found', detail: 'Not found' } }
-    const joins = createJoins(
-      createApi((join) => (join.caller.id === 'eve' ? refused : { result: resultOf(join) })),
-    )
+    const joins = createJoins(createApi((join) => (join.caller.id === 'eve' ? refused : answerOf(join))))
     const [ada, eve, bob] = await Promise.allSettled(['ada', 'eve', 'bob'].map((id) => joins.ask(joinOf(id))))
     expect([ada?.status, bob?.status]).toEqual(['fulfilled', 'fulfilled'])
     expect(eve).toMatchObject({ status: 'rejected', reason: { code: 'not_found' } })
   })
 
   it('asks by itself for what was too long to share an answer', async () => {
-    const api = createApi((join) => (join.caller.id === 'ada' ? { result: resultOf(join) } : { alone: true }))
+    const api = createApi((join) => (join.caller.id === 'ada' ? answerOf(join) : { alone: true }))
     const joins = createJoins(api)
     const results = await Promise.all(['ada', 'bob'].map((id) => joins.ask(joinOf(id))))
     expect(results.map(toldTo)).toEqual([`ada in ${'c'.repeat(24)}`, `bob in ${'c'.repeat(24)}`])
@@ -127,7 +128,7 @@ describe('joins', () => {
     expect(await codes(['ada', 'bob'])).toEqual(['unavailable', 'unavailable'])
     api.before(() => Promise.resolve())
     expect(await codes(['ada', 'bob'])).toEqual(['ok', 'ok'])
-    const short = createJoins({ internal: async <T>() => ({ answers: [] }) as T })
+    const short = createJoins({ internal: async <T>() => ({ pages: [], answers: [] }) as T })
     await expect(Promise.all(['ada', 'bob'].map((id) => short.ask(joinOf(id))))).rejects.toMatchObject({
       code: 'unavailable',
     })

@@ -181,10 +181,13 @@ export function createFakeApi() {
   }
 
   function joins(request: z.infer<typeof InternalJoins>): InternalJoinsResult {
+    const pages: InternalJoinsResult['pages'] = []
     return {
+      pages,
       answers: request.joins.map((one) => {
         try {
-          return { result: join(one) }
+          const { messages, ...result } = join(one)
+          return { result, page: pages.push(messages) - 1 }
         } catch (error) {
           if (!(error instanceof ProblemError)) throw error
           return { problem: { code: error.code, detail: error.message } }
