@@ -53,6 +53,8 @@ export function makeBed(
   close: () => Promise<void>,
 ): Bed {
   const org = `org-${randomBytes(4).toString('hex')}`
+  /** All that were made: a row that ends by an error has closed none of them. */
+  const members: Member[] = []
   const token = (name: string, roles?: string[]) =>
     stack.token({ sub: name, orgId: org, name, expiresIn: 80_000, ...(roles ? { roles } : {}) })
   const http = (name: string, roles?: string[]) => createHttp(apiUrls, token(name, roles))
@@ -79,7 +81,9 @@ export function makeBed(
       const from = gateway % gatewayUrls.length
       const rotated = [...gatewayUrls.slice(from), ...gatewayUrls.slice(0, from)]
       const create = kind === 'bare' ? createBareMember : createSdkMember
-      return create({ name, conversationId, apiUrls, gatewayUrls: rotated, token: token(name) })
+      const made = create({ name, conversationId, apiUrls, gatewayUrls: rotated, token: token(name) })
+      members.push(made)
+      return made
     },
     async stored(conversationId, owner) {
       const all: Delivered[] = []
@@ -94,6 +98,9 @@ export function makeBed(
         if (!page.hasMore || data.length === 0) return all
       }
     },
-    close,
+    async close() {
+      for (const member of members) member.close()
+      await close()
+    },
   }
 }

@@ -1,4 +1,6 @@
 import { randomUUID } from 'node:crypto'
+import { once } from 'node:events'
+import { type AddressInfo, createServer } from 'node:net'
 import { LEASES_KEY, PRESENCE_CHANNEL, presenceKey, roomChannel, roomPresenceKey } from '@parley/contract'
 import { createLogger } from '@parley/service-kit'
 import fc from 'fast-check'
@@ -172,6 +174,26 @@ describe('people', () => {
     expect(await sockets(org)).toBe(0)
     expect(await told(org)).toEqual(['ada online', 'ada offline'])
   })
+})
+
+test('what Redis does not answer is refused, all of it, and nothing else comes of it', async () => {
+  const silent = createServer((socket) => socket.resume()).listen(0, '127.0.0.1')
+  await once(silent, 'listening')
+  const { port } = silent.address() as AddressInfo
+  const stalled = new Redis(port, '127.0.0.1', { enableReadyCheck: false, commandTimeout: 50 })
+  stalled.on('error', () => undefined)
+  definePresenceScripts(stalled)
+  const writes = createPresenceWrites(stalled)
+  const holdings = Array.from({ length: 5 }, (_, n) => person(randomUUID(), `socket-${n}`))
+  const outcomes = await Promise.allSettled(
+    holdings.flatMap((holding) => [
+      writes.add({ generation: 'g#1', holding, tell: true }),
+      writes.remove({ generation: 'g#1', holding, always: false }),
+    ]),
+  )
+  expect(new Set(outcomes.map(({ status }) => status))).toEqual(new Set(['rejected']))
+  stalled.disconnect()
+  silent.close()
 })
 
 test('a gateway that was not met before is not taken for a dead one', async () => {

@@ -109,16 +109,14 @@ export function createPresenceWrites(redis: Redis, now: () => Date = () => new D
   async function addAll(wanted: readonly Addition[]): Promise<(Error | undefined)[]> {
     inOneWrite(redis)
     const people = wanted.flatMap(({ holding }) => (holding.kind === 'person' ? [holding] : []))
-    const listed = byGeneration(wanted).map(([key, members]) => redis.sadd(key, ...members))
-    const entered = wanted.map(enter)
-    const online = listOnline(people)
-    const outcomes = await Promise.allSettled(entered)
+    const listed = Promise.all(byGeneration(wanted).map(([key, members]) => redis.sadd(key, ...members)))
+    const [outcomes] = await Promise.all([Promise.allSettled(wanted.map(enter)), listed, listOnline(people)])
     const first = wanted.flatMap(({ holding, tell }, index) => {
       const outcome = outcomes[index]
       const isFirst = outcome?.status === 'fulfilled' && outcome.value === 1
       return isFirst && tell && holding.kind === 'person' ? [holding] : []
     })
-    await Promise.all([...listed, online, see(first)])
+    await see(first)
     return outcomes.map(errorOf)
   }
 
