@@ -1,13 +1,13 @@
+import DataLoader from 'dataloader'
 import type { ObjectId } from 'mongodb'
 import type { Collections, ConversationDocument } from '../database/collections.ts'
 
 /** Heads in one query at most. */
 const BATCH_SIZE = 100
 
-interface Waiting {
+interface Wanted {
+  org: string
   cid: ObjectId
-  resolve(head: ConversationDocument | null): void
-  reject(error: unknown): void
 }
 
 /**
@@ -15,39 +15,26 @@ interface Waiting {
  * org: nearly every request needs a head, and what a query costs is the command, not the row.
  */
 export function createHeads({ conversations }: Pick<Collections, 'conversations'>) {
-  const gathering = new Map<string, Waiting[]>()
+  const heads = new DataLoader<Wanted, ConversationDocument | null>(read, {
+    cache: false,
+    maxBatchSize: BATCH_SIZE,
+    batchScheduleFn: (depart) => void setImmediate(depart),
+  })
 
-  async function read(org: string, batch: readonly Waiting[]): Promise<void> {
-    try {
-      const ids = new Map(batch.map(({ cid }) => [cid.toHexString(), cid]))
-      const found = await conversations
-        .find(
-          { _id: { $in: [...ids.values()] }, org, deletedAt: { $exists: false } },
-          { batchSize: BATCH_SIZE },
-        )
-        .toArray()
-      const headOf = new Map(found.map((head) => [head._id.toHexString(), head]))
-      for (const { cid, resolve } of batch) resolve(headOf.get(cid.toHexString()) ?? null)
-    } catch (error) {
-      for (const { reject } of batch) reject(error)
-    }
-  }
-
-  function depart(): void {
-    for (const [org, waiting] of gathering) {
-      for (let at = 0; at < waiting.length; at += BATCH_SIZE) {
-        void read(org, waiting.slice(at, at + BATCH_SIZE))
-      }
-    }
-    gathering.clear()
+  async function read(wanted: readonly Wanted[]): Promise<(ConversationDocument | null)[]> {
+    const found = await Promise.all(
+      [...Map.groupBy(wanted, ({ org }) => org)].map(([org, own]) => {
+        const ids = new Map(own.map(({ cid }) => [cid.toHexString(), cid]))
+        const filter = { _id: { $in: [...ids.values()] }, org, deletedAt: { $exists: false } }
+        return conversations.find(filter, { batchSize: BATCH_SIZE }).toArray()
+      }),
+    )
+    // By id and org: another org's head is not found, also where its own org asks for it in the same moment.
+    const nameOf = (org: string, cid: ObjectId): string => `${cid.toHexString()} ${org}`
+    const headOf = new Map(found.flat().map((head) => [nameOf(head.org, head._id), head]))
+    return wanted.map(({ org, cid }) => headOf.get(nameOf(org, cid)) ?? null)
   }
 
   /** As it is after the call; null: there is none, it is deleted, or another org's. */
-  return (org: string, cid: ObjectId): Promise<ConversationDocument | null> =>
-    new Promise((resolve, reject) => {
-      if (gathering.size === 0) setImmediate(depart)
-      const waiting = gathering.get(org)
-      if (waiting) waiting.push({ cid, resolve, reject })
-      else gathering.set(org, [{ cid, resolve, reject }])
-    })
+  return (org: string, cid: ObjectId): Promise<ConversationDocument | null> => heads.load({ org, cid })
 }
