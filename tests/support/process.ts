@@ -64,5 +64,9 @@ async function openInspector(stack: Stack, name: string): Promise<WebSocket> {
       )
     },
     { what: `the inspector of ${name}` },
-  )
+  ).catch((cause: unknown) => {
+    throw new Error(`${name} opened no inspector; it said last:\n${stack.log(name).slice(-5).join('\n')}`, {
+      cause,
+    })
+  })
 }

@@ -81,6 +81,8 @@ export function createHttpServer({
     loggerInstance: logger as FastifyBaseLogger,
     // A line per request costs more than most requests; the URL may hold a search text.
     logController: new LogController({ disableRequestLogging: true }),
+    // Nor is a logger made for each (15 µs): what is logged of a request names it itself.
+    childLoggerFactory: (parent) => parent,
     genReqId: requestId,
     requestIdHeader: false,
     bodyLimit,

@@ -9,6 +9,7 @@ import { createServices } from '../services.ts'
 import { answerJoins } from './joins.ts'
 
 const logger = createLogger({ name: 'test', level: 'silent' })
+const context = { log: logger, requestId: 'test' }
 const redis = new Redis(inject('redisUrl'))
 const uri = new URL(inject('mongodbUri'))
 uri.pathname = `/joins-${new ObjectId().toHexString()}`
@@ -55,7 +56,7 @@ const send = (cid: string, content: string) =>
   services.messages.create(ada, { conversationId: cid, role: 'user', content }, undefined)
 /** As a gateway reads it; the schema finds what a gateway would not expect. */
 const answersTo = async (joins: Parameters<typeof answerJoins>[1]) =>
-  answersIn(await answerJoins(services.follow, joins, logger))
+  answersIn(await answerJoins(services.follow, joins, context))
 function answersIn(text: string) {
   const { pages, answers } = InternalJoinsResult.parse(JSON.parse(text))
   return answers.map((answer) =>
@@ -122,7 +123,7 @@ test('who comes back to one room from one place shares a page, written once', as
     ...(afterSeq === undefined ? {} : { afterSeq }),
   })
   const joins = [from(ada, 1), from(bob, 1), from(bob, 2), from(ada), from(ada, 3)]
-  const text = await answerJoins(services.follow, joins, logger)
+  const text = await answerJoins(services.follow, joins, context)
   const shown = answersIn(text).map((answer) =>
     'result' in answer ? answer.result.messages?.map(({ seq }) => seq) : answer,
   )
@@ -143,5 +144,5 @@ test('what would make a long answer longer is to be asked for alone', async () =
 test('a store that is away fails the call, so that another process is asked', async () => {
   const follow = { join: () => Promise.reject(Object.assign(new Error('reset'), { code: 'ECONNRESET' })) }
   const joins = [{ caller: ada, conversationId: new ObjectId().toHexString() }]
-  await expect(answerJoins(follow, joins, logger)).rejects.toMatchObject({ code: 'unavailable' })
+  await expect(answerJoins(follow, joins, context)).rejects.toMatchObject({ code: 'unavailable' })
 })

@@ -24,13 +24,13 @@ type Outcome = InternalJoinResult | { problem: { code: ProblemCode; detail: stri
 export async function answerJoins(
   follow: Pick<FollowReader, 'join'>,
   joins: readonly InternalJoin[],
-  log: Pick<FastifyBaseLogger, 'error'>,
+  { log, requestId }: { log: Pick<FastifyBaseLogger, 'error'>; requestId: string },
 ): Promise<string> {
   const outcomes = await Promise.all(
     joins.map((join) =>
       follow.join(join).catch((error: unknown): Outcome => {
         const { code, message: detail, cause } = toProblemError(error)
-        if (code === 'internal') log.error({ err: describeError(cause ?? error) }, 'join failed')
+        if (code === 'internal') log.error({ requestId, err: describeError(cause ?? error) }, 'join failed')
         return { problem: { code, detail } }
       }),
     ),

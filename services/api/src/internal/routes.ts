@@ -39,8 +39,11 @@ export async function internalRoutes(app: HttpServer, options: InternalRoutes): 
     ({ body }) => follow.join(body),
   )
 
-  app.post('/joins', { config, schema: { body: InternalJoins } }, async ({ body, log }, reply) =>
-    reply.type('application/json').send(await answerJoins(follow, body.joins, log)),
+  app.post(
+    '/joins',
+    { config, schema: { body: InternalJoins } },
+    async ({ body, log, id: requestId }, reply) =>
+      reply.type('application/json').send(await answerJoins(follow, body.joins, { log, requestId })),
   )
 
   app.post(
