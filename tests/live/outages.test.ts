@@ -1,4 +1,6 @@
+import { Redis } from 'ioredis'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
+import { listen } from '../support/listener.ts'
 import { openSocket } from '../support/socket.ts'
 import { until } from '../support/until.ts'
 import { openScene, type Scene } from './scene.ts'
@@ -45,7 +47,7 @@ test('without Redis messages still travel, gateways start, and all is well when 
     async () => (await health(0)).degraded?.length === 0 && (await health(1)).degraded?.length === 0,
   )
   await b.sure('message:send', send(id, 'after'))
-  await again.first('message:new', { seq: 4 })
+  await Promise.all([again, b].map((listener) => listener.first('message:new', { seq: 4 })))
   expect(b.of('message:new').map(({ seq }) => seq)).toEqual([1, 2, 3, 4])
 })
 
@@ -61,6 +63,31 @@ test('a wiped Redis loses nobody a message', async () => {
     await b.first('message:new', { seq })
   }
   expect(b.of('message:new').map(({ seq }) => seq)).toEqual([1, 2, 3])
+})
+
+test('who was added while a gateway stood still and Redis was wiped learns of it, and only they', async () => {
+  const { ada, bob } = scene.names('ada', 'bob')
+  const id = await scene.conversation(ada)
+  const b = await scene.connect(bob, 1)
+  const namesake = await listen(scene.stack.gatewayUrls[1] ?? '', scene.token(bob, [], 'elsewhere'))
+  const redis = new Redis(scene.stack.redisUrl)
+  scene.stack.pause('gateway-1')
+  try {
+    // What the gateway was waiting for as it stopped reaches it still; what comes after that does not.
+    await scene.http(ada).sure('POST', '/messages', send(id, 'nobody hears'))
+    await scene.http(ada).sure('POST', `/conversations/${id}/participants`, { type: 'user', id: bob })
+    await until(async () => {
+      const streams = await Promise.all([0, 1, 2, 3].map((n) => redis.xrange(`events:{${n}}`, '-', '+')))
+      return streams.flat().some(([, fields]) => fields.includes('participant.added') && fields.includes(id))
+    })
+    await redis.flushall()
+  } finally {
+    scene.stack.resume('gateway-1')
+    redis.disconnect()
+  }
+  expect(await b.first('conversation:added', {}, 5_000)).toMatchObject({ conversation: { id } })
+  expect(namesake.of('conversation:added')).toEqual([])
+  namesake.close()
 })
 
 test('a gateway that ends says so, finishes what it was asked, and closes', async () => {

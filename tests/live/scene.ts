@@ -11,9 +11,9 @@ export async function openScene(options: Parameters<typeof startStack>[0] = {}) 
   const open: Listener[] = []
   const org = 'live'
   let count = 0
-  const token = (key: string, roles: ('member' | 'admin')[] = []) => {
+  const token = (key: string, roles: ('member' | 'admin')[] = [], orgId = org) => {
     const [type, id] = key.includes(':') ? key.split(':') : ['user', key]
-    return stack.token({ sub: id ?? key, type: type === 'agent' ? 'agent' : 'user', orgId: org, roles })
+    return stack.token({ sub: id ?? key, type: type === 'agent' ? 'agent' : 'user', orgId, roles })
   }
   const http = (key: string, roles: ('member' | 'admin')[] = []) =>
     createHttp(stack.apiUrls, token(key, roles))

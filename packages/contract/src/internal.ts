@@ -12,6 +12,7 @@ import {
   MessageRole,
   ParticipantRole,
   Receipt,
+  RoomConversation,
   Usage,
 } from './resources.ts'
 
@@ -93,6 +94,18 @@ export const InternalHeads = z.strictObject({ ids: z.array(Id).max(1_000) })
 export const InternalHead = z.strictObject({ id: Id, lastSeq: Count, throughSeq: Count, changeSeq: Count })
 export const InternalHeadsResult = z.strictObject({ heads: z.array(InternalHead) })
 export type InternalHead = z.infer<typeof InternalHead>
+
+/** `/internal/added`: who of these was added to conversations since then; for gateways that may have missed it. */
+export const InternalAdded = z.strictObject({
+  /** Milliseconds since 1970. */
+  since: z.int(),
+  people: z.array(z.strictObject({ orgId: OpaqueId, type: ParticipantType, id: OpaqueId })).max(1_000),
+})
+export const InternalAddedResult = z.strictObject({
+  added: z.array(z.strictObject({ conversation: RoomConversation, participants: z.array(ParticipantRef) })),
+})
+export type InternalAdded = z.infer<typeof InternalAdded>
+export type InternalAddedResult = z.infer<typeof InternalAddedResult>
 
 /** `/internal/authorize`: who of these may still follow the conversation, in the order asked. */
 export const InternalAuthorize = z.strictObject({

@@ -18,7 +18,7 @@ export interface PartitionTailOptions {
   wants(partition: Partition, org: string, cid: string): boolean
   onRead(count: number): void
   onEvents(partition: Partition, events: TailEvent[]): void
-  onLoss(partition: Partition, reason: LossReason): void
+  onLoss(partition: Partition, reason: LossReason, readUntil: number): void
   onConnected(connected: boolean): void
 }
 
@@ -29,6 +29,7 @@ export function createPartitionTail(options: PartitionTailOptions) {
   const isWanted = (org: string, cid: string): boolean => wants(partition, org, cid)
   const closing = new AbortController()
   let position: Position | null = null
+  let readUntil = Date.now()
 
   async function run(): Promise<void> {
     let failures = 0
@@ -42,7 +43,7 @@ export function createPartitionTail(options: PartitionTailOptions) {
           await check(session)
           failures = 0
           onConnected(true)
-          await readUntil(session, performance.now() + checkMs)
+          await follow(session, performance.now() + checkMs)
         }
       } catch (error) {
         if (!(error instanceof ConnectionError)) throw error
@@ -62,18 +63,21 @@ export function createPartitionTail(options: PartitionTailOptions) {
 
   /** Makes sure that nothing passed unseen, and reads what is there. */
   async function check(session: StreamConnection): Promise<void> {
+    const at = Date.now()
     const seen = await look(session, partition, position, BATCH, isWanted)
     // After a loss the cursor stands at the stream's end before anyone fills: what is written from now on is read here.
     position = seen.position
     if (seen.loss === null) {
       tell(seen.read)
+      readUntil = at
       return
     }
     if (seen.loss !== 'started') logger.warn({ partition, reason: seen.loss }, 'stream entries may be lost')
-    onLoss(partition, seen.loss)
+    onLoss(partition, seen.loss, readUntil)
+    readUntil = at
   }
 
-  async function readUntil(session: StreamConnection, deadline: number): Promise<void> {
+  async function follow(session: StreamConnection, deadline: number): Promise<void> {
     for (let left = checkMs; left > 0; left = Math.ceil(deadline - performance.now())) {
       if (!position) return
       const command = ['XREAD', 'COUNT', BATCH, 'BLOCK', left, 'STREAMS', key, position.cursor]

@@ -30,9 +30,10 @@ export interface TailOptions {
   onEvents(partition: Partition, events: TailEvent[]): void
   /**
    * Events of the partition may have passed unseen (also told once at its first connection): the current state has
-   * to be fetched. What is written after this call comes by `onEvents`.
+   * to be fetched. What is written after this call comes by `onEvents`; what was written up to `readUntil` has come
+   * (milliseconds since 1970, by this process's clock).
    */
-  onLoss(partition: Partition, reason: LossReason): void
+  onLoss(partition: Partition, reason: LossReason, readUntil: number): void
   /** Told at each change of {@link Tail.connected}. */
   onState?(connected: boolean): void
 }

@@ -162,7 +162,7 @@ export async function createServices(options: ServicesOptions) {
     participants: createParticipantService({ participants, access, changes, profiles }),
     search: createSearch({ ...database, access, pages, indexer }),
     history,
-    follow: createFollowReader({ database, store, pages, history }),
+    follow: createFollowReader({ database, store, pages, history, reader }),
     messages: messageService,
     deleteMessage: createDeleteMessage({
       ...rows,

@@ -180,10 +180,10 @@ export async function buildApp(dependencies: GatewayDependencies): Promise<Gatew
       if (partition === 'control') revocationFeed.onEvents(events)
       else delivery.onEvents(events)
     },
-    onLoss: (partition, reason) => {
+    onLoss: (partition, reason, readUntil) => {
       figures.loss(reason)
       if (partition === 'control') revocationFeed.onDoubt()
-      else delivery.onLoss(partition)
+      else delivery.onLoss(partition, readUntil)
     },
     onState: (connected) => {
       delivery.onTailState(connected)

@@ -1,5 +1,7 @@
 import {
   type Caller,
+  type InternalAdded,
+  type InternalAddedResult,
   type InternalFillResult,
   type InternalHead,
   type InternalJoinResult,
@@ -13,6 +15,7 @@ import {
 } from '@parley/contract'
 import { ObjectId } from 'mongodb'
 import type { History } from '../changes/history.ts'
+import type { ConversationReader } from '../conversations/reader.ts'
 import type { Database } from '../database/client.ts'
 import {
   type ConversationDocument,
@@ -23,10 +26,13 @@ import {
 import type { MessagePages } from '../messages/pages.ts'
 import type { MessageStore } from '../messages/store.ts'
 import { contiguous } from '../messages/tail.ts'
+import { minuteOf } from '../participants/participant.ts'
 import { createJoinBatches } from './join-batch.ts'
 
 type Place = Pick<ConversationDocument, '_id' | 'settledSeq' | 'lastSeq'>
 const NONE: Message[] = []
+/** People and conversations that are told of at once, of those who may have missed that they were added. */
+const MOST_ADDED = 1_000
 
 /** Where a conversation ends: its last message, and the number through which all are decided. */
 interface End {
@@ -50,8 +56,9 @@ export function createFollowReader(options: {
   store: MessageStore
   pages: MessagePages
   history: History
+  reader: Pick<ConversationReader, 'roomViews'>
 }) {
-  const { database, store, pages, history } = options
+  const { database, store, pages, history, reader } = options
   const joins = createJoinBatches({ database, store })
   const { conversations, participants } = database
 
@@ -159,6 +166,27 @@ export function createFollowReader(options: {
         id: _id.toHexString(),
         changeSeq,
         ...(found[index] ?? { lastSeq, throughSeq: settledSeq }),
+      }))
+    },
+
+    /** Conversations that these people were added to since then, the first {@link MOST_ADDED} found. Four queries. */
+    async added(people: InternalAdded['people'], since: Date): Promise<InternalAddedResult['added']> {
+      const branches = [...Map.groupBy(people, ({ orgId }) => orgId)].map(([org, own]) => ({
+        org,
+        key: { $in: own.map(participantKey) },
+        // Never before who joined; it is what the index knows.
+        activityAt: { $gte: minuteOf(since) },
+        joinedAt: { $gte: since },
+      }))
+      if (branches.length === 0) return []
+      const rows = await participants
+        .find({ $or: branches }, { projection: { _id: 0, cid: 1, key: 1 }, limit: MOST_ADDED })
+        .toArray()
+      const keysOf = Map.groupBy(rows, ({ cid }) => cid.toHexString())
+      const views = await reader.roomViews([...keysOf.keys()].map((id) => new ObjectId(id)))
+      return [...views].map(([id, conversation]) => ({
+        conversation,
+        participants: (keysOf.get(id) ?? []).map(({ key }) => parseParticipantKey(key)),
       }))
     },
 

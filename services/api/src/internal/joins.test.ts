@@ -1,52 +1,20 @@
 import { type Caller, InternalJoinsResult, LIMITS } from '@parley/contract'
-import { createPublisher } from '@parley/events'
-import { createLogger } from '@parley/service-kit'
-import { Redis } from 'ioredis'
 import { ObjectId } from 'mongodb'
 import { afterAll, beforeAll, expect, inject, test } from 'vitest'
-import { connectDatabase } from '../database/client.ts'
-import { createServices } from '../services.ts'
 import { answerJoins } from './joins.ts'
+import { ada, bob, callerOf, logger, openServices } from './testing/world.ts'
 
-const logger = createLogger({ name: 'test', level: 'silent' })
 const context = { log: logger, requestId: 'test' }
-const redis = new Redis(inject('redisUrl'))
-const uri = new URL(inject('mongodbUri'))
-uri.pathname = `/joins-${new ObjectId().toHexString()}`
-
-const callerOf = (id: string, more: Partial<Caller> = {}): Caller => ({
-  type: 'user',
-  id,
-  orgId: 'acme',
-  roles: [],
-  name: null,
-  picture: null,
-  ...more,
-})
-const ada = callerOf('ada')
-const bob = callerOf('bob')
-
-let database: Awaited<ReturnType<typeof connectDatabase>>
-let services: Awaited<ReturnType<typeof createServices>>
+type World = Awaited<ReturnType<typeof openServices>>
+let world: World
+let services: World['services']
+let database: World['database']
 beforeAll(async () => {
-  database = await connectDatabase(uri.href, { monitorCommands: true })
-  services = await createServices({
-    database,
-    publisher: createPublisher({ redis, logger }),
-    redis,
-    queueRedis: redis,
-    logger,
-    prices: {},
-    hopLimit: 8,
-    reconcileMs: 60_000,
-  })
+  world = await openServices(inject('mongodbUri'), inject('redisUrl'))
+  services = world.services
+  database = world.database
 })
-afterAll(async () => {
-  await services.close()
-  await database.db.dropDatabase()
-  await database.close()
-  redis.disconnect()
-})
+afterAll(() => world.close())
 
 const newConversation = async () => {
   const participants = [{ type: 'user' as const, id: 'bob' }]

@@ -1,5 +1,7 @@
 import {
   type Caller,
+  InternalAdded,
+  InternalAddedResult,
   InternalAgentReady,
   InternalAgentReadyResult,
   InternalAuthorize,
@@ -56,6 +58,12 @@ export async function internalRoutes(app: HttpServer, options: InternalRoutes): 
     '/heads',
     { config, schema: { body: InternalHeads, response: { 200: InternalHeadsResult } } },
     async ({ body }) => ({ heads: await follow.heads(body.ids) }),
+  )
+
+  app.post(
+    '/added',
+    { config, schema: { body: InternalAdded, response: { 200: InternalAddedResult } } },
+    async ({ body }) => ({ added: await follow.added(body.people, new Date(body.since)) }),
   )
 
   app.post(

@@ -24,6 +24,10 @@ export function createPeople() {
       if (sockets.size === 0) org.delete(key)
       if (org.size === 0) orgs.delete(orgId)
     },
+    /** Everybody with a socket here: org and key. */
+    *all(): Iterable<[orgId: string, key: string]> {
+      for (const [orgId, org] of orgs) for (const key of org.keys()) yield [orgId, key]
+    },
     /** Does anybody of this org have a socket here? */
     hasOrg: (orgId: string): boolean => orgs.has(orgId),
     /** Their sockets here. */

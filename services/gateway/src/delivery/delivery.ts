@@ -14,6 +14,7 @@ import type { Core } from '../services.ts'
 import type { Feed, FeedMetrics } from './feed.ts'
 import { createFollow, type Follow } from './follow.ts'
 import { createMembership } from './membership.ts'
+import { createMissed } from './missed.ts'
 import { createNotices } from './notices.ts'
 import { createSlots } from './slots.ts'
 
@@ -34,6 +35,7 @@ export function createDelivery(core: Core, metrics: FeedMetrics) {
   const { api, people, rooms, lifecycle, logger } = core
   const slots = createSlots(FILLS_AT_ONCE)
   const notices = createNotices(core)
+  const missed = createMissed(core, { notices, persist })
   const membership = createMembership(core, () => follow)
   const follow: Follow = createFollow(core, {
     fetch: (conversationId, { seq, change }) =>
@@ -188,7 +190,11 @@ export function createDelivery(core: Core, metrics: FeedMetrics) {
     /** Does anybody here have to do with this conversation, or could? */
     wants: (org: string, cid: string): boolean => people.hasOrg(org) || follow.feed(cid) !== undefined,
     onEvents,
-    onLoss: (partition: Partition): void => void onLoss(partition),
+    /** Events of the partition may have been missed since then (milliseconds since 1970). */
+    onLoss(partition: Partition, since: number): void {
+      void onLoss(partition)
+      missed.note(since)
+    },
     /** The streams can be read, or not: then rooms are compared with the api at a low rate. */
     onTailState(connected: boolean): void {
       if (connected) {
@@ -204,6 +210,7 @@ export function createDelivery(core: Core, metrics: FeedMetrics) {
       closed = true
       if (polling) clearTimeout(polling)
       polling = null
+      missed.close()
       notices.close()
       for (const feed of follow.feeds()) feed.close()
     },
