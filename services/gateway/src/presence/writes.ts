@@ -65,7 +65,6 @@ export function createPresenceWrites(redis: Redis, now: () => Date = () => new D
     const told: Transition = { orgId, type, id, status, at: now().toISOString() }
     return busMessage('presence', JSON.stringify(told))
   }
-  const member = (generation: string, socket: string) => `${generation}:${socket}`
   const byGeneration = (items: readonly (Addition | Removal)[]): [key: string, members: string[]][] =>
     [...Map.groupBy(items, ({ generation }) => generation)].map(([generation, own]) => [
       heldKey(generation),
@@ -76,33 +75,31 @@ export function createPresenceWrites(redis: Redis, now: () => Date = () => new D
     keyOf: (orgId: string, type: Person['type']) => string,
   ): [key: string, people: Person[]][] => [...Map.groupBy(people, ({ orgId, type }) => keyOf(orgId, type))]
 
+  type Of<K extends Holding['kind']> = Extract<Holding, { kind: K }>
+  const aboutPerson = (generation: string, holding: Of<'person'>, status: PresenceStatus) => {
+    const { orgId, type, id, socket } = holding
+    const member = `${generation}:${socket}`
+    return [presenceKey(orgId, type, id), member, PRESENCE_CHANNEL, transition(holding, status)] as const
+  }
+  const aboutRoom = (generation: string, holding: Of<'room'>, turn: 'joined' | 'left') => {
+    const { conversationId, type, id } = holding
+    const told = busMessage(turn, JSON.stringify({ type, id }))
+    return [roomPresenceKey(conversationId, type), id, generation, roomChannel(conversationId), told] as const
+  }
+
   /** Resolves to 1 where the holding is the first of its person, or of its person in the room. */
   function enter({ generation, holding, tell }: Addition): Promise<number> {
     const flag = tell ? '1' : '0'
-    if (holding.kind === 'person') {
-      const { orgId, type, id, socket } = holding
-      const key = presenceKey(orgId, type, id)
-      const told = transition(holding, 'online')
-      return redis.presenceAdd(key, member(generation, socket), PRESENCE_CHANNEL, told, flag)
-    }
-    const { conversationId, type, id } = holding
-    const key = roomPresenceKey(conversationId, type)
-    const told = busMessage('joined', JSON.stringify({ type, id }))
-    return redis.roomEnter(key, id, generation, roomChannel(conversationId), told, flag)
+    return holding.kind === 'person'
+      ? redis.presenceAdd(...aboutPerson(generation, holding, 'online'), flag)
+      : redis.roomEnter(...aboutRoom(generation, holding, 'joined'), flag)
   }
 
   function leave({ generation, holding, always }: Removal): Promise<[number, string[], number]> {
     const flag = always ? '1' : '0'
-    if (holding.kind === 'person') {
-      const { orgId, type, id, socket } = holding
-      const key = presenceKey(orgId, type, id)
-      const told = transition(holding, 'offline')
-      return redis.presenceRemove(key, member(generation, socket), PRESENCE_CHANNEL, told, flag)
-    }
-    const { conversationId, type, id } = holding
-    const key = roomPresenceKey(conversationId, type)
-    const told = busMessage('left', JSON.stringify({ type, id }))
-    return redis.roomLeave(key, id, generation, roomChannel(conversationId), told, flag)
+    return holding.kind === 'person'
+      ? redis.presenceRemove(...aboutPerson(generation, holding, 'offline'), flag)
+      : redis.roomLeave(...aboutRoom(generation, holding, 'left'), flag)
   }
 
   /** The list of what the generation holds is written first: what is in a set is always found by who clears up. */
