@@ -32,11 +32,16 @@ export async function arrive(
   url: string,
   crowd: Crowd,
   people: number,
-  { width = 64, join = true, afterSeq }: { width?: number; join?: boolean; afterSeq?: number } = {},
+  {
+    width = 64,
+    join = true,
+    afterSeq,
+    onRefused,
+  }: { width?: number; join?: boolean; afterSeq?: number; onRefused?: () => void } = {},
 ): Promise<RawClient[]> {
   const clients: RawClient[] = []
   await each(people, width, async (person) => {
-    const client = await admitted(url, crowd.tokens[person] ?? '')
+    const client = await admitted(url, crowd.tokens[person] ?? '', onRefused)
     clients.push(client)
     if (!join) return
     const answer = await client.request('conversation:join', {
@@ -49,12 +54,13 @@ export async function arrive(
 }
 
 /** Comes back when it is asked to. */
-async function admitted(url: string, token: string): Promise<RawClient> {
+async function admitted(url: string, token: string, onRefused?: () => void): Promise<RawClient> {
   for (;;) {
     try {
       return await openRawClient(url, { token })
     } catch (error) {
       if (!(error instanceof Error) || !error.message.includes('overloaded')) throw error
+      onRefused?.()
       await new Promise((resolve) => setTimeout(resolve, 500 + Math.random() * 1_000))
     }
   }

@@ -31,15 +31,17 @@ export interface Pair {
 
 /**
  * Measures both in the order A B B A, so that a machine that slows down or warms up favours neither. `pairs` of them,
- * after one of each that does not count.
+ * after `warmUps` of each that do not count.
  */
 export async function inPairs(
   parley: () => Promise<number>,
   rival: () => Promise<number>,
-  pairs = 7,
+  { pairs = 7, warmUps = 1 }: { pairs?: number; warmUps?: number } = {},
 ): Promise<{ ratio: Spread; parley: Spread; rival: Spread }> {
-  await parley()
-  await rival()
+  for (let round = 0; round < warmUps; round++) {
+    await parley()
+    await rival()
+  }
   const taken: Pair[] = []
   for (let pair = 0; pair < pairs; pair++) {
     if (pair % 2 === 0) {

@@ -144,7 +144,7 @@ async function* createLatency(): AsyncGenerator<Cell> {
     const { ratio } = await inPairs(
       async () => percentile(await sendTimes(queued, many, parley), 0.5),
       async () => percentile(await sendTimes(without, none, rival), 0.5),
-      15,
+      { pairs: 15 },
     )
     yield {
       name: 'p50 of a create, with jobs to without',
