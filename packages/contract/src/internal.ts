@@ -54,8 +54,12 @@ export type InternalJoinResult = z.infer<typeof InternalJoinResult>
 /** `/internal/joins`: joins of one moment. Each is answered by itself, in the order asked. */
 export const InternalJoins = z.strictObject({ joins: z.array(InternalJoin).min(1).max(50) })
 export const InternalJoinAnswer = z.union([
-  /** `page`: where among the pages its messages are; those who come back to one room share one. */
-  z.strictObject({ result: InternalJoinResult.omit({ messages: true }), page: Count }),
+  /** `page`, `read`: where its messages and receipts are; those who come back to one room share them. */
+  z.strictObject({
+    result: InternalJoinResult.omit({ messages: true, receipts: true }),
+    page: Count,
+    read: Count,
+  }),
   z.strictObject({ problem: z.strictObject({ code: z.enum(PROBLEM_CODES), detail: z.string() }) }),
   /** The answers of this moment are long enough: this one has to be asked for alone. */
   z.strictObject({ alone: z.literal(true) }),
@@ -63,6 +67,7 @@ export const InternalJoinAnswer = z.union([
 export type InternalJoinAnswer = z.infer<typeof InternalJoinAnswer>
 export const InternalJoinsResult = z.strictObject({
   pages: z.array(z.array(Message)),
+  reads: z.array(z.array(Receipt)),
   answers: z.array(InternalJoinAnswer),
 })
 export type InternalJoinsResult = z.infer<typeof InternalJoinsResult>

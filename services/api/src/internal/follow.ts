@@ -11,22 +11,16 @@ import {
   parseParticipantKey,
   participantKey,
   problem,
-  type Receipt,
 } from '@parley/contract'
 import { ObjectId } from 'mongodb'
 import type { History } from '../changes/history.ts'
 import type { ConversationReader } from '../conversations/reader.ts'
 import type { Database } from '../database/client.ts'
-import {
-  type ConversationDocument,
-  isVoid,
-  type MessageRow,
-  type ParticipantDocument,
-} from '../database/collections.ts'
+import { type ConversationDocument, isVoid, type MessageRow } from '../database/collections.ts'
 import type { MessagePages } from '../messages/pages.ts'
 import type { MessageStore } from '../messages/store.ts'
 import { contiguous } from '../messages/tail.ts'
-import { minuteOf } from '../participants/participant.ts'
+import { minuteOf, receiptOf } from '../participants/participant.ts'
 import { createJoinBatches } from './join-batch.ts'
 
 type Place = Pick<ConversationDocument, '_id' | 'settledSeq' | 'lastSeq'>
@@ -80,20 +74,14 @@ export function createFollowReader(options: {
     return end
   }
 
-  const receiptOf = (conversationId: string, row: Pick<ParticipantDocument, 'key' | 'readSeq'>): Receipt => {
-    const { type, id } = parseParticipantKey(row.key)
-    return { conversationId, participantType: type, participantId: id, userId: id, readSeq: row.readSeq }
-  }
-
   const everyone = (cid: ObjectId) =>
     participants.find({ cid }, { projection: { _id: 0, key: 1, readSeq: 1 } }).toArray()
 
   return {
     /** @throws ProblemError not_found, for who may not follow it as for who asks for what does not exist */
     async join(request: JoinRequest): Promise<InternalJoinResult> {
-      const { conversationId, afterSeq, afterChangeSeq, members = false } = request
-      const { head, own, rows, tail, page } = await joins.read(request)
-      const withReceipts = head.participantCount <= LIMITS.receiptsAtJoin
+      const { afterSeq, afterChangeSeq, members = false } = request
+      const { head, own, rows, receipts, tail, page } = await joins.read(request)
       const end = endWith(head, tail)
       /** A page that is read a moment later than the end: what came between is brought by the stream. */
       const readLater = async (after: number): Promise<Message[]> =>
@@ -115,7 +103,7 @@ export function createFollowReader(options: {
         messages,
         changes: changed.changes,
         hasMore: lacks(messages, afterSeq, end.lastSeq) || changed.more,
-        receipts: withReceipts ? rows.map((row) => receiptOf(conversationId, row)) : [],
+        receipts,
         ...(members ? { members: rows.map(({ key }) => parseParticipantKey(key)) } : {}),
       }
     },

@@ -1,5 +1,5 @@
 import { authorize } from '@parley/auth'
-import { type Caller, LIMITS, type Message, participantKey, problem } from '@parley/contract'
+import { type Caller, LIMITS, type Message, participantKey, problem, type Receipt } from '@parley/contract'
 import { ObjectId } from 'mongodb'
 import type { Database } from '../database/client.ts'
 import {
@@ -11,6 +11,7 @@ import {
 import { toMessage } from '../messages/message.ts'
 import type { MessageStore } from '../messages/store.ts'
 import { contiguous } from '../messages/tail.ts'
+import { receiptOf } from '../participants/participant.ts'
 
 /** Joins answered by one round of queries at most. */
 const BATCH_SIZE = 200
@@ -31,6 +32,8 @@ export interface Joined {
   own: Row | null
   /** Everybody's rows, where they were asked for or the conversation is small. */
   rows: Row[]
+  /** How far everybody has read, where the conversation is small; one list for all who wait. */
+  receipts: Receipt[]
   /** Above `settledSeq`, ascending, without a gap. */
   tail: MessageRow[]
   /** The first messages above `afterSeq`, one list for all who wait for the same; null: too many to read along. */
@@ -118,20 +121,14 @@ export function createJoinBatches({
     }
     const [messages, rowsOf] = await Promise.all([store.tails([...from.values()]), everyone(listed)])
     const messagesOf = Map.groupBy(messages, ({ cid }) => cid.toHexString())
-    const views = new Map(
-      [...from.keys()].map((id) => [id, viewOf(headOf.get(id)?.settledSeq ?? 0, messagesOf.get(id) ?? [])]),
-    )
+    const views = new Map<string, ReturnType<typeof viewOf>>()
     for (const { item, head, own } of admitted) {
       const id = item.wanted.conversationId
-      const { tail, pageAfter } = views.get(id) ?? viewOf(head.settledSeq, [])
+      const view = views.get(id) ?? viewOf(head, messagesOf.get(id) ?? [], rowsOf.get(id) ?? [])
+      views.set(id, view)
+      const { rows, tail, receipts, pageAfter } = view
       const start = pageStart(item.wanted, head)
-      item.resolve({
-        head,
-        own,
-        rows: rowsOf.get(id) ?? [],
-        tail,
-        page: start === null ? null : pageAfter(start),
-      })
+      item.resolve({ head, own, rows, receipts, tail, page: start === null ? null : pageAfter(start) })
     }
   }
 
@@ -164,20 +161,27 @@ export function createJoinBatches({
   }
 }
 
-/** What was read of one conversation: its tail, and pages of what is decided. */
-function viewOf(settledSeq: number, rows: readonly MessageRow[]) {
+/** What was read of one conversation, for all who join it. */
+function viewOf(
+  { _id, settledSeq, participantCount }: ConversationDocument,
+  messages: readonly MessageRow[],
+  rows: Row[],
+) {
   const tail = contiguous(
     settledSeq,
-    rows.filter(({ seq }) => seq > settledSeq),
+    messages.filter(({ seq }) => seq > settledSeq),
   )
+  const withReceipts = participantCount <= LIMITS.receiptsAtJoin
   const end = tail.at(-1)?.seq ?? settledSeq
   const pages = new Map<number, Message[]>()
   return {
+    rows,
+    receipts: withReceipts ? rows.map((row) => receiptOf(_id.toHexString(), row)) : [],
     tail,
     pageAfter(start: number): Message[] {
       let page = pages.get(start)
       if (!page) {
-        page = rows
+        page = messages
           .flatMap((row) => (isVoid(row) || row.seq <= start || row.seq > end ? [] : [row]))
           .slice(0, LIMITS.joinPage)
           .map(toMessage)

@@ -26,10 +26,11 @@ const send = (cid: string, content: string) =>
 const answersTo = async (joins: Parameters<typeof answerJoins>[1]) =>
   answersIn(await answerJoins(services.follow, joins, context))
 function answersIn(text: string) {
-  const { pages, answers } = InternalJoinsResult.parse(JSON.parse(text))
-  return answers.map((answer) =>
-    'result' in answer ? { result: { ...answer.result, messages: pages[answer.page] } } : answer,
-  )
+  const { pages, reads, answers } = InternalJoinsResult.parse(JSON.parse(text))
+  return answers.map((answer) => {
+    if (!('result' in answer)) return answer
+    return { result: { ...answer.result, messages: pages[answer.page], receipts: reads[answer.read] } }
+  })
 }
 
 test('each join of a call is authorised by its own caller and answered at its place', async () => {

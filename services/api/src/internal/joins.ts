@@ -2,7 +2,6 @@ import {
   type InternalJoin,
   type InternalJoinAnswer,
   type InternalJoinResult,
-  type Message,
   type ProblemCode,
   problem,
 } from '@parley/contract'
@@ -40,25 +39,37 @@ export async function answerJoins(
   return assemble(outcomes)
 }
 
-/** Each page of messages is written once, for all who got the same. */
+/** Each page of messages, and the receipts of each room, are written once for all who got the same. */
 function assemble(outcomes: readonly Outcome[]): string {
-  const pages: string[] = []
-  const placeOf = new Map<readonly Message[], number>()
   let characters = 0
   const write = (value: object): string => {
     const text = JSON.stringify(value)
     characters += text.length
     return text
   }
+  const [pages, reads] = [createTable(write), createTable(write)]
   const answers = outcomes.map((outcome) => {
     if (characters > MOST_CHARACTERS) return ALONE
     if ('problem' in outcome) return write(outcome)
-    const { messages, ...result } = outcome
-    const page = placeOf.get(messages) ?? pages.push(write(messages)) - 1
-    placeOf.set(messages, page)
-    return write({ result, page } satisfies InternalJoinAnswer)
+    const { messages, receipts, ...result } = outcome
+    const [page, read] = [pages.placeOf(messages), reads.placeOf(receipts)]
+    return write({ result, page, read } satisfies InternalJoinAnswer)
   })
-  return `{"pages":[${pages.join(',')}],"answers":[${answers.join(',')}]}`
+  return `{"pages":${pages.text()},"reads":${reads.text()},"answers":[${answers.join(',')}]}`
+}
+
+/** JSON texts of lists, each written where it is first asked for. */
+function createTable(write: (list: object) => string) {
+  const texts: string[] = []
+  const places = new Map<object, number>()
+  return {
+    placeOf(list: object): number {
+      const place = places.get(list) ?? texts.push(write(list)) - 1
+      places.set(list, place)
+      return place
+    },
+    text: (): string => `[${texts.join(',')}]`,
+  }
 }
 
 const ALONE = JSON.stringify({ alone: true } satisfies InternalJoinAnswer)

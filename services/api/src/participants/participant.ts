@@ -1,4 +1,4 @@
-import { type Participant, parseParticipantKey } from '@parley/contract'
+import { type Participant, parseParticipantKey, type Receipt } from '@parley/contract'
 import type { ParticipantDocument } from '../database/collections.ts'
 
 export function toParticipant(row: ParticipantDocument): Participant {
@@ -12,6 +12,14 @@ export function toParticipant(row: ParticipantDocument): Participant {
     joinedAt: row.joinedAt.toISOString(),
     readSeq: row.readSeq,
   }
+}
+
+export function receiptOf(
+  conversationId: string,
+  { key, readSeq }: Pick<ParticipantDocument, 'key' | 'readSeq'>,
+): Receipt {
+  const { type, id } = parseParticipantKey(key)
+  return { conversationId, participantType: type, participantId: id, userId: id, readSeq }
 }
 
 /** A minute's beginning: activity is kept to the minute, so that it is rarely written. */

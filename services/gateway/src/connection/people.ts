@@ -24,6 +24,7 @@ export function createPeople() {
       if (sockets.size === 0) org.delete(key)
       if (org.size === 0) orgs.delete(orgId)
     },
+    isEmpty: (): boolean => orgs.size === 0,
     /** Everybody with a socket here: org and key. */
     *all(): Iterable<[orgId: string, key: string]> {
       for (const [orgId, org] of orgs) for (const key of org.keys()) yield [orgId, key]

@@ -88,8 +88,9 @@ export function createFollow(
     feed.attempts.add(attempt)
     session.joining++
     try {
-      const asked = ask(feed, attempt, socket, payload)
-      const [first, online] = await Promise.all([asked, whoIsHere()])
+      const first = await ask(feed, attempt, socket, payload)
+      // Only now: those whose joins were answered together ask together.
+      const online = await whoIsHere()
       const answer = attempt.recheck ? await ask(feed, attempt, socket, payload) : first
       if (!socket.connected) throw problem('unavailable', { detail: 'The socket is gone' })
       if (!feed.isOpen) {

@@ -30,10 +30,10 @@ const resultOf = ({ caller, conversationId }: InternalJoin): InternalJoinResult 
   receipts: [],
   members: [{ type: caller.type, id: `${caller.id} in ${conversationId}` }],
 })
-/** The same as part of an answer; of pages there is one, for all. */
+/** The same as part of an answer; of what is shared there is one, for all. */
 const answerOf = (join: InternalJoin): InternalJoinAnswer => {
-  const { messages: _, ...result } = resultOf(join)
-  return { result, page: 0 }
+  const { messages: _messages, receipts: _receipts, ...result } = resultOf(join)
+  return { result, page: 0, read: 0 }
 }
 const toldTo = ({ members }: InternalJoinResult): string | undefined => members?.[0]?.id
 
@@ -55,7 +55,7 @@ function createApi(answer: (join: InternalJoin) => InternalJoinAnswer = answerOf
         const [only] = joins
         return (only ? resultOf(only) : undefined) as T
       }
-      return { pages: [[]], answers: joins.map(answer) } as T
+      return { pages: [[]], reads: [[]], answers: joins.map(answer) } as T
     },
   }
 }
@@ -128,7 +128,7 @@ describe('joins', () => {
     expect(await codes(['ada', 'bob'])).toEqual(['unavailable', 'unavailable'])
     api.before(() => Promise.resolve())
     expect(await codes(['ada', 'bob'])).toEqual(['ok', 'ok'])
-    const short = createJoins({ internal: async <T>() => ({ pages: [], answers: [] }) as T })
+    const short = createJoins({ internal: async <T>() => ({ pages: [], reads: [], answers: [] }) as T })
     await expect(Promise.all(['ada', 'bob'].map((id) => short.ask(joinOf(id))))).rejects.toMatchObject({
       code: 'unavailable',
     })

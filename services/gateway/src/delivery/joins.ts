@@ -42,8 +42,8 @@ export function createJoins(api: Pick<ApiClient, 'internal'>) {
     before = { size: joins.length, at: performance.now() }
     if (joins.length === 1) return ['alone']
     try {
-      const { pages, answers } = await api.internal<InternalJoinsResult>('/internal/joins', { joins })
-      return joins.map((_, place) => readAnswer(answers[place], pages))
+      const result = await api.internal<InternalJoinsResult>('/internal/joins', { joins })
+      return joins.map((_, place) => readAnswer(result.answers[place], result))
     } catch (error) {
       // An api of before this route, while processes are being replaced, must not look like conversations that are gone.
       if (error instanceof ProblemError && error.code === 'not_found') return joins.map(() => 'alone')
@@ -61,8 +61,12 @@ export function createJoins(api: Pick<ApiClient, 'internal'>) {
   }
 }
 
-function readAnswer(answer: InternalJoinAnswer | undefined, pages: InternalJoinsResult['pages']): Answer {
+function readAnswer(
+  answer: InternalJoinAnswer | undefined,
+  { pages, reads }: Pick<InternalJoinsResult, 'pages' | 'reads'>,
+): Answer {
   if (answer === undefined) return problem('unavailable', { detail: 'A join was not answered' })
   if ('problem' in answer) return problem(answer.problem.code, { detail: answer.problem.detail })
-  return 'alone' in answer ? 'alone' : { ...answer.result, messages: pages[answer.page] ?? [] }
+  if ('alone' in answer) return 'alone'
+  return { ...answer.result, messages: pages[answer.page] ?? [], receipts: reads[answer.read] ?? [] }
 }

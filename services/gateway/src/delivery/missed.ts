@@ -35,6 +35,8 @@ export function createMissed(
   return {
     /** Events may be missing from then on; milliseconds since 1970. */
     note(from: number): void {
+      // Whoever comes later asks for themselves.
+      if (people.isEmpty()) return
       since = Math.min(since, from)
       timer ??= setTimeout(() => {
         const earliest = since - CLOCKS_MS

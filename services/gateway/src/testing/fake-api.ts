@@ -182,12 +182,14 @@ export function createFakeApi() {
 
   function joins(request: z.infer<typeof InternalJoins>): InternalJoinsResult {
     const pages: InternalJoinsResult['pages'] = []
+    const reads: InternalJoinsResult['reads'] = []
     return {
       pages,
+      reads,
       answers: request.joins.map((one) => {
         try {
-          const { messages, ...result } = join(one)
-          return { result, page: pages.push(messages) - 1 }
+          const { messages, receipts, ...result } = join(one)
+          return { result, page: pages.push(messages) - 1, read: reads.push(receipts) - 1 }
         } catch (error) {
           if (!(error instanceof ProblemError)) throw error
           return { problem: { code: error.code, detail: error.message } }
@@ -236,6 +238,8 @@ export function createFakeApi() {
             ),
           ),
         }
+      case '/internal/added':
+        return { added: [] }
       case '/internal/revocations':
         return { revocations: [] }
       default:
