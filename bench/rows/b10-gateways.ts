@@ -1,19 +1,28 @@
+import { once } from 'node:events'
 import { type Stack, startStack } from '@parley/devstack'
+import WebSocket from 'ws'
 import { ORG } from '../harness/chats.ts'
 import { UNLIMITED } from '../harness/crowd.ts'
 import { createHttpClient, type HttpClient } from '../harness/load.ts'
 import { cpuMs, inPairs } from '../harness/measure.ts'
 import { each, openRawClient, type RawClient, reached } from '../harness/raw-client.ts'
 import type { Row } from '../harness/report.ts'
-import { createStreamWriter, paced, TEXT } from '../harness/stream.ts'
+import { type Rival, startRival } from '../harness/rival.ts'
+import { createStreamWriter, messageJson, paced, randomId, TEXT } from '../harness/stream.ts'
 
 const ROOM = 1_000
-const PER_SECOND = 10
-const WINDOW_MS = 4_000
+/** Messages per second, and how many: now and then, and at a third of a core for one gateway. */
+const PACES: Pace[] = [
+  { rate: 10, count: 40 },
+  { rate: 40, count: 80 },
+]
 /** How many gateways share a room. Each room has gateways of its own, so that none carries another's sockets. */
 const SIZES = [1, 2, 4]
 
-/** Processor time of all gateways together for a delivery to a room of 1,000, as they become more. */
+/**
+ * Processor time of all gateways together for a delivery to a room of 1,000, as they become more; and of bare loops over
+ * as many sockets, which read no streams: what the machine makes of one process that becomes several.
+ */
 export const row: Row = {
   id: 'B10',
   title: 'gateway CPU per delivery as gateways are added',
@@ -26,36 +35,45 @@ export const row: Row = {
     const http = createHttpClient(stack.apiUrl, 4)
     const writer = createStreamWriter(stack.redisUrl, ORG)
     const rooms: SharedRoom[] = []
+    const bare: Loops[] = []
     try {
       let first = 0
       for (const size of SIZES) {
         rooms.push(await share(stack, http, first, size))
         first += size
       }
-      const cpuOf = async ({ id, pids, clients }: SharedRoom) => {
-        const delivered = () => clients.reduce((sum, { received }) => sum + received, 0)
-        const before = delivered()
-        const cpu = cpuMs(pids)
-        const sent = await paced(PER_SECOND, WINDOW_MS, () => writer.write(id, TEXT))
-        await reached(delivered, before + sent * ROOM)
-        return ((cpuMs(pids) - cpu) * 1_000) / (sent * ROOM)
-      }
       const [alone, ...shared] = rooms
       if (!alone) return
-      for (const room of shared) {
-        const { ratio, parley, rival } = await inPairs(
-          () => cpuOf(room),
-          () => cpuOf(alone),
-        )
+      const publish: Send<SharedRoom> = async ({ id }, { rate, count }) => {
+        await paced(rate, (count * 1_000) / rate, () => writer.write(id, TEXT))
+      }
+      for (const pace of PACES) {
+        for (const room of shared) {
+          const { ratio, parley, rival } = await compare(room, alone, pace, publish)
+          yield {
+            name: `${room.pids.length} gateways to 1, room of ${ROOM}, ${pace.rate}/s`,
+            figure: ratio,
+            bar: { atMost: 1.1 },
+            note: `${parley.median.toFixed(1)} to ${rival.median.toFixed(1)} µs each`,
+          }
+        }
+      }
+      const [one, four] = [await loops(1), await loops(4)]
+      bare.push(one, four)
+      for (const pace of PACES) {
+        const { ratio, parley, rival } = await compare(four, one, pace, loop)
         yield {
-          name: `${room.pids.length} gateways to 1, room of ${ROOM}, ${PER_SECOND}/s`,
+          name: `4 bare loops to 1, ${ROOM} sockets, ${pace.rate}/s`,
           figure: ratio,
-          bar: { atMost: 1.1 },
           note: `${parley.median.toFixed(1)} to ${rival.median.toFixed(1)} µs each`,
         }
       }
     } finally {
       for (const { clients } of rooms) for (const client of clients) client.close()
+      for (const { clients, rivals } of bare) {
+        for (const client of clients) client.terminate()
+        for (const rival of rivals) await rival.close()
+      }
       writer.close()
       await http.close()
       await stack.close()
@@ -63,11 +81,65 @@ export const row: Row = {
   },
 }
 
-interface SharedRoom {
+interface Pace {
+  rate: number
+  count: number
+}
+/** Who hears what some processes send. */
+interface Audience {
   id: string
-  /** Of the gateways that its sockets are on. */
   pids: number[]
+  /** Frames that reached it so far. */
+  delivered(): number
+}
+interface SharedRoom extends Audience {
   clients: RawClient[]
+}
+interface Loops extends Audience {
+  rivals: Rival[]
+  clients: WebSocket[]
+}
+type Send<A extends Audience> = (audience: A, pace: Pace) => Promise<void>
+
+/** Microseconds for a delivery by the processes of the one, and by those of the other. */
+function compare<A extends Audience>(many: A, few: A, pace: Pace, send: Send<A>) {
+  const cpuOf = async (audience: A): Promise<number> => {
+    const before = audience.delivered()
+    const cpu = cpuMs(audience.pids)
+    await send(audience, pace)
+    await reached(audience.delivered, before + pace.count * ROOM)
+    return ((cpuMs(audience.pids) - cpu) * 1_000) / (pace.count * ROOM)
+  }
+  return inPairs(
+    () => cpuOf(many),
+    () => cpuOf(few),
+  )
+}
+
+/** So many bare loops that share the sockets of a room. */
+async function loops(count: number): Promise<Loops> {
+  const rivals = await Promise.all(Array.from({ length: count }, () => startRival('ws-loop', {})))
+  const clients: WebSocket[] = []
+  let received = 0
+  await each(ROOM, 32, async (index) => {
+    const port = rivals[index % count]?.port ?? 0
+    const client = new WebSocket(`ws://127.0.0.1:${port}`, { perMessageDeflate: false })
+    clients.push(client)
+    client.on('message', () => received++)
+    await once(client, 'open')
+  })
+  return { id: randomId(), rivals, clients, pids: rivals.map(({ pid }) => pid), delivered: () => received }
+}
+
+const loop: Send<Loops> = async ({ id, rivals }, { rate, count }) => {
+  const frame = `42/chat,["message:new",${messageJson(id, 1, TEXT).slice(0, -1)},"prevSeq":0}]`
+  const order = { method: 'POST', body: frame }
+  await Promise.all(
+    rivals.map(async ({ port }) => {
+      const answer = await fetch(`http://127.0.0.1:${port}/send?n=${count}&rate=${rate}`, order)
+      await answer.text()
+    }),
+  )
 }
 
 /** A room whose sockets are spread evenly over `size` gateways from the `first` on. */
@@ -82,5 +154,6 @@ async function share(stack: Stack, http: HttpClient, first: number, size: number
     if (!answer.ok) throw new Error(`join refused: ${JSON.stringify(answer.body())}`)
   })
   const pids = Array.from({ length: size }, (_, index) => stack.pids[`gateway-${first + index}`] ?? 0)
-  return { id, pids, clients }
+  const delivered = () => clients.reduce((sum, { received }) => sum + received, 0)
+  return { id, pids, clients, delivered }
 }
