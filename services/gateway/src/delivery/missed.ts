@@ -27,7 +27,7 @@ export function createMissed(
         people: present.slice(at, at + PEOPLE_AT_ONCE),
       })
       for (const { participants, conversation } of added) {
-        notices.added(conversation.orgId, participants.map(participantKey), JSON.stringify(conversation))
+        notices.addedBefore(participants.map(participantKey), conversation)
       }
     }
   }

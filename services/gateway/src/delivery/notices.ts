@@ -1,4 +1,11 @@
-import { type LastMessage, LIMITS, type Message, type ParticipantRef, participantKey } from '@parley/contract'
+import {
+  type LastMessage,
+  LIMITS,
+  type Message,
+  type ParticipantRef,
+  participantKey,
+  type RoomConversation,
+} from '@parley/contract'
 import type { TailEvent } from '@parley/events'
 import type { Core } from '../services.ts'
 import type { ChatSocket } from '../sockets.ts'
@@ -73,6 +80,14 @@ export function createNotices({ people, rooms, outbound }: Pick<Core, 'people' |
     added(org: string, keys: readonly string[], conversation: string): void {
       const frame = encodeFrame('conversation:added', `{"conversation":${conversation}}`)
       for (const key of keys) send(people.of(org, key), frame)
+    },
+    /** The same for those who may have missed it; who follows it here knows of it. */
+    addedBefore(keys: readonly string[], conversation: RoomConversation): void {
+      const { id, orgId } = conversation
+      const frame = encodeFrame('conversation:added', JSON.stringify({ conversation }))
+      for (const key of keys) {
+        for (const socket of people.of(orgId, key)) if (!rooms.isIn(socket, id)) send([socket], frame)
+      }
     },
     /** For those who don't follow it here; who does is told as they are taken out of the room. */
     removed(event: TailEvent, participants: readonly ParticipantRef[] | null): void {
