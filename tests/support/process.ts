@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { readFile } from 'node:fs/promises'
+import { readdir, readFile, readlink } from 'node:fs/promises'
 import type { Stack } from '@parley/devstack'
 import WebSocket from 'ws'
 import { until } from './until.ts'
@@ -41,9 +41,6 @@ export async function keptMiB(stack: Stack, name: string): Promise<number> {
 /** A port of its own for each process's inspector, which listens only once it is asked to. */
 export const INSPECTABLE = '--inspect-port=127.0.0.1:0'
 
-/** Where processes said that their inspectors are; only the last lines of what one said are kept elsewhere. */
-const inspectors = new Map<number, string>()
-
 async function openInspector(stack: Stack, name: string): Promise<WebSocket> {
   const pid = stack.pids[name]
   if (pid === undefined) throw new Error(`${name} does not run`)
@@ -51,22 +48,39 @@ async function openInspector(stack: Stack, name: string): Promise<WebSocket> {
     async () => {
       // As often as it takes: a process that listens already stays as it is.
       process.kill(pid, 'SIGUSR1')
-      const url = /.*(ws:\/\/127\.0\.0\.1:\S+)/s.exec(stack.log(name).join('\n'))?.[1] ?? inspectors.get(pid)
-      if (url === undefined) return null
+      const url = await inspectorOf(pid)
+      if (url === null) return null
       const socket = new WebSocket(url)
-      return once(socket, 'open').then(
-        () => {
-          inspectors.set(pid, url)
-          return socket
-        },
-        // An address of before a restart: the new one is about to be told.
-        () => null,
-      )
+      await once(socket, 'open')
+      return socket
     },
     { what: `the inspector of ${name}` },
-  ).catch((cause: unknown) => {
-    throw new Error(`${name} opened no inspector; it said last:\n${stack.log(name).slice(-5).join('\n')}`, {
-      cause,
-    })
+  )
+}
+
+/**
+ * Asks all ports that a process listens on which one is its inspector's. What it prints of that gets lost now and then
+ * (seen with Node 24.21: a thread that listens, and not a word of it on the standard error).
+ */
+async function inspectorOf(pid: number): Promise<string | null> {
+  for (const port of await portsOf(pid)) {
+    const [target] = await fetch(`http://127.0.0.1:${port}/json/list`, { signal: AbortSignal.timeout(1_000) })
+      .then((answer) => answer.json() as Promise<{ webSocketDebuggerUrl?: string }[]>)
+      .then((list) => (Array.isArray(list) ? list : []))
+      .catch(() => [])
+    if (target?.webSocketDebuggerUrl !== undefined) return target.webSocketDebuggerUrl
+  }
+  return null
+}
+
+/** Ports on which a process listens (Linux). */
+async function portsOf(pid: number): Promise<number[]> {
+  const descriptors = await readdir(`/proc/${pid}/fd`)
+  const links = await Promise.all(descriptors.map((fd) => readlink(`/proc/${pid}/fd/${fd}`).catch(() => '')))
+  const own = new Set(links.flatMap((link) => /^socket:\[(\d+)\]$/.exec(link)?.[1] ?? []))
+  const LISTENING = '0A'
+  return (await readFile(`/proc/${pid}/net/tcp`, 'utf8')).split('\n').flatMap((line) => {
+    const [, local = '', , state, , , , , , inode = ''] = line.trim().split(/\s+/)
+    return state === LISTENING && own.has(inode) ? [Number.parseInt(local.split(':')[1] ?? '', 16)] : []
   })
 }
