@@ -1,44 +1,20 @@
-import type { Caller } from '@parley/contract'
-import { createPublisher } from '@parley/events'
-import { createLogger } from '@parley/service-kit'
-import { Redis } from 'ioredis'
-import { ObjectId } from 'mongodb'
 import { afterAll, beforeAll, expect, inject, test } from 'vitest'
-import { connectDatabase } from './database/client.ts'
-import { createServices } from './services.ts'
+import { ada, openServices } from './internal/testing/world.ts'
 
-const logger = createLogger({ name: 'test', level: 'silent' })
-const redis = new Redis(inject('redisUrl'))
-const uri = new URL(inject('mongodbUri'))
-uri.pathname = `/trips-${new ObjectId().toHexString()}`
-
-const ada: Caller = { type: 'user', id: 'ada', orgId: 'acme', roles: [], name: null, picture: null }
-
-let database: Awaited<ReturnType<typeof connectDatabase>>
-let services: Awaited<ReturnType<typeof createServices>>
+type World = Awaited<ReturnType<typeof openServices>>
+let world: World
+let database: World['database']
+let services: World['services']
 let lastCommandAt = performance.now()
 beforeAll(async () => {
-  database = await connectDatabase(uri.href, { monitorCommands: true })
+  world = await openServices(inject('mongodbUri'), inject('redisUrl'))
+  database = world.database
+  services = world.services
   database.client.on('commandStarted', () => {
     lastCommandAt = performance.now()
   })
-  services = await createServices({
-    database,
-    publisher: createPublisher({ redis, logger }),
-    redis,
-    queueRedis: redis,
-    logger,
-    prices: {},
-    hopLimit: 8,
-    reconcileMs: 60_000,
-  })
 })
-afterAll(async () => {
-  await services.close()
-  await database.db.dropDatabase()
-  await database.close()
-  redis.disconnect()
-})
+afterAll(() => world.close())
 
 /** Longer than anything waits that follows an answer: fold, read position, outbox. */
 const QUIET_MS = 1_600
