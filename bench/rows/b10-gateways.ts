@@ -1,9 +1,9 @@
 import { once } from 'node:events'
-import { type Stack, startStack } from '@parley/devstack'
+import { startStack } from '@parley/devstack'
 import WebSocket from 'ws'
 import { ORG } from '../harness/chats.ts'
 import { UNLIMITED } from '../harness/crowd.ts'
-import { createHttpClient, type HttpClient } from '../harness/load.ts'
+import { createHttpClient } from '../harness/load.ts'
 import { cpuMs, inPairs } from '../harness/measure.ts'
 import { each, openRawClient, type RawClient, reached } from '../harness/raw-client.ts'
 import type { Row } from '../harness/report.ts'
@@ -11,12 +11,13 @@ import { type Rival, startRival } from '../harness/rival.ts'
 import { createStreamWriter, messageJson, paced, randomId, TEXT } from '../harness/stream.ts'
 
 const ROOM = 1_000
-/** Messages per second, and how many: now and then, and at a third of a core for one gateway. */
+/** Messages per second, and how many: now and then, at a third of a core for one gateway, and at most of one. */
 const PACES: Pace[] = [
   { rate: 10, count: 40 },
   { rate: 40, count: 80 },
+  { rate: 80, count: 160 },
 ]
-/** How many gateways share a room. Each room has gateways of its own, so that none carries another's sockets. */
+/** How many gateways share a room, each time in a system of its own: nobody here reads along for another. */
 const SIZES = [1, 2, 4]
 
 /**
@@ -27,26 +28,12 @@ export const row: Row = {
   id: 'B10',
   title: 'gateway CPU per delivery as gateways are added',
   async *run() {
-    const stack = await startStack({
-      gateways: SIZES.reduce((sum, size) => sum + size, 0),
-      workers: 0,
-      env: UNLIMITED,
-    })
-    const http = createHttpClient(stack.apiUrl, 4)
-    const writer = createStreamWriter(stack.redisUrl, ORG)
     const rooms: SharedRoom[] = []
     const bare: Loops[] = []
     try {
-      let first = 0
-      for (const size of SIZES) {
-        rooms.push(await share(stack, http, first, size))
-        first += size
-      }
+      for (const size of SIZES) rooms.push(await share(size))
       const [alone, ...shared] = rooms
       if (!alone) return
-      const publish: Send<SharedRoom> = async ({ id }, { rate, count }) => {
-        await paced(rate, (count * 1_000) / rate, () => writer.write(id, TEXT))
-      }
       for (const pace of PACES) {
         for (const room of shared) {
           const { ratio, parley, rival } = await compare(room, alone, pace, publish)
@@ -69,14 +56,11 @@ export const row: Row = {
         }
       }
     } finally {
-      for (const { clients } of rooms) for (const client of clients) client.close()
       for (const { clients, rivals } of bare) {
         for (const client of clients) client.terminate()
         for (const rival of rivals) await rival.close()
       }
-      writer.close()
-      await http.close()
-      await stack.close()
+      for (const room of rooms) await room.close()
     }
   },
 }
@@ -93,7 +77,8 @@ interface Audience {
   delivered(): number
 }
 interface SharedRoom extends Audience {
-  clients: RawClient[]
+  writer: ReturnType<typeof createStreamWriter>
+  close(): Promise<void>
 }
 interface Loops extends Audience {
   rivals: Rival[]
@@ -142,18 +127,34 @@ const loop: Send<Loops> = async ({ id, rivals }, { rate, count }) => {
   )
 }
 
-/** A room whose sockets are spread evenly over `size` gateways from the `first` on. */
-async function share(stack: Stack, http: HttpClient, first: number, size: number): Promise<SharedRoom> {
+/** A room whose sockets are spread evenly over so many gateways. */
+async function share(gateways: number): Promise<SharedRoom> {
+  const stack = await startStack({ gateways, workers: 0, env: UNLIMITED })
+  const http = createHttpClient(stack.apiUrl, 4)
+  const writer = createStreamWriter(stack.redisUrl, ORG)
+  const clients: RawClient[] = []
   const token = stack.token({ sub: 'sender-0', orgId: ORG, expiresIn: 7_200 })
   const { id } = JSON.parse(await http.call('POST', '/conversations', token, {}, 201)) as { id: string }
-  const clients: RawClient[] = []
+  await http.close()
   await each(ROOM, 32, async (index) => {
-    const client = await openRawClient(stack.gatewayUrls[first + (index % size)] ?? '', { token })
+    const client = await openRawClient(stack.gatewayUrls[index % gateways] ?? '', { token })
     clients.push(client)
     const answer = await client.request('conversation:join', { conversationId: id })
     if (!answer.ok) throw new Error(`join refused: ${JSON.stringify(answer.body())}`)
   })
-  const pids = Array.from({ length: size }, (_, index) => stack.pids[`gateway-${first + index}`] ?? 0)
-  const delivered = () => clients.reduce((sum, { received }) => sum + received, 0)
-  return { id, pids, clients, delivered }
+  return {
+    id,
+    writer,
+    pids: Array.from({ length: gateways }, (_, index) => stack.pids[`gateway-${index}`] ?? 0),
+    delivered: () => clients.reduce((sum, { received }) => sum + received, 0),
+    async close() {
+      for (const client of clients) client.close()
+      writer.close()
+      await stack.close()
+    },
+  }
+}
+
+const publish: Send<SharedRoom> = async ({ id, writer }, { rate, count }) => {
+  await paced(rate, (count * 1_000) / rate, () => writer.write(id, TEXT))
 }
