@@ -10,8 +10,9 @@ export const STREAM_VERSION = '1'
  * What services tell each other through the Redis streams, by type, with the form of `data`.
  *
  * An entry has the fields `v`, `type`, `org`, `cid`, then `seq` (messages) or `change` (changes) where there is one,
- * `to` (participant keys as a JSON array, conversations of up to 50 participants) and `data` (JSON). An entry whose
- * data would exceed 8 KiB has no `data`: readers fetch the current state from the api.
+ * `member` (participant key of whom a change is about), `to` (participant keys as a JSON array: everybody where a
+ * conversation begins or ends, and of messages in those of up to 50 participants) and `data` (JSON). An entry whose data
+ * would exceed 8 KiB has no `data`: readers fetch the current state from the api.
  * At least once; readers drop repeats. `data` is the state when it was written, at least as new as its number.
  */
 export const STREAM_EVENTS = {
@@ -42,7 +43,9 @@ export interface StreamEvent {
   seq?: number
   /** Changes: their changeSeq. */
   change?: number
-  /** Participant keys (`user:ada`), for conversations of up to 50 participants. */
+  /** Participant key (`user:ada`) of whom a change is about: added, removed, in another role. */
+  member?: string
+  /** Participant keys: everybody's where a conversation begins or ends, and of messages for up to 50 participants. */
   to?: string[]
   /** JSON text; absent: fetch the current state. */
   data?: string

@@ -22,6 +22,7 @@ export function encodeEntry(event: StreamEvent): (string | number)[] {
   fields.push('cid', event.cid)
   if (event.seq !== undefined) fields.push('seq', event.seq)
   if (event.change !== undefined) fields.push('change', event.change)
+  if (event.member !== undefined) fields.push('member', event.member)
   if (event.to !== undefined) fields.push('to', JSON.stringify(event.to))
   if (event.data !== undefined && fits(event.data)) fields.push('data', event.data)
   return fields

@@ -23,6 +23,7 @@ const ORG = word('org')
 const CID = word('cid')
 const SEQ = word('seq')
 const CHANGE = word('change')
+const MEMBER = word('member')
 const TO = word('to')
 const DATA = word('data')
 
@@ -72,10 +73,11 @@ function readEvent(reader: Reader, wants: Wants): Omit<TailEvent, 'at'> | null |
       if (++named < 2 || wants(event.org, event.cid)) continue
       for (let rest = 2; rest < fields; rest++) reader.skip()
       return undefined
-    } else if (name === SEQ || name === CHANGE || name === TO || name === DATA) {
+    } else if (name === SEQ || name === CHANGE || name === MEMBER || name === TO || name === DATA) {
       const text = reader.text()
       if (name === SEQ) event.seq = Number(text)
       else if (name === CHANGE) event.change = Number(text)
+      else if (name === MEMBER) event.member = text
       else if (name === TO) event.to = recipients(text)
       else event.data = text
       continue

@@ -1,4 +1,4 @@
-import { type ChangeKind, LIMITS, ProblemError, problem } from '@parley/contract'
+import { type ChangeKind, ProblemError, problem } from '@parley/contract'
 import { type MongoClient, MongoError, ObjectId } from 'mongodb'
 import type {
   AuditDocument,
@@ -33,7 +33,7 @@ export interface Effect {
   /** Of the fields that changed; never a message's text. */
   before?: Record<string, unknown>
   after?: Record<string, unknown>
-  /** Who hears of it, where that is not who takes part afterwards. */
+  /** Participant keys of who hears of it outside the room. */
   to?: string[]
 }
 
@@ -241,8 +241,7 @@ async function attempt(change: Change<unknown>, transaction: ChangeTransaction) 
   if (effect.messageId) event.messageId = effect.messageId
   if (effect.participant) event.participant = effect.participant
   if (effect.changed) event.changed = effect.changed
-  const to = await recipients(effect, transaction)
-  if (to) event.to = to
+  if (effect.to) event.to = effect.to
 
   const line: AuditDocument = {
     _id: new ObjectId(),
@@ -257,14 +256,4 @@ async function attempt(change: Change<unknown>, transaction: ChangeTransaction) 
   const subject = effect.messageId?.toHexString() ?? effect.participant
   if (subject !== undefined) line.subject = subject
   return { outcome, event, line }
-}
-
-/** Who takes part, and who did until now: for conversations of up to 50, and not for messages, which rooms hear of. */
-async function recipients(effect: Effect, transaction: ChangeTransaction): Promise<string[] | undefined> {
-  if (effect.messageId) return undefined
-  if (effect.to) return effect.to.length <= LIMITS.recipientsNamed ? effect.to : undefined
-  if (transaction.head.participantCount > LIMITS.recipientsNamed) return undefined
-  const keys = new Set((await transaction.participants()).map(({ key }) => key))
-  if (effect.participant) keys.add(effect.participant)
-  return keys.size <= LIMITS.recipientsNamed ? [...keys] : undefined
 }

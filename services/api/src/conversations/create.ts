@@ -1,7 +1,6 @@
 import {
   type Caller,
   type CreateConversation,
-  LIMITS,
   type ParticipantRef,
   type ParticipantRole,
   participantKey,
@@ -100,8 +99,8 @@ export function createConversationMaker({ client, rows, profiles, outbox }: Make
       change: 0,
       type: 'conversation.created',
       createdAt: now,
+      to: members.map(({ key }) => key),
     }
-    if (members.length <= LIMITS.recipientsNamed) event.to = members.map(({ key }) => key)
 
     try {
       await transact(client, async (session) => {

@@ -153,7 +153,7 @@ export interface OutboxDocument {
   messageId?: ObjectId
   participant?: string
   changed?: string[]
-  /** Participant keys of who hears of it, at most 50 of them. */
+  /** Participant keys of who hears of it outside the room. */
   to?: string[]
   createdAt: Date
 }

@@ -75,6 +75,7 @@ export function createEventBuilder({ messages, participants, roomViews }: EventS
     return rows.map((row) => {
       const event: StreamEvent = { type: row.type, org: row.org, cid: row.cid.toHexString() }
       if (row.change > 0) event.change = row.change
+      if (row.participant) event.member = row.participant
       if (row.to) event.to = row.to
       const data = dataOf(row)
       if (data !== undefined) event.data = JSON.stringify(data)

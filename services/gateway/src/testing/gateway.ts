@@ -73,13 +73,14 @@ export async function startTestGateway(api: ApiClient, env: Record<string, strin
     event: (
       type: StreamEventType,
       { id, orgId }: { id: string; orgId: string },
-      fields: { seq?: number; change?: number; data?: unknown; to?: string[] },
+      fields: { seq?: number; change?: number; member?: string; to?: string[]; data?: unknown },
     ): StreamEvent => ({
       type,
       org: orgId,
       cid: id,
       ...(fields.seq === undefined ? {} : { seq: fields.seq }),
       ...(fields.change === undefined ? {} : { change: fields.change }),
+      ...(fields.member === undefined ? {} : { member: fields.member }),
       ...(fields.to === undefined ? {} : { to: fields.to }),
       ...(fields.data === undefined ? {} : { data: JSON.stringify(fields.data) }),
     }),
