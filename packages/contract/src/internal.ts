@@ -149,8 +149,12 @@ export type InternalStreamStart = z.infer<typeof InternalStreamStart>
 export const InternalStreamStartResult = z.strictObject({ message: Message, created: z.boolean() })
 export type InternalStreamStartResult = z.infer<typeof InternalStreamStartResult>
 
-/** `/internal/streams/checkpoint`: stores the text so far, the sign of life of a stream. `live` false: it has ended. */
+/**
+ * `/internal/streams/checkpoint`: stores the text so far, the sign of life of a stream. `live` false: it has ended, be it
+ * because the caller may not write there any more.
+ */
 export const InternalStreamCheckpoint = z.strictObject({
+  caller: Caller,
   conversationId: Id,
   messageId: Id,
   content: TextOfBytes(LIMITS.contentBytes),

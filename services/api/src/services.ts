@@ -123,6 +123,7 @@ export async function createServices(options: ServicesOptions) {
   })
   const streams = createStreamService({
     messages,
+    access,
     append,
     changes,
     pricing,

@@ -34,9 +34,7 @@ export async function internalStreamRoutes(
   app.post(
     '/checkpoint',
     { config, schema: { body: InternalStreamCheckpoint, response: { 200: InternalStreamCheckpointResult } } },
-    async ({ body: { conversationId, messageId, content } }) => ({
-      live: await streams.checkpoint(conversationId, messageId, content),
-    }),
+    async ({ body }) => ({ live: await streams.checkpoint(body) }),
   )
 
   app.post(

@@ -1,10 +1,12 @@
 import type { KeyObject } from 'node:crypto'
 import {
   type Caller,
+  type InternalStreamCheckpoint,
   type InternalStreamFinish,
   type InternalStreamFinishResult,
   type InternalStreamStartResult,
   isAdmin,
+  ProblemError,
   parseParticipantKey,
   participantKey,
   problem,
@@ -22,10 +24,12 @@ import type { AppendRequest } from '../messages/log.ts'
 import { type MessageDraft, payloadHash, toMessage, totalOf } from '../messages/message.ts'
 import { previewOf } from '../messages/tail.ts'
 import type { Pricing } from '../money/prices.ts'
+import type { Access } from '../participants/access.ts'
 
 export type StreamService = ReturnType<typeof createStreamService>
 
 export interface StreamServiceOptions extends Pick<Collections, 'messages'> {
+  access: Pick<Access, 'of'>
   append(request: AppendRequest): Promise<Appended>
   changes: Changes
   pricing: Pricing
@@ -36,7 +40,7 @@ export interface StreamServiceOptions extends Pick<Collections, 'messages'> {
 
 /** Answers that are written while they are read: a message that begins empty, and ends once. */
 export function createStreamService(options: StreamServiceOptions) {
-  const { messages, append, changes, pricing, hashKey, summaryDue } = options
+  const { messages, access, append, changes, pricing, hashKey, summaryDue } = options
 
   /**
    * Begins an answer, or finds the one begun under the same key, whatever became of it.
@@ -67,16 +71,32 @@ export function createStreamService(options: StreamServiceOptions) {
   }
 
   /**
-   * Stores the text so far. False: the stream has ended. A checkpoint that a failover loses is made up for by the next,
-   * so it waits for nobody.
+   * Stores the text so far. False: the stream has ended, or ends here because its agent may not write any more. A
+   * checkpoint that a failover loses is made up for by the next, so it waits for nobody.
    */
-  async function checkpoint(conversationId: string, messageId: string, content: string): Promise<boolean> {
-    const { matchedCount } = await messages.updateOne(
-      { _id: new ObjectId(messageId), cid: new ObjectId(conversationId), status: 'streaming' },
-      { $set: { content, streamedAt: new Date() } },
-      { writeConcern: { w: 1 } },
-    )
-    return matchedCount === 1
+  async function checkpoint(request: InternalStreamCheckpoint): Promise<boolean> {
+    const { caller, conversationId, messageId, content } = request
+    const [mayWrite, { matchedCount }] = await Promise.all([
+      mayStream(caller, conversationId),
+      messages.updateOne(
+        { _id: new ObjectId(messageId), cid: new ObjectId(conversationId), status: 'streaming' },
+        { $set: { content, streamedAt: new Date() } },
+        { writeConcern: { w: 1 } },
+      ),
+    ])
+    if (mayWrite) return matchedCount === 1
+    await fail(conversationId, messageId, content)
+    return false
+  }
+
+  async function mayStream(caller: Caller, conversationId: string): Promise<boolean> {
+    try {
+      await access.of(caller, conversationId, 'message:stream')
+      return true
+    } catch (error) {
+      if (!(error instanceof ProblemError) || !['not_found', 'forbidden'].includes(error.code)) throw error
+      return false
+    }
   }
 
   /**
@@ -153,13 +173,19 @@ export function createStreamService(options: StreamServiceOptions) {
     }
   }
 
-  /** Ends a stream of a conversation that is gone, in which nothing can change any more. */
-  async function discard(messageId: ObjectId): Promise<void> {
-    await messages.updateOne(
-      { _id: messageId, status: 'streaming' },
-      { $set: { status: 'failed' }, $unset: { streamedAt: 1 } },
-    )
+  /** Ends a stream that nobody may, or can, go on with. */
+  async function fail(conversationId: string, messageId: string, content: string): Promise<void> {
+    try {
+      await finish({ conversationId, messageId, status: 'failed', result: { content }, caller: null })
+    } catch (error) {
+      if (!(error instanceof ProblemError) || error.code !== 'not_found') throw error
+      // The conversation is gone: nothing in it can change any more.
+      await messages.updateOne(
+        { _id: new ObjectId(messageId), status: 'streaming' },
+        { $set: { status: 'failed' }, $unset: { streamedAt: 1 } },
+      )
+    }
   }
 
-  return { start, checkpoint, finish, discard }
+  return { start, checkpoint, finish, fail }
 }

@@ -33,6 +33,7 @@ beforeAll(async () => {
   redis = new Redis(inject('redisUrl'))
   streams = createStreamService({
     messages: world.database.messages,
+    access: service.access,
     append: service.log.append,
     changes: service.changes,
     pricing: (usage) => (usage ? usage.totalTokens * 2 : 0),
@@ -50,6 +51,8 @@ const talk = () =>
   open(service, ada, { agentId: 'bot', participants: [{ type: 'user', id: 'bob', role: 'observer' }] })
 const begin = (conversationId: string, clientMessageId = `answer-${keys++}`) =>
   streams.start(bot, { conversationId, clientMessageId })
+const checkpoint = (conversationId: string, messageId: string, content: string) =>
+  streams.checkpoint({ caller: bot, conversationId, messageId, content })
 const stored = async (messageId: string) =>
   (await world.database.messages.findOne({ _id: id(messageId) })) as MessageDocument
 const usage = { inputTokens: 3, outputTokens: 4 }
@@ -62,7 +65,7 @@ describe('a streamed answer', () => {
       created: true,
       message: { status: 'streaming', content: '', role: 'assistant' },
     })
-    await streams.checkpoint(cid, first.message.id, 'so far')
+    await checkpoint(cid, first.message.id, 'so far')
     const again = await begin(cid, 'one')
     expect(again).toMatchObject({ created: false, message: { id: first.message.id, content: 'so far' } })
     expect(
@@ -136,13 +139,30 @@ describe('a streamed answer', () => {
         }),
       ),
     ).toBe('not_found')
-    await streams.checkpoint(cid, message.id, 'kept')
+    await checkpoint(cid, message.id, 'kept')
     expect(await end('cancelled', bob)).toMatchObject({
       won: true,
       message: { status: 'cancelled', content: 'kept' },
     })
-    expect(await streams.checkpoint(cid, message.id, 'too late')).toBe(false)
+    expect(await checkpoint(cid, message.id, 'too late')).toBe(false)
     expect((await stored(message.id)).content).toBe('kept')
+  })
+
+  test('ends at its next checkpoint where its agent was removed, or may only read', async () => {
+    const lose = {
+      part: (cid: string) => service.participants.remove(ada, cid, { type: 'agent', id: 'bot' }),
+      voice: (cid: string) =>
+        service.participants.add(ada, cid, { type: 'agent', id: 'bot', role: 'observer' }),
+      conversation: (cid: string) => service.conversations.remove(ada, cid),
+    }
+    for (const end of Object.values(lose)) {
+      const cid = await talk()
+      const { message } = await begin(cid)
+      expect(await checkpoint(cid, message.id, 'so far')).toBe(true)
+      await end(cid)
+      expect(await checkpoint(cid, message.id, 'so far, so good')).toBe(false)
+      expect(await stored(message.id)).toMatchObject({ status: 'failed', content: 'so far, so good' })
+    }
   })
 
   test('ends once, whoever ends it how often and whatever else happens to the conversation', async () => {
@@ -219,8 +239,8 @@ describe('the sweeper', () => {
   test('ends what gave no sign of life, with the latest text there is, and leaves the rest', async () => {
     const cid = await talk()
     const [lost, checkpointed, live] = [await begin(cid), await begin(cid), await begin(cid)]
-    await streams.checkpoint(cid, lost.message.id, 'Hel')
-    await streams.checkpoint(cid, checkpointed.message.id, 'from Mongo')
+    await checkpoint(cid, lost.message.id, 'Hel')
+    await checkpoint(cid, checkpointed.message.id, 'from Mongo')
     await redis.hset(streamTextKey(lost.message.id), { owner: 'gone', 0: 'Hel', 3: 'lo, you' })
     await silence(lost.message.id)
     await silence(checkpointed.message.id)

@@ -1,4 +1,4 @@
-import { joinStreamText, ProblemError, streamTextKey } from '@parley/contract'
+import { joinStreamText, streamTextKey } from '@parley/contract'
 import type { Redis } from 'ioredis'
 import type { Collections } from '../database/collections.ts'
 import { isVoid } from '../database/collections.ts'
@@ -48,18 +48,7 @@ export function createStreamSweeper({ messages, redis, streams, logger, times }:
       if (isVoid(row) || closed) continue
       const messageId = row._id.toHexString()
       const content = await textOf(messageId, row.content)
-      try {
-        await streams.finish({
-          conversationId: row.cid.toHexString(),
-          messageId,
-          status: 'failed',
-          result: { content },
-          caller: null,
-        })
-      } catch (error) {
-        if (!(error instanceof ProblemError) || error.code !== 'not_found') throw error
-        await streams.discard(row._id)
-      }
+      await streams.fail(row.cid.toHexString(), messageId, content)
     }
   }
 

@@ -62,6 +62,8 @@ export function createStreamOwner(
   const channel = roomChannel(conversationId)
   let { token } = start
   let socket: ChatSocket | null = start.socket
+  /** The connection that it is, or was last, on. */
+  let agent = start.socket
   /** Redis has less than the text: it was away, or lost it. */
   let behind = !start.stored
   let ending = false
@@ -101,14 +103,11 @@ export function createStreamOwner(
   }
 
   async function pass(piece: StreamPiece): Promise<void> {
-    const message = encodePiece(piece)
+    const message = busMessage('stream', encodePiece(piece))
+    const append = () => asOwner((by) => store.append(messageId, by, piece, channel, message))
     try {
       if (behind && !(await restore())) return
-      let owned = await store.append(messageId, token, piece, channel, busMessage('stream', message))
-      if (owned === 'lost' && (await restore())) {
-        owned = await store.append(messageId, token, piece, channel, busMessage('stream', message))
-      }
-      if (owned === 'taken') stop('taken')
+      if ((await append()) === 'lost' && (await restore())) await append()
     } catch (error) {
       logger.debug({ error, messageId }, 'Redis is away: a piece goes to the sockets of this gateway alone')
       behind = true
@@ -116,18 +115,29 @@ export function createStreamOwner(
     }
   }
 
+  /**
+   * `taken`: another gateway has it now, and this one is out. A refusal of the token that a resume replaced meanwhile
+   * says nothing: it is asked again by the new one. Rejects while Redis is away.
+   */
+  async function asOwner(ask: (by: string) => Promise<Ownership>): Promise<Ownership> {
+    for (;;) {
+      const by = token
+      const owned = await ask(by)
+      if (owned === 'taken' && by !== token) continue
+      if (owned === 'taken') stop('taken')
+      return owned
+    }
+  }
+
   /** Whether the stream is still this gateway's. */
   async function restore(): Promise<boolean> {
-    const owned = await store.restore(conversationId, messageId, seq, token, text.whole)
-    if (owned === 'taken') stop('taken')
-    else behind = false
+    const owned = await asOwner((by) => store.restore(conversationId, messageId, seq, by, text.whole))
+    if (owned !== 'taken') behind = false
     return owned !== 'taken'
   }
 
-  /** `taken`: another gateway has it now, and this one is out. Rejects while Redis is away. */
   async function ownership(): Promise<Ownership> {
-    const owned = await store.touch(messageId, token)
-    if (owned === 'taken') stop('taken')
+    const owned = await asOwner((by) => store.touch(messageId, by))
     if (owned === 'lost') behind = true
     return owned
   }
@@ -151,7 +161,7 @@ export function createStreamOwner(
       if (over || ending) return
       const { live } = await api.internal<InternalStreamCheckpointResult>(
         '/internal/streams/checkpoint',
-        { conversationId, messageId, content: text.whole },
+        { caller: agent.data.caller, conversationId, messageId, content: text.whole },
         { key: conversationId },
       )
       if (!live) ended()
@@ -231,6 +241,7 @@ export function createStreamOwner(
     resume(by: { socket: ChatSocket; token: string; stored: string }): void {
       clearTimeout(orphanTimer)
       socket = by.socket
+      agent = by.socket
       token = by.token
       if (by.stored.length < text.whole.length) behind = true
     },
