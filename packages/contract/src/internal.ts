@@ -104,6 +104,8 @@ export type InternalHead = z.infer<typeof InternalHead>
 export const InternalAdded = z.strictObject({
   /** Milliseconds since 1970. */
   since: z.int(),
+  /** Only to this one. */
+  conversationId: Id.optional(),
   people: z.array(z.strictObject({ orgId: OpaqueId, type: ParticipantType, id: OpaqueId })).max(1_000),
 })
 export const InternalAddedResult = z.strictObject({
@@ -112,12 +114,18 @@ export const InternalAddedResult = z.strictObject({
 export type InternalAdded = z.infer<typeof InternalAdded>
 export type InternalAddedResult = z.infer<typeof InternalAddedResult>
 
-/** `/internal/authorize`: who of these may still follow the conversation, in the order asked. */
+/** `/internal/authorize`: who of these may still follow the conversation, in the order asked, and who takes part. */
 export const InternalAuthorize = z.strictObject({
   conversationId: Id,
   callers: z.array(Caller).max(1_000),
 })
-export const InternalAuthorizeResult = z.strictObject({ allowed: z.array(z.boolean()) })
+export const InternalAuthorizeResult = z.strictObject({
+  /** false: the conversation is gone. */
+  exists: z.boolean(),
+  allowed: z.array(z.boolean()),
+  members: z.array(ParticipantRef),
+})
+export type InternalAuthorizeResult = z.infer<typeof InternalAuthorizeResult>
 
 /** `/internal/relations`: does the caller share a conversation with this participant (always true for admins). */
 export const InternalRelation = z.strictObject({ caller: Caller, type: ParticipantType, id: OpaqueId })

@@ -15,6 +15,8 @@ interface LifecycleEvents {
   roomOpened: [room: Room]
   /** The last one here has left. */
   roomClosed: [room: Room]
+  /** It went on without telling what lies between; its clients were asked to fetch the state. */
+  skipped: [room: Room]
   /** Somebody else takes part now: `room.members` has changed. */
   membersChanged: [room: Room]
   /** A message goes out to the room, in its order: its JSON text. */
@@ -38,6 +40,7 @@ export function createLifecycle() {
     left: [],
     roomOpened: [],
     roomClosed: [],
+    skipped: [],
     membersChanged: [],
     message: [],
     messageChanged: [],

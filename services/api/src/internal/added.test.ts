@@ -25,7 +25,7 @@ test('who was added since then is told, of their own org alone, and of what is s
   const theirs = await make(stranger)
 
   const added = async (...people: { orgId: string; type: 'user' | 'agent'; id: string }[]) => {
-    const found = await world.services.follow.added(people, new Date(Date.now() - 30_000))
+    const found = await world.services.follow.added({ people, since: Date.now() - 30_000 })
     return Object.fromEntries(
       found.map(({ conversation, participants: who }) => [conversation.id, who.map(({ id }) => id).sort()]),
     )

@@ -2,6 +2,7 @@ import {
   type Caller,
   type InternalAdded,
   type InternalAddedResult,
+  type InternalAuthorizeResult,
   type InternalFillResult,
   type InternalHead,
   type InternalJoinResult,
@@ -158,13 +159,16 @@ export function createFollowReader(options: {
     },
 
     /** Conversations that these people were added to since then, the first {@link MOST_ADDED} found. Four queries. */
-    async added(people: InternalAdded['people'], since: Date): Promise<InternalAddedResult['added']> {
+    async added({ people, since, conversationId }: InternalAdded): Promise<InternalAddedResult['added']> {
+      const from = new Date(since)
+      const only = conversationId === undefined ? {} : { cid: new ObjectId(conversationId) }
       const branches = [...Map.groupBy(people, ({ orgId }) => orgId)].map(([org, own]) => ({
         org,
         key: { $in: own.map(participantKey) },
         // Never before who joined; it is what the index knows.
-        activityAt: { $gte: minuteOf(since) },
-        joinedAt: { $gte: since },
+        activityAt: { $gte: minuteOf(from) },
+        joinedAt: { $gte: from },
+        ...only,
       }))
       if (branches.length === 0) return []
       const rows = await participants
@@ -178,22 +182,24 @@ export function createFollowReader(options: {
       }))
     },
 
-    /** Who of these may follow the conversation, in their order. Nobody, where it is gone. */
-    async authorize(conversationId: string, callers: readonly Caller[]): Promise<boolean[]> {
+    /** Who of these may follow the conversation, in their order, and who takes part. Nobody, where it is gone. */
+    async authorize(conversationId: string, callers: readonly Caller[]): Promise<InternalAuthorizeResult> {
       const cid = new ObjectId(conversationId)
       const [head, rows] = await Promise.all([
         conversations.findOne(
           { _id: cid, deletedAt: { $exists: false } },
           { projection: { _id: 0, org: 1 } },
         ),
-        participants
-          .find({ cid, key: { $in: callers.map(participantKey) } }, { projection: { _id: 0, key: 1 } })
-          .toArray(),
+        participants.find({ cid }, { projection: { _id: 0, key: 1 } }).toArray(),
       ])
       const keys = new Set(rows.map(({ key }) => key))
-      return callers.map(
-        (caller) => head?.org === caller.orgId && (isAdmin(caller) || keys.has(participantKey(caller))),
-      )
+      return {
+        exists: head !== null,
+        allowed: callers.map(
+          (caller) => head?.org === caller.orgId && (isAdmin(caller) || keys.has(participantKey(caller))),
+        ),
+        members: rows.map(({ key }) => parseParticipantKey(key)),
+      }
     },
 
     /** Do the two take part in one conversation? Admins are taken to. */

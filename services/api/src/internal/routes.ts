@@ -63,13 +63,13 @@ export async function internalRoutes(app: HttpServer, options: InternalRoutes): 
   app.post(
     '/added',
     { config, schema: { body: InternalAdded, response: { 200: InternalAddedResult } } },
-    async ({ body }) => ({ added: await follow.added(body.people, new Date(body.since)) }),
+    async ({ body }) => ({ added: await follow.added(body) }),
   )
 
   app.post(
     '/authorize',
     { config, schema: { body: InternalAuthorize, response: { 200: InternalAuthorizeResult } } },
-    async ({ body }) => ({ allowed: await follow.authorize(body.conversationId, body.callers) }),
+    ({ body }) => follow.authorize(body.conversationId, body.callers),
   )
 
   app.post(

@@ -1,5 +1,5 @@
 import type { InternalAgentReadyResult, Online } from '@parley/contract'
-import { ProblemError } from '@parley/contract'
+import { ProblemError, problem } from '@parley/contract'
 import { describeError } from '@parley/service-kit'
 import type { Follow } from '../delivery/follow.ts'
 import type { Dispatch } from '../events/dispatch.ts'
@@ -38,7 +38,13 @@ export function createAccept(
           socket,
           { conversationId },
           () => whoIsHere(conversationId),
-          () => outbound.emit(socket, 'conversation:ready', { conversation, active }),
+          ({ lastSeq, changeSeq }) => {
+            // What came after the one and before the other would be in neither.
+            if (lastSeq !== conversation.lastSeq || changeSeq !== conversation.changeSeq) {
+              throw problem('unavailable', { detail: 'It went on meanwhile' })
+            }
+            outbound.emit(socket, 'conversation:ready', { conversation, active })
+          },
         )
         return
       } catch (error) {

@@ -68,6 +68,15 @@ async function openClient(name = 'ada') {
   }
 }
 
+/** Runs after the next join's answer was made, and before the gateway has it. */
+function onceJoinIsAnswered(run: () => Promise<void>): void {
+  fake.afterEach(async (path) => {
+    if (path !== '/internal/join') return
+    fake.afterEach(() => undefined)
+    await run()
+  })
+}
+
 const storedSeqs = ({ messages }: FakeConversation) =>
   messages.flatMap((message) => (message ? [message.seq] : []))
 
@@ -203,7 +212,7 @@ describe('delivery', () => {
     await gateway.publish([
       gateway.event('participant.removed', conversation, {
         change,
-        to: ['user:ada', 'user:bob'],
+        member: 'user:bob',
         data: { participant: BOB, conversation: conversation.view() },
       }),
     ])
@@ -231,25 +240,148 @@ describe('delivery', () => {
     const bob = await openClient('bob')
     const ada = await openClient('ada')
     await ada.join(conversation)
-    let raced = false
-    fake.beforeEach(async (path) => {
-      if (path !== '/internal/join' || raced) return
-      raced = true
-      // The answer below was made before the removal, which the gateway hears of first.
+    onceJoinIsAnswered(async () => {
       const change = conversation.remove(BOB)
       await gateway.publish([
         gateway.event('participant.removed', conversation, {
           change,
+          member: 'user:bob',
           data: { participant: BOB, conversation: conversation.view() },
         }),
       ])
       await vi.waitFor(() => expect(ada.changes).toEqual([1]))
-      conversation.members.push(BOB)
-      queueMicrotask(() => conversation.members.pop())
     })
     const answer = await bob.socket.emitWithAck('conversation:join', { conversationId: conversation.id })
-    fake.beforeEach(() => undefined)
     expect(answer).toMatchObject({ ok: false, error: { code: 'not_found' } })
+  })
+
+  it('a removal that only a fill tells of wins over a join that the api has answered', async () => {
+    const conversation = newConversation()
+    const [ada, bob] = [await openClient('ada'), await openClient('bob')]
+    await ada.join(conversation)
+    onceJoinIsAnswered(async () => {
+      conversation.remove(BOB)
+      await gateway.publish([edited(conversation, conversation.edit(conversation.add('one')))])
+      await vi.waitFor(() => expect(ada.changes.at(-1)).toBe(2))
+    })
+    const answer = await bob.socket.emitWithAck('conversation:join', { conversationId: conversation.id })
+    expect(answer).toMatchObject({ ok: false, error: { code: 'not_found' } })
+  })
+
+  it('a removal that the room is past already still takes out who came in meanwhile', async () => {
+    const conversation = newConversation()
+    const [ada, bob] = [await openClient('ada'), await openClient('bob')]
+    await ada.join(conversation)
+    const change = conversation.remove(BOB)
+    await gateway.publish([edited(conversation, conversation.edit(conversation.add('one')))])
+    await vi.waitFor(() => expect(ada.changes.at(-1)).toBe(2))
+    // Let in by an answer of before.
+    conversation.members.push(BOB)
+    await bob.join(conversation)
+    conversation.members.pop()
+    const removed = once(bob.socket, 'conversation:removed')
+    await gateway.publish([
+      gateway.event('participant.removed', conversation, {
+        change,
+        member: 'user:bob',
+        data: { participant: BOB, conversation: conversation.view() },
+      }),
+    ])
+    expect(await removed).toEqual({ conversationId: conversation.id, reason: 'removed' })
+  })
+
+  it('a check that one of the room was just removed leaves the others in it', async () => {
+    const conversation = newConversation()
+    const [bob, ada] = [await openClient('bob'), await openClient('ada')]
+    await bob.join(conversation)
+    await ada.join(conversation)
+    const removals: unknown[] = []
+    ada.socket.on('conversation:removed', (removal: unknown) => removals.push(removal))
+    const removed = once(bob.socket, 'conversation:removed')
+    fake.afterEach((path) => {
+      if (path !== '/internal/authorize') return
+      fake.afterEach(() => undefined)
+      conversation.remove(BOB)
+    })
+    conversation.touch()
+    await gateway.publish([edited(conversation, conversation.edit(conversation.add('one')))])
+    await vi.waitFor(() => expect(conversation.members).toEqual([ADA]))
+    await gateway.publish([
+      gateway.event('participant.removed', conversation, {
+        change: conversation.changeSeq,
+        member: 'user:bob',
+        data: { participant: BOB, conversation: conversation.view() },
+      }),
+    ])
+    expect(await removed).toMatchObject({ reason: 'removed' })
+    await gateway.publish([created(conversation, conversation.add('two'))])
+    await vi.waitFor(() => expect(ada.seqs).toEqual([1, 2]))
+    expect(removals).toEqual([])
+  })
+
+  it('tells who was added or removed also where the event has no space for the conversation', async () => {
+    const conversation = newConversation()
+    const bob = await openClient('bob')
+    const stranger = await gateway.connect(gateway.token('bob', 'elsewhere'))
+    const heard: unknown[] = []
+    for (const socket of [bob.socket, stranger]) {
+      socket.onAny((event: string, payload: { conversation?: { id: string }; conversationId?: string }) => {
+        const where = payload.conversation?.id ?? payload.conversationId
+        heard.push([event, where, socket === stranger])
+      })
+    }
+    const event = gateway.event
+    await gateway.publish([event('participant.added', conversation, { change: 1, member: 'user:bob' })])
+    await vi.waitFor(() => expect(heard).toHaveLength(1))
+    await gateway.publish([event('participant.removed', conversation, { change: 2, member: 'user:bob' })])
+    await vi.waitFor(() => expect(heard).toHaveLength(2))
+    await gateway.publish([event('conversation.created', conversation, { to: ['user:ada', 'user:bob'] })])
+    await vi.waitFor(() => expect(heard).toHaveLength(3))
+    expect(heard).toEqual([
+      ['conversation:added', conversation.id, false],
+      ['conversation:removed', conversation.id, false],
+      ['conversation:added', conversation.id, false],
+    ])
+  })
+
+  it('gives a joiner the messages as the room was told of them, also who does not ask for changes', async () => {
+    const conversation = newConversation()
+    const ada = await openClient('ada')
+    await ada.join(conversation)
+    const message = conversation.add('unedited')
+    await gateway.publish([created(conversation, message)])
+    onceJoinIsAnswered(async () => {
+      await gateway.publish([edited(conversation, conversation.edit(message))])
+      await vi.waitFor(() => expect(ada.changes).toEqual([1]))
+    })
+    const bob = await openClient('bob')
+    const answer = await bob.join(conversation, { afterSeq: 0 })
+    expect(answer).toMatchObject({ changeSeq: 1, messages: [{ seq: 1, content: 'edit 1' }] })
+  })
+
+  it('hears of the coming of somebody who was added while the first join was under way', async () => {
+    const conversation = fake.add(createFakeConversation(ORG, [ADA]))
+    const [ada, dora] = [await openClient('ada'), await openClient('dora')]
+    onceJoinIsAnswered(async () => {
+      const told = once(dora.socket, 'conversation:added')
+      conversation.members.push({ type: 'user', id: 'carl' })
+      await gateway.publish([
+        gateway.event('participant.added', conversation, {
+          change: conversation.touch(),
+          member: 'user:carl',
+          data: { participant: { type: 'user', id: 'carl' }, conversation: conversation.view() },
+        }),
+        gateway.event('conversation.created', conversation, {
+          to: ['user:dora'],
+          data: conversation.view(),
+        }),
+      ])
+      await told
+    })
+    await ada.join(conversation)
+    const came = once(ada.socket, 'presence:update')
+    await openClient('carl')
+    expect(await came).toMatchObject({ userId: 'carl', status: 'online' })
   })
 
   it('tells those who are not in the room that something happens, at most once a second', async () => {

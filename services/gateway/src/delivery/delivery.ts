@@ -3,7 +3,7 @@ import {
   type InternalHead,
   ParticipantRef,
   ProblemError,
-  participantKey,
+  parseParticipantKey,
   partitionOf,
   type Receipt,
 } from '@parley/contract'
@@ -25,7 +25,7 @@ const FILL_PAGE = 100
 /** Milliseconds between looks at the api while the streams can't be read. */
 const POLL_MS = 1_000
 
-const AboutParticipant = z.object({ participant: z.object(ParticipantRef.shape), conversation: z.unknown() })
+const AboutParticipant = z.object({ conversation: z.unknown() })
 const ReadData = z.object({ ...ParticipantRef.shape, readSeq: z.int() })
 
 export type Delivery = ReturnType<typeof createDelivery>
@@ -47,6 +47,7 @@ export function createDelivery(core: Core, metrics: FeedMetrics) {
         ),
       ),
     onUnsure: membership.recheck,
+    onSkipped: (room) => lifecycle.emit('skipped', room),
     onReceipts: (room, receipts) => {
       for (const receipt of receipts) lifecycle.emit('receipt', room, receipt)
     },
@@ -79,12 +80,11 @@ export function createDelivery(core: Core, metrics: FeedMetrics) {
         if (event.to) notices.activity(event)
         break
       case 'conversation.created':
-        if (event.to && event.data !== undefined) notices.added(event.org, event.to, event.data)
+        onAdded(event, event.to ?? [], event.data)
         break
       case 'conversation.deleted':
         notices.removed(event, null)
-        lifecycle.emit('expelled', event.cid, null)
-        if (feed) follow.expelAll(feed.room, 'deleted')
+        follow.end(event.cid)
         break
       case 'participant.added':
       case 'participant.removed':
@@ -96,32 +96,36 @@ export function createDelivery(core: Core, metrics: FeedMetrics) {
     }
   }
 
+  /** `conversation` is JSON text; absent where the event had no space for it. */
+  function onAdded({ org, cid }: TailEvent, keys: readonly string[], conversation: string | undefined): void {
+    if (conversation === undefined) missed.look(org, cid, keys)
+    else notices.added(org, keys, conversation)
+  }
+
   function onParticipant(event: TailEvent, feed: Feed | undefined): void {
-    for (const attempt of feed?.attempts ?? []) attempt.recheck = true
-    if (event.data === undefined) {
+    const { type, org, cid, member, data } = event
+    if (feed) follow.doubt(feed.room)
+    if (member === undefined || isBehind(event, feed)) {
       if (feed) membership.recheck(feed.room)
-      return
-    }
-    const { participant, conversation } = AboutParticipant.parse(JSON.parse(event.data))
-    const key = participantKey(participant)
-    if (event.type === 'participant.added') {
-      notices.added(event.org, [key], JSON.stringify(conversation))
-      if (feed) membership.added(feed.room, key)
-    } else if (!isBehind(event, feed)) {
-      notices.removed(event, [participant])
-      lifecycle.emit('expelled', event.cid, key)
-      if (feed) membership.removed(feed.room, key, people.of(event.org, key))
+    } else if (type === 'participant.added') {
+      const conversation = data && JSON.stringify(AboutParticipant.parse(JSON.parse(data)).conversation)
+      onAdded(event, [member], conversation)
+      if (feed) membership.added(feed.room, member)
+    } else {
+      notices.removed(event, [parseParticipantKey(member)])
+      lifecycle.emit('expelled', cid, member)
+      if (feed) membership.removed(feed.room, member, people.of(org, member))
     }
   }
 
-  /** At least once: what the room has behind it was dealt with, and may have been undone since. */
+  /** At least once: what the room has behind it may have been undone since. */
   function isBehind({ change }: TailEvent, feed: Feed | undefined): boolean {
     const at = feed?.position()
     return at !== undefined && at !== null && change !== undefined && change <= at.change
   }
 
   function onReceipt(event: TailEvent, feed: Feed | undefined): void {
-    if (!feed?.isOpen || event.data === undefined) return
+    if (!feed?.room.isOpen || event.data === undefined) return
     const { type, id, readSeq } = ReadData.parse(JSON.parse(event.data))
     const receipt: Receipt = {
       conversationId: event.cid,
@@ -144,7 +148,7 @@ export function createDelivery(core: Core, metrics: FeedMetrics) {
         const position = feed.position()
         if (!position) continue
         const head = byId.get(feed.room.conversationId)
-        if (!head) follow.expelAll(feed.room, 'deleted')
+        if (!head) follow.end(feed.room.conversationId)
         else if (head.throughSeq > position.seq || head.changeSeq > position.change) {
           feed.hint({ seq: head.throughSeq, change: head.changeSeq })
           void feed.fill(withReceipts)
@@ -158,7 +162,7 @@ export function createDelivery(core: Core, metrics: FeedMetrics) {
       ({ room }) => partition === 'control' || partitionOf(room.conversationId) === partition,
     )
     // Who is just joining may have been answered before what was lost.
-    for (const feed of concerned) for (const attempt of feed.attempts) attempt.recheck = true
+    for (const { room } of concerned) follow.doubt(room)
     await persist(() => compare(concerned, true))
   }
 

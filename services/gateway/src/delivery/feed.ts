@@ -18,7 +18,7 @@ import { createSequencer, type Position, type Sequencer } from './sequencer.ts'
 const GAP_MS = 50
 /** A room this far behind is told to fetch for itself. */
 const MOST_BEHIND = 1_000
-/** Events kept for a room whose first join is under way, or behind a gap, before it starts anew. */
+/** Events kept for a room whose first join is under way, or behind a gap; more are asked for again. */
 const MOST_HELD = 2_000
 const RETRY_MS = { first: 100, most: 2_000 }
 
@@ -32,9 +32,11 @@ export interface FeedDependencies {
   /** Asks the api what lies behind these numbers; rejects with `not_found` where the conversation is gone. */
   fetch(conversationId: string, position: Position): Promise<InternalFillResult>
   /** The conversation is gone. */
-  onGone(room: Room): void
+  onGone(conversationId: string): void
   /** Who takes part may have changed without an event that said so. */
   onUnsure(room: Room): void
+  /** What lies between will not be told: the room's clients were asked to fetch the state. */
+  onSkipped(room: Room): void
   onReceipts(room: Room, receipts: InternalFillResult['receipts']): void
   /** A message went out. */
   onMessage(room: Room, message: string): void
@@ -43,7 +45,7 @@ export interface FeedDependencies {
   metrics: FeedMetrics
 }
 
-/** A join that waits for the api's answer; `recheck`: what it is going to say may be out of date already. */
+/** A join that waits for the api's answer; `recheck`: what that says may be out of date already. */
 export interface Attempt {
   recheck: boolean
 }
@@ -130,8 +132,8 @@ export function createFeed(room: Room, dependencies: FeedDependencies) {
       }
     }
     room.setPosition(sequencer.position())
-    if (sequencer.held() > MOST_HELD) void fill()
-    else if (sequencer.waiting()) arm(GAP_MS)
+    if (sequencer.held() > MOST_HELD) sequencer.drop()
+    if (sequencer.waiting()) arm(GAP_MS)
     else disarm()
   }
 
@@ -181,7 +183,7 @@ export function createFeed(room: Room, dependencies: FeedDependencies) {
       if (closed) return
       if (!(error instanceof ProblemError)) throw error
       if (error.code === 'not_found') {
-        dependencies.onGone(room)
+        dependencies.onGone(room.conversationId)
         return
       }
       waitMs = Math.min(RETRY_MS.most, RETRY_MS.first * 2 ** failures++) * (0.5 + Math.random() / 2)
@@ -224,6 +226,7 @@ export function createFeed(room: Room, dependencies: FeedDependencies) {
     )
     room.setPosition(sequencer.position())
     dependencies.onUnsure(room)
+    dependencies.onSkipped(room)
     advance()
   }
 
@@ -234,9 +237,6 @@ export function createFeed(room: Room, dependencies: FeedDependencies) {
     apply,
     advance,
     fill,
-    get isOpen(): boolean {
-      return sequencer !== null
-    },
     position: (): Readonly<Position> | null => sequencer?.position() ?? null,
     /** The api says that the conversation reaches this far. */
     hint(to: { seq: number; change: number }): void {

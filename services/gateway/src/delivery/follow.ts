@@ -17,8 +17,8 @@ import { createJoins } from './joins.ts'
 import type { Room } from './room.ts'
 import type { Position } from './sequencer.ts'
 
-/** Times that a join asks the api again because something changed meanwhile. */
-const MOST_ASKED = 5
+/** Times that a join asks the api because something changed meanwhile. */
+const MOST_ASKED = 6
 
 type Removal = ServerPayload<'conversation:removed'>['reason']
 export type Follow = ReturnType<typeof createFollow>
@@ -35,7 +35,7 @@ export function createFollow(
     let feed = feeds.get(conversationId)
     if (!feed) {
       const room = rooms.ensure(conversationId)
-      feed = createFeed(room, { ...dependencies, onGone: (gone) => expelAll(gone, 'deleted') })
+      feed = createFeed(room, { ...dependencies, onGone: end })
       feeds.set(conversationId, feed)
     }
     return feed
@@ -47,25 +47,32 @@ export function createFollow(
     feeds.delete(room.conversationId)
     rooms.delete(room)
     feed.close()
-    if (feed.isOpen) lifecycle.emit('roomClosed', room)
+    if (!room.isOpen) return
+    room.close()
+    lifecycle.emit('roomClosed', room)
   }
 
+  /** Asks the api, until nothing has happened since that its answer should have known of. */
   async function ask(
     feed: Feed,
     attempt: Attempt,
     socket: ChatSocket,
     payload: JoinPayload,
-  ): Promise<InternalJoinResult> {
-    for (let asked = 1; ; asked++) {
+    whoIsHere: () => Promise<Online>,
+  ): Promise<{ answer: InternalJoinResult; online: Online }> {
+    const { room } = feed
+    let online: Online | null = null
+    for (let asked = 0; asked < MOST_ASKED; asked++) {
       attempt.recheck = false
-      const answer = await joins.ask({
-        caller: socket.data.caller,
-        ...payload,
-        ...(feed.isOpen ? {} : { members: true }),
-      })
-      if (!attempt.recheck && (feed.isOpen || answer.members)) return answer
-      if (asked === MOST_ASKED) throw problem('unavailable', { retryAfter: 1 })
+      const { caller } = socket.data
+      const answer = await joins.ask({ caller, ...payload, ...(room.isOpen ? {} : { members: true }) })
+      // Only now: those whose joins were answered together ask together.
+      online ??= await whoIsHere()
+      if (!socket.connected) throw problem('unavailable', { detail: 'The socket is gone' })
+      const isCurrent = !attempt.recheck && caller === socket.data.caller
+      if (isCurrent && (room.isOpen || answer.members)) return { answer, online }
     }
+    throw problem('unavailable', { retryAfter: 1 })
   }
 
   /**
@@ -88,15 +95,10 @@ export function createFollow(
     feed.attempts.add(attempt)
     session.joining++
     try {
-      const first = await ask(feed, attempt, socket, payload)
-      // Only now: those whose joins were answered together ask together.
-      const online = await whoIsHere()
-      const answer = attempt.recheck ? await ask(feed, attempt, socket, payload) : first
-      if (!socket.connected) throw problem('unavailable', { detail: 'The socket is gone' })
-      if (!feed.isOpen) {
+      const { answer, online } = await ask(feed, attempt, socket, payload, whoIsHere)
+      if (!room.isOpen) {
         // Not before: who is refused may be of another org.
-        room.orgId = orgId
-        for (const member of answer.members ?? []) room.members.add(participantKey(member))
+        room.open({ orgId, members: (answer.members ?? []).map(participantKey) })
         feed.open({ seq: answer.throughSeq, stored: answer.lastSeq, change: answer.changeSeq })
         lifecycle.emit('roomOpened', room)
       }
@@ -140,10 +142,12 @@ export function createFollow(
         result.messages = [...result.messages, ...later.map((text): Message => JSON.parse(text))]
       } else result.hasMore = true
     }
-    if (afterChangeSeq !== undefined && at.change > answer.changeSeq && !result.hasMore) {
-      const later = feed.changesSince(answer.changeSeq)
+    if (at.change > answer.changeSeq) {
+      const later = feed.changesSince(answer.changeSeq)?.map((text): Change => JSON.parse(text))
+      // The room will not tell these again: the messages have to be as they left them.
+      result.messages = later ? withChanges(result.messages, later) : []
       if (later && result.changes.length + later.length <= LIMITS.joinPage) {
-        result.changes = [...result.changes, ...later.map((text): Change => JSON.parse(text))]
+        if (afterChangeSeq !== undefined && !result.hasMore) result.changes = [...result.changes, ...later]
       } else result.hasMore = true
     }
     const from: Position = {
@@ -167,10 +171,18 @@ export function createFollow(
     leave(socket, room)
   }
 
-  function expelAll(room: Room, reason: Removal): void {
-    const feed = feeds.get(room.conversationId)
-    for (const attempt of feed?.attempts ?? []) attempt.recheck = true
-    for (const socket of [...room.sockets]) expel(socket, room, reason)
+  /** Who is joining is asked about again before they are let in. */
+  function doubt(room: Room): void {
+    for (const attempt of feeds.get(room.conversationId)?.attempts ?? []) attempt.recheck = true
+  }
+
+  /** The conversation is gone, and with it everybody's part in it. */
+  function end(conversationId: string): void {
+    lifecycle.emit('expelled', conversationId, null)
+    const room = feeds.get(conversationId)?.room
+    if (!room) return
+    doubt(room)
+    for (const socket of [...room.sockets]) expel(socket, room, 'deleted')
   }
 
   return {
@@ -179,6 +191,13 @@ export function createFollow(
     join,
     leave,
     expel,
-    expelAll,
+    doubt,
+    end,
   }
+}
+
+/** The messages as the last of these changes left each. */
+function withChanges(messages: readonly Message[], changes: readonly Change[]): Message[] {
+  const latest = new Map(changes.flatMap(({ message }) => (message ? [[message.id, message]] : [])))
+  return messages.map((message) => latest.get(message.id) ?? message)
 }

@@ -1,4 +1,4 @@
-import { type InternalJoinResult, isAdmin, ProblemError, participantKey } from '@parley/contract'
+import { type InternalAuthorizeResult, isAdmin, ProblemError, participantKey } from '@parley/contract'
 import { describeError } from '@parley/service-kit'
 import type { Core } from '../services.ts'
 import type { ChatSocket } from '../sockets.ts'
@@ -20,31 +20,40 @@ export function createMembership(
 
   /** Asks again who of the room's sockets may be there, and who takes part at all. */
   async function check(room: Room): Promise<void> {
-    const conversationId = room.conversationId
-    const options = { key: conversationId }
+    const { conversationId } = room
     const sockets = [...room.sockets]
     for (let at = 0; at < sockets.length; at += CALLERS_AT_ONCE) {
       const some = sockets.slice(at, at + CALLERS_AT_ONCE)
       const callers = some.map(({ data }) => data.caller)
-      const { allowed } = await api.internal<{ allowed: boolean[] }>(
+      const { exists, allowed, members } = await api.internal<InternalAuthorizeResult>(
         '/internal/authorize',
         { conversationId, callers },
-        options,
+        { key: conversationId },
       )
+      if (!exists) follow().end(conversationId)
+      if (!room.isOpen) return
+      setMembers(room, new Set(members.map(participantKey)))
       some.forEach((socket, index) => {
-        if (allowed[index] !== true) follow().expel(socket, room, 'removed')
+        if (allowed[index] !== true && room.sockets.has(socket)) follow().expel(socket, room, 'removed')
       })
     }
-    const [someone] = room.sockets
-    if (!someone) return
-    const request = { caller: someone.data.caller, conversationId, members: true }
-    const { members = [] } = await api.internal<InternalJoinResult>('/internal/join', request, options)
-    room.members.clear()
-    for (const member of members) room.members.add(participantKey(member))
-    lifecycle.emit('membersChanged', room)
+  }
+
+  function setMembers(room: Room, now: ReadonlySet<string>): void {
+    const gone = [...room.members].filter((key) => !now.has(key))
+    for (const key of gone) {
+      room.members.delete(key)
+      lifecycle.emit('expelled', room.conversationId, key)
+    }
+    const { size } = room.members
+    for (const key of now) room.members.add(key)
+    if (gone.length > 0 || room.members.size > size) lifecycle.emit('membersChanged', room)
   }
 
   async function recheck(room: Room): Promise<void> {
+    // Who is about to come in may have been answered before what happened.
+    follow().doubt(room)
+    if (room.sockets.size === 0) return
     if (checking.has(room)) {
       checking.set(room, true)
       return
@@ -55,11 +64,8 @@ export function createMembership(
       await check(room)
     } catch (error) {
       if (!(error instanceof ProblemError)) throw error
-      if (error.code === 'not_found') follow().expelAll(room, 'deleted')
-      else {
-        failed = true
-        logger.debug({ conversation: room.conversationId, err: describeError(error) }, 'members not checked')
-      }
+      failed = true
+      logger.debug({ conversation: room.conversationId, err: describeError(error) }, 'members not checked')
     } finally {
       const again = checking.get(room) === true
       checking.delete(room)
@@ -69,15 +75,22 @@ export function createMembership(
     }
   }
 
+  /** A check that is under way may have read what was before. */
+  function checkAgain(room: Room): void {
+    if (checking.has(room)) checking.set(room, true)
+  }
+
   return {
     recheck: (room: Room): void => void recheck(room),
     added(room: Room, key: string): void {
-      if (room.members.has(key)) return
+      checkAgain(room)
+      if (!room.isOpen || room.members.has(key)) return
       room.members.add(key)
       lifecycle.emit('membersChanged', room)
     },
     /** Takes their sockets out of the room at once; an admin may stay, which the api decides. */
     removed(room: Room, key: string, sockets: Iterable<ChatSocket>): void {
+      checkAgain(room)
       if (room.members.delete(key)) lifecycle.emit('membersChanged', room)
       for (const socket of [...sockets]) {
         if (!room.sockets.has(socket)) continue

@@ -1,4 +1,9 @@
-import { type InternalAddedResult, parseParticipantKey, participantKey } from '@parley/contract'
+import {
+  type InternalAdded,
+  type InternalAddedResult,
+  parseParticipantKey,
+  participantKey,
+} from '@parley/contract'
 import type { Core } from '../services.ts'
 import type { Notices } from './notices.ts'
 
@@ -19,11 +24,17 @@ export function createMissed(
   let since = Number.POSITIVE_INFINITY
   let timer: NodeJS.Timeout | null = null
 
-  async function ask(from: number): Promise<void> {
-    const present = [...people.all()].map(([orgId, key]) => ({ orgId, ...parseParticipantKey(key) }))
+  /** Tells those of these who have sockets here what they were added to. */
+  async function ask(
+    keys: Iterable<readonly [orgId: string, key: string]>,
+    which: Pick<InternalAdded, 'since' | 'conversationId'>,
+  ): Promise<void> {
+    const present = [...keys]
+      .filter(([orgId, key]) => people.of(orgId, key).size > 0)
+      .map(([orgId, key]) => ({ orgId, ...parseParticipantKey(key) }))
     for (let at = 0; at < present.length; at += PEOPLE_AT_ONCE) {
       const { added } = await api.internal<InternalAddedResult>('/internal/added', {
-        since: from,
+        ...which,
         people: present.slice(at, at + PEOPLE_AT_ONCE),
       })
       for (const { participants, conversation } of added) {
@@ -42,8 +53,13 @@ export function createMissed(
         const earliest = since - CLOCKS_MS
         since = Number.POSITIVE_INFINITY
         timer = null
-        void persist(() => ask(earliest))
+        void persist(() => ask(people.all(), { since: earliest }))
       }, GATHER_MS)
+    },
+    /** These were added to a conversation, of which the event says no more. */
+    look(orgId: string, conversationId: string, keys: readonly string[]): void {
+      const added = keys.map((key) => [orgId, key] as const)
+      void persist(() => ask(added, { since: 0, conversationId }))
     },
     close(): void {
       if (timer) clearTimeout(timer)

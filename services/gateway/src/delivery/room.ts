@@ -32,6 +32,9 @@ export function createRoom(options: {
   const waiting: { after: number; run: () => void }[] = []
   let queue: { frame: Frame; mark: Mark }[] = []
   let position: Readonly<Position> = { seq: 0, stored: 0, change: 0 }
+  let isOpen = false
+  let orgId = ''
+  const members = new Set<string>()
 
   const isNew = ({ seq, change }: Mark, floor: Position): boolean =>
     (seq === undefined || seq > floor.seq) && (change === undefined || change > floor.change)
@@ -58,10 +61,24 @@ export function createRoom(options: {
 
   const room = {
     conversationId,
-    /** The org it belongs to, known once somebody was let in. */
-    orgId: '',
-    /** Participant keys (`user:ada`) of everyone who takes part. */
-    members: new Set<string>(),
+    /** Somebody was let in, so that it is known whose it is; until then it may be anybody's, or nobody's. */
+    get isOpen(): boolean {
+      return isOpen
+    },
+    /** The org it belongs to; empty before it is open. */
+    get orgId(): string {
+      return orgId
+    },
+    /** Participant keys (`user:ada`) of everyone who takes part; none before it is open. */
+    members,
+    open(by: { orgId: string; members: Iterable<string> }): void {
+      isOpen = true
+      orgId = by.orgId
+      for (const key of by.members) members.add(key)
+    },
+    close(): void {
+      isOpen = false
+    },
     sockets: sockets as ReadonlySet<ChatSocket>,
     /** Where the room stands: what is up to here was sent, or is void. */
     get position(): Readonly<Position> {

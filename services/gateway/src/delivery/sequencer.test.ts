@@ -84,7 +84,8 @@ describe('sequencer', () => {
           } else if (delivery.kind === 'change') {
             const change = (delivery.at % changes.length) + 1
             sequencer.change(inputOf(change))
-          } else {
+          } else if (delivery.kind === 'drop') sequencer.drop()
+          else {
             // The api's answer, from the position on, up to some number; changes collapsed to the latest per message.
             const { seq, change } = sequencer.position()
             const upTo = Math.max(seq, (delivery.at % through) + 1)
@@ -157,7 +158,10 @@ const histories = fc.record({
   stored: fc.array(fc.boolean(), { minLength: 1, maxLength: 20 }),
   /** By number: which message it is about. */
   changes: fc.array(fc.nat(30), { minLength: 1, maxLength: 12 }),
-  deliveries: fc.array(fc.record({ kind: fc.constantFrom('message', 'change', 'fill'), at: fc.nat(100) }), {
-    maxLength: 60,
-  }),
+  deliveries: fc.array(
+    fc.record({ kind: fc.constantFrom('message', 'change', 'fill', 'drop'), at: fc.nat(100) }),
+    {
+      maxLength: 60,
+    },
+  ),
 })

@@ -94,6 +94,11 @@ export function createSequencer<M, C>(start: Position) {
       knownSeq = Math.max(knownSeq, filledSeq)
       knownChange = Math.max(knownChange, filledChange)
     },
+    /** Forgets what is held behind a gap, except that it exists. */
+    drop(): void {
+      for (const seq of messages.keys()) if (seq > filledSeq) messages.delete(seq)
+      for (const number of changes.keys()) if (number > filledChange) changes.delete(number)
+    },
     /** What can go out now, in its order. */
     take(): Output<M, C>[] {
       const out: Output<M, C>[] = []

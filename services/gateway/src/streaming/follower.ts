@@ -136,7 +136,7 @@ export function createStreamFollower({
 
   function take(conversationId: string, { messageId, seq, index, text }: StreamPiece): void {
     const room = rooms.get(conversationId)
-    if (!room || ended.has(messageId)) return
+    if (!room?.isOpen || ended.has(messageId)) return
     const live = lives.get(room)?.get(messageId) ?? follow(room, messageId, seq, index === 0)
     const piece = live.mirror.piece(index, text)
     if (piece === 'whole') void read(live)
@@ -175,24 +175,29 @@ export function createStreamFollower({
     for (const ofRoom of lives.values()) for (const live of ofRoom.values()) void read(live)
   })
 
-  lifecycle.on('roomOpened', (room) => {
-    void (async () => {
-      const channel = roomChannel(room.conversationId)
-      try {
-        // Heard first, read then: what comes in between is heard twice rather than never.
-        await bus.hold(channel)
-        for (const { messageId, seq } of await store.list(room.conversationId)) {
-          if (!ended.has(messageId) && rooms.get(room.conversationId) === room)
-            follow(room, messageId, seq, false)
-        }
-      } catch (error) {
-        logger.debug({ error }, 'which streams a room has is not known yet')
-      } finally {
-        bus.release(channel)
+  /** Finds the streams that a room has, and begins each with a snapshot. */
+  async function find(room: Room): Promise<void> {
+    const channel = roomChannel(room.conversationId)
+    try {
+      // Heard first, read then: what comes in between is heard twice rather than never.
+      await bus.hold(channel)
+      for (const { messageId, seq } of await store.list(room.conversationId)) {
+        if (room.isOpen && !ended.has(messageId)) follow(room, messageId, seq, false)
       }
-    })()
-  })
+    } catch (error) {
+      logger.debug({ error }, 'which streams a room has is not known yet')
+    } finally {
+      bus.release(channel)
+    }
+  }
+
+  lifecycle.on('roomOpened', (room) => void find(room))
   lifecycle.on('roomClosed', (room) => lives.delete(room))
+  lifecycle.on('skipped', (room) => {
+    // Any of them may have ended in between.
+    lives.delete(room)
+    void find(room)
+  })
   lifecycle.on('joined', (socket, room) => {
     for (const { ready, open, messageId, seq, mirror } of lives.get(room)?.values() ?? []) {
       if (!ready || !open) continue

@@ -1,10 +1,15 @@
 import {
   type Change,
+  type InternalAdded,
+  type InternalAddedResult,
+  type InternalAuthorize,
+  type InternalAuthorizeResult,
   type InternalFill,
   type InternalJoin,
   type InternalJoinResult,
   type InternalJoins,
   type InternalJoinsResult,
+  isAdmin,
   type Message,
   type ParticipantRef,
   ProblemError,
@@ -142,6 +147,8 @@ export function createFakeApi() {
   let away = false
   /** Runs before each answer is made, for what should happen in between. */
   let before: (path: string) => Promise<void> | void = () => undefined
+  /** Runs once an answer is made, before it is given. */
+  let after: (path: string) => Promise<void> | void = () => undefined
 
   function find(id: string): FakeConversation {
     const conversation = conversations.get(id)
@@ -214,8 +221,31 @@ export function createFakeApi() {
     }
   }
 
+  function authorize({
+    conversationId,
+    callers,
+  }: z.infer<typeof InternalAuthorize>): InternalAuthorizeResult {
+    const conversation = conversations.get(conversationId)
+    const exists = conversation !== undefined && !conversation.deleted
+    const members = exists ? [...conversation.members] : []
+    const keys = new Set(members.map(participantKey))
+    return {
+      exists,
+      allowed: callers.map((caller) => keys.has(participantKey(caller)) || (exists && isAdmin(caller))),
+      members,
+    }
+  }
+
+  function added({ conversationId, people }: InternalAdded): InternalAddedResult {
+    const conversation = conversations.get(conversationId ?? '')
+    if (!conversation) return { added: [] }
+    const asked = new Set(people.map(participantKey))
+    const participants = conversation.members.filter((one) => asked.has(participantKey(one)))
+    return { added: [{ conversation: conversation.view(), participants }] }
+  }
+
   function answer(path: string, body: never): unknown {
-    const request: { ids: string[]; conversationId: string; callers: never[] } = body
+    const request: { ids: string[] } = body
     switch (path) {
       case '/internal/join':
         return join(body)
@@ -231,15 +261,9 @@ export function createFakeApi() {
           }),
         }
       case '/internal/authorize':
-        return {
-          allowed: request.callers.map((caller: ParticipantRef) =>
-            find(request.conversationId).members.some(
-              (one) => participantKey(one) === participantKey(caller),
-            ),
-          ),
-        }
+        return authorize(body)
       case '/internal/added':
-        return { added: [] }
+        return added(body)
       case '/internal/revocations':
         return { revocations: [] }
       default:
@@ -252,7 +276,9 @@ export function createFakeApi() {
       calls.push(path)
       await before(path)
       if (away) throw problem('unavailable')
-      return JSON.parse(JSON.stringify(answer(path, body as never)))
+      const made = JSON.stringify(answer(path, body as never))
+      await after(path)
+      return JSON.parse(made)
     },
     asCaller: () => Promise.reject(problem('unavailable')),
     reachable: () => !away,
@@ -271,6 +297,9 @@ export function createFakeApi() {
     },
     beforeEach(hook: (path: string) => Promise<void> | void): void {
       before = hook
+    },
+    afterEach(hook: (path: string) => Promise<void> | void): void {
+      after = hook
     },
   }
 }
