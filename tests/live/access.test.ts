@@ -109,6 +109,29 @@ test('who is added hears of it; who is removed is out within a second, on every 
   }
 })
 
+test('who takes part is told of a conversation too large for its events, or with too many people to name', async () => {
+  const { ada, bob } = scene.names('ada', 'bob')
+  const b = await scene.connect(bob, 1)
+  const added = (id: string, times: number) =>
+    until(
+      () => b.of('conversation:added').filter(({ conversation }) => conversation.id === id).length === times,
+    )
+  const participants = [{ type: 'user', id: bob }]
+  const large = { participants, metadata: { note: 'x'.repeat(8_000) } }
+  const many = Array.from({ length: 60 }, (_, n) => ({ type: 'user', id: `${bob}-${n}` }))
+  for (const wanted of [large, { participants: [...participants, ...many] }]) {
+    const { id } = await scene.http(ada).sure<{ id: string }>('POST', '/conversations', wanted)
+    await added(id, 1)
+    const at = `/conversations/${id}/participants`
+    await scene.http(ada).once('DELETE', `${at}/user/${bob}`)
+    await b.first('conversation:removed', { conversationId: id, reason: 'removed' })
+    await scene.http(ada).sure('POST', at, { type: 'user', id: bob })
+    await added(id, 2)
+    await scene.http(ada).once('DELETE', `/conversations/${id}`)
+    await b.first('conversation:removed', { conversationId: id, reason: 'deleted' })
+  }
+})
+
 test('a deleted conversation lets everybody go', async () => {
   const { ada, bob } = scene.names('ada', 'bob')
   const id = await scene.conversation(ada, bob)
