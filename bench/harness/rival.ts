@@ -8,7 +8,10 @@ export interface Rival {
   close(): Promise<void>
 }
 
-/** Starts a program of bench/rivals; it prints its port when it listens, and ends with its standard input. */
+/**
+ * Starts a program of bench/rivals, with the flags of Node that what it is held against runs with; it prints its port
+ * when it listens, and ends with its standard input.
+ */
 export async function startRival(
   name: string,
   env: Record<string, string>,

@@ -1,4 +1,4 @@
-import { startStack } from '@parley/devstack'
+import { GATEWAY_FLAGS, startStack } from '@parley/devstack'
 import WebSocket from 'ws'
 import { ORG } from '../harness/chats.ts'
 import { createHttpClient } from '../harness/load.ts'
@@ -41,7 +41,7 @@ export const row: Row = {
           if (!answer.ok) throw new Error(`join refused: ${JSON.stringify(answer.body())}`)
           clients.push(client)
         })
-        const rival = await startRival('ws-loop', {})
+        const rival = await startRival('ws-loop', {}, GATEWAY_FLAGS)
         let others = 0
         const bare: WebSocket[] = []
         await each(size, 32, async () => {

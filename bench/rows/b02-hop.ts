@@ -2,7 +2,7 @@ import { startStack } from '@parley/devstack'
 import { Redis } from 'ioredis'
 import { ORG } from '../harness/chats.ts'
 import { createHttpClient } from '../harness/load.ts'
-import { percentile, spread } from '../harness/measure.ts'
+import { cpuMs, percentile, spread } from '../harness/measure.ts'
 import { openRawClient } from '../harness/raw-client.ts'
 import type { Row } from '../harness/report.ts'
 import { createStreamWriter, paced } from '../harness/stream.ts'
@@ -40,26 +40,30 @@ export const row: Row = {
         await subscriber.subscribe('hop')
         subscriber.on('message', (_channel: string, stamp: string) => took(stamp))
       }
+      const gateways = stack.gatewayUrls.map((_, index) => stack.pids[`gateway-${index}`] ?? 0)
       const measure = async (tick: () => Promise<unknown>) => {
         times = []
-        await paced(PER_SECOND, WINDOW_MS, async () => {
+        const cpu = cpuMs(gateways)
+        const events = await paced(PER_SECOND, WINDOW_MS, async () => {
           await tick()
         })
         await new Promise((resolve) => setTimeout(resolve, 200))
-        return { p50: percentile(times, 0.5), p99: percentile(times, 0.99) }
+        const cpuUs = ((cpuMs(gateways) - cpu) * 1_000) / events
+        return { p50: percentile(times, 0.5), p99: percentile(times, 0.99), cpuUs }
       }
       const stamp = () => String(performance.now())
       const parley = () => measure(() => writer.writeStamped(id, stamp))
       const bare = () => measure(() => writer.redis.publish('hop', stamp()))
       await parley()
       await bare()
-      const own: { p50: number; p99: number }[] = []
-      const theirs: { p50: number; p99: number }[] = []
+      const own: Awaited<ReturnType<typeof measure>>[] = []
+      const theirs: typeof own = []
       for (let pair = 0; pair < PAIRS; pair++) {
         if (pair % 2 === 0) own.push(await parley())
         theirs.push(await bare())
         if (pair % 2 === 1) own.push(await parley())
       }
+      const cpuUs = spread(own.map((one) => one.cpuUs)).median
       for (const [share, limit] of [
         ['p50', 2.5],
         ['p99', 3],
@@ -69,7 +73,7 @@ export const row: Row = {
           name: `${share} at ${PER_SECOND} per second, two gateways`,
           figure: spread(own.map((one, index) => one[share] / (theirs[index]?.[share] ?? Number.NaN))),
           bar: { atMost: limit },
-          note: `${median(own).toFixed(2)} to ${median(theirs).toFixed(2)} ms`,
+          note: `${median(own).toFixed(2)} to ${median(theirs).toFixed(2)} ms; ${cpuUs.toFixed(0)} µs of both gateways each`,
         }
       }
     } finally {

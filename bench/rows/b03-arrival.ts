@@ -1,7 +1,7 @@
 import { createParley } from '@parley/client'
 import { Redis } from 'ioredis'
 import { MongoClient, ObjectId } from 'mongodb'
-import { inPairs, percentile } from '../harness/measure.ts'
+import { cpuMs, inPairs, percentile, spread } from '../harness/measure.ts'
 import type { Row } from '../harness/report.ts'
 import { startSolo } from '../harness/solo.ts'
 
@@ -48,6 +48,8 @@ export const row: Row = {
       await heads.insertOne({ _id: cid, status: 'active' })
       let seq = 0
 
+      const services = ['api-0', 'gateway-0', 'gateway-1'].map((name) => stack.pids[name] ?? 0)
+      const cpuUs: number[] = []
       const measured = async (send: (content: string) => Promise<unknown>): Promise<number> => {
         const taken: number[] = []
         for (let turn = 0; turn < TIMES; turn++) {
@@ -62,7 +64,12 @@ export const row: Row = {
         return percentile(taken, 0.5)
       }
       const { ratio, parley, rival } = await inPairs(
-        () => measured((content) => solo.send(id, content)),
+        async () => {
+          const cpu = cpuMs(services)
+          const taken = await measured((content) => solo.send(id, content))
+          cpuUs.push(((cpuMs(services) - cpu) * 1_000) / TIMES)
+          return taken
+        },
         () =>
           measured(async (content) => {
             await heads.findOne({ _id: cid })
@@ -81,7 +88,7 @@ export const row: Row = {
         name: 'p50, to find + insertOne + publish',
         figure: ratio,
         bar: { atMost: 1.6 },
-        note: `${parley.median.toFixed(1)} ms to ${rival.median.toFixed(1)} ms`,
+        note: `${parley.median.toFixed(1)} ms to ${rival.median.toFixed(1)} ms; ${spread(cpuUs).median.toFixed(0)} µs of api and gateways each`,
       }
     } finally {
       await listener.close()

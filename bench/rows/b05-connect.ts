@@ -1,4 +1,4 @@
-import { startStack } from '@parley/devstack'
+import { GATEWAY_FLAGS, startStack } from '@parley/devstack'
 import { arrive, createCrowd, depart, UNLIMITED } from '../harness/crowd.ts'
 import { cpuMs, inPairs } from '../harness/measure.ts'
 import type { Row } from '../harness/report.ts'
@@ -12,7 +12,7 @@ export const row: Row = {
   title: 'connects per second',
   async *run() {
     const stack = await startStack({ workers: 0, env: UNLIMITED })
-    const rival = await startRival('bare-socketio', { JWT_SECRET: stack.jwtSecret })
+    const rival = await startRival('bare-socketio', { JWT_SECRET: stack.jwtSecret }, GATEWAY_FLAGS)
     try {
       const crowd = await createCrowd(stack, PEOPLE)
       const cpu = { parley: 0, rival: 0 }

@@ -1,4 +1,4 @@
-import { startStack } from '@parley/devstack'
+import { GATEWAY_FLAGS, startStack } from '@parley/devstack'
 import { cpuMs, inPairs } from '../harness/measure.ts'
 import type { Row } from '../harness/report.ts'
 import { startRival } from '../harness/rival.ts'
@@ -14,7 +14,7 @@ export const row: Row = {
   title: 'tail of events nobody here wants',
   async *run() {
     const stack = await startStack({ workers: 0 })
-    const rival = await startRival('xread-loop', { REDIS_URL: stack.redisUrl })
+    const rival = await startRival('xread-loop', { REDIS_URL: stack.redisUrl }, GATEWAY_FLAGS)
     const writer = createStreamWriter(stack.redisUrl, 'somewhere-else')
     const conversations = Array.from({ length: BATCH }, randomId)
     // Both read the same entries at the same time: each figure is of the same work.

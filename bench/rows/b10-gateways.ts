@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { startStack } from '@parley/devstack'
+import { GATEWAY_FLAGS, startStack } from '@parley/devstack'
 import WebSocket from 'ws'
 import { ORG } from '../harness/chats.ts'
 import { UNLIMITED } from '../harness/crowd.ts'
@@ -103,7 +103,9 @@ function compare<A extends Audience>(many: A, few: A, pace: Pace, send: Send<A>)
 
 /** So many bare loops that share the sockets of a room. */
 async function loops(count: number): Promise<Loops> {
-  const rivals = await Promise.all(Array.from({ length: count }, () => startRival('ws-loop', {})))
+  const rivals = await Promise.all(
+    Array.from({ length: count }, () => startRival('ws-loop', {}, GATEWAY_FLAGS)),
+  )
   const clients: WebSocket[] = []
   let received = 0
   await each(ROOM, 32, async (index) => {

@@ -2,7 +2,7 @@ import { startStack } from '@parley/devstack'
 import { ORG } from '../harness/chats.ts'
 import { arrive, createCrowd, depart, ROOM, UNLIMITED } from '../harness/crowd.ts'
 import { closedLoop, createHttpClient } from '../harness/load.ts'
-import { inPairs } from '../harness/measure.ts'
+import { cpuMs, inPairs } from '../harness/measure.ts'
 import type { Row } from '../harness/report.ts'
 
 /** Clients that come back and resume, against clients that only connect. */
@@ -27,8 +27,11 @@ export const row: Row = {
         if (!(error instanceof Done)) throw error
       })
       let refused = 0
+      const cpuUs = { resume: 0, plain: 0 }
+      const services = ['api-0', 'gateway-0'].map((name) => stack.pids[name] ?? 0)
       const perSecond = async (resume: boolean) => {
         const begun = performance.now()
+        const cpu = cpuMs(services)
         const clients = await arrive(stack.gatewayUrls[0] ?? '', crowd, people, {
           width: 128,
           join: resume,
@@ -36,6 +39,7 @@ export const row: Row = {
           onRefused: () => refused++,
         })
         const rate = (people * 1_000) / (performance.now() - begun)
+        cpuUs[resume ? 'resume' : 'plain'] = ((cpuMs(services) - cpu) * 1_000) / people
         await depart(clients)
         return rate
       }
@@ -49,7 +53,7 @@ export const row: Row = {
         name: `${people} clients of ${ORG}, ten messages each`,
         figure: ratio,
         bar: { atLeast: 0.6 },
-        note: `${parley.median.toFixed(0)}/s to ${rival.median.toFixed(0)}/s; ${refused} were sent away for a moment`,
+        note: `${parley.median.toFixed(0)}/s to ${rival.median.toFixed(0)}/s, ${cpuUs.resume.toFixed(0)} to ${cpuUs.plain.toFixed(0)} µs of api and gateway each; ${refused} were sent away for a moment`,
       }
     } finally {
       await http.close()
