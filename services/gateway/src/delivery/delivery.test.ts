@@ -384,6 +384,31 @@ describe('delivery', () => {
     expect(await came).toMatchObject({ userId: 'carl', status: 'online' })
   })
 
+  it('tells an agent what its conversation is at the very place from which it hears on', async () => {
+    const bot = { type: 'agent', id: 'bot' } as const
+    const conversation = fake.add(createFakeConversation(ORG, [bot], bot.id))
+    const first = conversation.add('one')
+    fake.afterEach(async (path) => {
+      if (path !== '/internal/agents/ready') return
+      fake.afterEach(() => undefined)
+      await gateway.publish([created(conversation, first), created(conversation, conversation.add('two'))])
+    })
+    const heard: [string, number][] = []
+    const socket = await gateway.connect(gateway.token(bot.id, ORG, { type: bot.type }))
+    socket.on('conversation:ready', (ready: { conversation: { lastSeq: number } }) =>
+      heard.push(['ready', ready.conversation.lastSeq]),
+    )
+    socket.on('message:new', ({ seq, prevSeq }: NewMessage) => heard.push([`after ${prevSeq}`, seq]))
+    await vi.waitFor(() => expect(heard).toHaveLength(1), { timeout: 5_000 })
+    await gateway.publish([created(conversation, conversation.add('three'))])
+    await vi.waitFor(() => expect(heard).toHaveLength(2))
+    expect(heard).toEqual([
+      ['ready', 2],
+      ['after 2', 3],
+    ])
+    socket.disconnect()
+  })
+
   it('tells those who are not in the room that something happens, at most once a second', async () => {
     const conversation = newConversation()
     const bob = await openClient('bob')

@@ -2,6 +2,8 @@ import {
   type Change,
   type InternalAdded,
   type InternalAddedResult,
+  type InternalAgentReady,
+  type InternalAgentReadyResult,
   type InternalAuthorize,
   type InternalAuthorizeResult,
   type InternalFill,
@@ -26,7 +28,7 @@ let ids = 0
 export const newId = (): string => (++ids + Date.now() * 4_096).toString(16).padStart(24, '0')
 
 /** A conversation as the api would keep it: the truth that clients' logs are held against. */
-export function createFakeConversation(orgId: string, members: ParticipantRef[]) {
+export function createFakeConversation(orgId: string, members: ParticipantRef[], agentId?: string) {
   const id = newId()
   const at = new Date(0).toISOString()
   const author = members[0] ?? { type: 'user' as const, id: 'nobody' }
@@ -41,7 +43,7 @@ export function createFakeConversation(orgId: string, members: ParticipantRef[])
     externalId: null,
     title: '',
     description: null,
-    agentId: null,
+    agentId: agentId ?? null,
     tags: [],
     metadata: {},
     status: 'active',
@@ -64,6 +66,7 @@ export function createFakeConversation(orgId: string, members: ParticipantRef[])
   return {
     id,
     orgId,
+    agentId,
     members,
     messages,
     deleted: false,
@@ -244,6 +247,15 @@ export function createFakeApi() {
     return { added: [{ conversation: conversation.view(), participants }] }
   }
 
+  function agentReady({ caller }: z.infer<typeof InternalAgentReady>): InternalAgentReadyResult {
+    const own = [...conversations.values()].find(({ agentId }) => agentId === caller.id)
+    if (!own) throw problem('not_found')
+    return {
+      conversation: { ...own.view(), me: { role: 'owner', readSeq: 0, unread: 0 } },
+      active: [],
+    }
+  }
+
   function answer(path: string, body: never): unknown {
     const request: { ids: string[] } = body
     switch (path) {
@@ -264,6 +276,8 @@ export function createFakeApi() {
         return authorize(body)
       case '/internal/added':
         return added(body)
+      case '/internal/agents/ready':
+        return agentReady(body)
       case '/internal/revocations':
         return { revocations: [] }
       default:
