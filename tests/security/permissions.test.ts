@@ -1,10 +1,26 @@
 import { randomUUID } from 'node:crypto'
 import { type Stack, startStack } from '@parley/devstack'
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
+import {
+  all,
+  CALLERS,
+  type Callers,
+  createCallers,
+  everyone,
+  insiders,
+  messageRole,
+  NOTHING,
+  type Rule,
+  rule,
+  type Scene,
+  verdictOf,
+  type Who,
+} from '../support/callers.ts'
 import { createRest, type Rest } from '../support/rest.ts'
 
 let stack: Stack
 let rest: Rest
+let callers: Callers
 beforeAll(async () => {
   stack = await startStack({
     gateways: 0,
@@ -13,81 +29,17 @@ beforeAll(async () => {
     env: { RATE_LIMIT_REST: '0', RATE_LIMIT_SEND: '0' },
   })
   rest = await createRest(stack.apiUrl)
+  callers = createCallers(stack, rest)
 })
 afterAll(() => stack?.close())
 
-const home = `home-${randomUUID()}`
-const away = `away-${randomUUID()}`
-
-/** Everyone who may come along. All have the same ids in both orgs, so that only the org tells them apart. */
-const CALLERS = {
-  owner: { sub: 'olga', type: 'user', orgId: home, roles: ['member'] },
-  member: { sub: 'mary', type: 'user', orgId: home, roles: ['member'] },
-  observer: { sub: 'otto', type: 'user', orgId: home, roles: ['member'] },
-  agent: { sub: 'helper', type: 'agent', orgId: home, roles: [] },
-  admin: { sub: 'root', type: 'user', orgId: home, roles: ['admin'] },
-  adminObserver: { sub: 'rita', type: 'user', orgId: home, roles: ['admin'] },
-  outsider: { sub: 'oscar', type: 'user', orgId: home, roles: ['member'] },
-  otherAgent: { sub: 'spy', type: 'agent', orgId: home, roles: ['member'] },
-  userNamedAsAgent: { sub: 'helper', type: 'user', orgId: home, roles: [] },
-  awayOwner: { sub: 'olga', type: 'user', orgId: away, roles: ['member'] },
-  awayAgent: { sub: 'helper', type: 'agent', orgId: away, roles: [] },
-  awayAdmin: { sub: 'root', type: 'user', orgId: away, roles: ['admin'] },
-  nobody: null,
-} as const
-type Who = keyof typeof CALLERS
-const everyone = Object.keys(CALLERS) as Who[]
-
-const tokenOf = (who: Who): string | undefined => {
-  const claims = CALLERS[who]
-  return claims ? stack.token({ ...claims, roles: [...claims.roles] }) : undefined
-}
-
-interface Scene {
-  conversationId: string
-  /** Written by `member`. */
-  messageId: string
-}
-
-/** A conversation of the home org with one message. */
-async function scene(): Promise<Scene> {
-  const token = tokenOf('owner')
-  const { id } = await rest.must<{ id: string }>('POST', '/conversations', {
-    token,
-    body: {
-      title: 'Secret plans',
-      agentId: 'helper',
-      participants: [
-        { type: 'user', id: 'mary', role: 'member' },
-        { type: 'user', id: 'otto', role: 'observer' },
-        { type: 'user', id: 'rita', role: 'observer' },
-      ],
-    },
-  })
-  const message = await rest.must<{ id: string }>('POST', '/messages', {
-    token: tokenOf('member'),
-    body: { conversationId: id, role: 'user', content: 'the password is swordfish' },
-  })
-  // Sending moves the sender's position a moment later; here it must stand still.
-  await rest.must('POST', `/conversations/${id}/read`, { token: tokenOf('member'), body: { seq: 1 } })
-  return { conversationId: id, messageId: message.id }
-}
-
-interface Call {
+interface Call extends Rule {
   method: string
   path: (scene: Scene) => string
   body?: (scene: Scene, who: Who) => unknown
-  /** Who may; who is told that they may not. For everybody else it does not exist. */
-  allow: readonly Who[]
-  forbid: readonly Who[]
 }
 
-const insiders = ['owner', 'member', 'observer', 'agent', 'admin', 'adminObserver'] as const
 const managers = ['owner', 'admin', 'adminObserver'] as const
-const all = everyone.filter((who) => who !== 'nobody')
-const notIn = (...who: readonly Who[]) => insiders.filter((insider) => !who.includes(insider))
-const rule = (...allow: readonly Who[]) => ({ allow, forbid: notIn(...allow) })
-
 const reading = rule(...insiders)
 const owning = rule(...managers)
 const anybody = { allow: all, forbid: [] }
@@ -191,7 +143,7 @@ const CALLS: Record<string, Call> = {
     path: () => '/messages',
     body: (s, who) => ({
       conversationId: s.conversationId,
-      role: CALLERS[who]?.type === 'agent' ? 'assistant' : 'user',
+      role: messageRole(who),
       content: 'hello',
     }),
     ...rule('owner', 'member', 'agent'),
@@ -202,7 +154,7 @@ const CALLS: Record<string, Call> = {
     body: (s, who) => ({
       conversationId: s.conversationId,
       parentId: s.messageId,
-      role: CALLERS[who]?.type === 'agent' ? 'assistant' : 'user',
+      role: messageRole(who),
       content: 'hello',
     }),
     ...rule('owner', 'member', 'agent'),
@@ -242,53 +194,38 @@ const CALLS: Record<string, Call> = {
   },
 }
 
-function expected(call: Call, who: Who): string {
-  if (who === 'nobody') return 'unauthenticated'
-  if (call.allow.includes(who)) return 'ok'
-  return call.forbid.includes(who) ? 'forbidden' : 'not_found'
-}
-
 const strip = (body: Record<string, unknown>) => ({ ...body, requestId: '', instance: '' })
 
 describe.concurrent('the permission matrix', () => {
   it.each(Object.entries(CALLS))('%s', async (_name, call) => {
-    const untouched = await scene()
-    const before = await state(untouched)
+    const untouched = await callers.scene()
+    const before = await callers.state(untouched)
     for (const who of everyone) {
-      const verdict = expected(call, who)
-      const here = verdict === 'ok' && call.method !== 'GET' ? await scene() : untouched
+      const verdict = verdictOf(call, who)
+      const here = verdict === 'ok' && call.method !== 'GET' ? await callers.scene() : untouched
       const answer = await rest.call(call.method, call.path(here), {
-        token: tokenOf(who),
+        token: callers.tokenOf(who),
         ...(call.body ? { body: call.body(here, who) } : {}),
       })
       const outcome = answer.status < 300 ? 'ok' : answer.code
       expect(`${who}: ${outcome}`).toBe(`${who}: ${verdict}`)
       if (outcome !== 'not_found') continue
-      const nothing = { conversationId: 'f'.repeat(24), messageId: 'f'.repeat(24) }
-      const absent = await rest.call(call.method, call.path(nothing), {
-        token: tokenOf(who),
-        ...(call.body ? { body: call.body(nothing, who) } : {}),
+      const absent = await rest.call(call.method, call.path(NOTHING), {
+        token: callers.tokenOf(who),
+        ...(call.body ? { body: call.body(NOTHING, who) } : {}),
       })
       expect(strip(answer.body), 'told apart from what does not exist').toEqual(strip(absent.body))
     }
-    expect(await state(untouched), 'who may not has changed something').toEqual(before)
+    expect(await callers.state(untouched), 'who may not has changed something').toEqual(before)
   })
-
-  async function state({ conversationId, messageId }: Scene) {
-    const token = tokenOf('owner')
-    return [
-      await rest.must('GET', `/conversations/${conversationId}`, { token }),
-      await rest.must('GET', `/messages/${messageId}`, { token }),
-    ]
-  }
 })
 
 describe('lists', () => {
   it('hold what one may see, and nothing of another org', async () => {
-    const { conversationId } = await scene()
+    const { conversationId } = await callers.scene()
     const listed = async (who: Who, path: string) => {
       const { data } = await rest.must<{ data: { id: string; orgId: string }[] }>('GET', path, {
-        token: tokenOf(who),
+        token: callers.tokenOf(who),
       })
       for (const { orgId } of data) expect(orgId).toBe(CALLERS[who]?.orgId)
       return data.some(({ id }) => id === conversationId)
@@ -308,7 +245,7 @@ describe('lists', () => {
   it('do not find another org’s conversation by its own key', async () => {
     const externalId = `ticket-${randomUUID()}`
     const create = (who: Who) =>
-      rest.call('POST', '/conversations', { token: tokenOf(who), body: { externalId } })
+      rest.call('POST', '/conversations', { token: callers.tokenOf(who), body: { externalId } })
     expect((await create('owner')).status).toBe(201)
     expect((await create('awayOwner')).status).toBe(201)
     expect((await create('owner')).status).toBe(200)
@@ -318,11 +255,11 @@ describe('lists', () => {
 
 describe('roles', () => {
   it('of messages are one’s own, and usage is for agents to tell', async () => {
-    const { conversationId } = await scene()
+    const { conversationId } = await callers.scene()
     const send = async (who: Who, body: object) =>
       (
         await rest.call('POST', '/messages', {
-          token: tokenOf(who),
+          token: callers.tokenOf(who),
           body: { conversationId, content: 'x', ...body },
         })
       ).code ?? 'ok'
