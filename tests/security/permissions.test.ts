@@ -203,14 +203,14 @@ describe.concurrent('the permission matrix', () => {
     for (const who of everyone) {
       const verdict = verdictOf(call, who)
       const here = verdict === 'ok' && call.method !== 'GET' ? await callers.scene() : untouched
-      const answer = await rest.call(call.method, call.path(here), {
+      const answer = await rest.patiently(call.method, call.path(here), {
         token: callers.tokenOf(who),
         ...(call.body ? { body: call.body(here, who) } : {}),
       })
       const outcome = answer.status < 300 ? 'ok' : answer.code
       expect(`${who}: ${outcome}`).toBe(`${who}: ${verdict}`)
       if (outcome !== 'not_found') continue
-      const absent = await rest.call(call.method, call.path(NOTHING), {
+      const absent = await rest.patiently(call.method, call.path(NOTHING), {
         token: callers.tokenOf(who),
         ...(call.body ? { body: call.body(NOTHING, who) } : {}),
       })
