@@ -29,7 +29,10 @@ export interface Appended {
   created: boolean
 }
 
-/** The sends of one conversation in this process: one batch in flight, the rest waiting for the next. */
+/**
+ * The sends of one org to one conversation in this process: one batch in flight, the rest waiting for the next. What
+ * another org sends there is not theirs to see, and is refused in a lane of its own.
+ */
 export interface Lane {
   readonly id: string
   readonly cid: ObjectId
@@ -43,17 +46,19 @@ export interface Lane {
   contended: boolean
 }
 
+/** Neither holds control characters. */
 export const idempotencyName = (author: string, clientMessageId: string): string =>
-  `${clientMessageId} ${author}`
+  `${clientMessageId}\n${author}`
 
 /** All lanes; quiet ones are forgotten, longest quiet first. */
 export function createLanes() {
   const lanes = new Map<string, Lane>()
 
   return {
-    of(cid: ObjectId): Lane {
+    of(org: string, cid: ObjectId): Lane {
       const id = cid.toHexString()
-      const known = lanes.get(id)
+      const name = `${id} ${org}`
+      const known = lanes.get(name)
       if (known) return known
       const lane: Lane = {
         id,
@@ -64,7 +69,7 @@ export function createLanes() {
         known: undefined,
         contended: false,
       }
-      lanes.set(id, lane)
+      lanes.set(name, lane)
       if (lanes.size > IDLE_LANES) forgetOne()
       return lane
     },
@@ -76,14 +81,14 @@ export function createLanes() {
 
   function forgetOne(): void {
     let looked = 0
-    for (const [id, lane] of lanes) {
+    for (const [name, lane] of lanes) {
       if (!lane.busy && lane.waiting.length === 0) {
-        lanes.delete(id)
+        lanes.delete(name)
         return
       }
       // Busy lanes go behind the others, so that the search stays short.
-      lanes.delete(id)
-      lanes.set(id, lane)
+      lanes.delete(name)
+      lanes.set(name, lane)
       if (++looked === 16) return
     }
   }

@@ -147,6 +147,16 @@ describe('idempotency', () => {
     expect([ada.created, bob.created]).toEqual([true, true])
   })
 
+  test('a space in a key is no end of it', async () => {
+    const process = world.process()
+    const cid = await world.conversation({ 'user:ada': 'owner', 'user:bob user:ada': 'member' })
+    const sent = await Promise.all([
+      send(process, cid, 'user:ada', 'one', 'key user:bob'),
+      send(process, cid, 'user:bob user:ada', 'two', 'key'),
+    ])
+    expect(sent.map(({ row }) => row.author)).toEqual(['user:ada', 'user:bob user:ada'])
+  })
+
   test('outlives a closed conversation', async () => {
     const process = world.process()
     const cid = await world.conversation(people)
@@ -173,6 +183,29 @@ describe('who may not', () => {
       process.log.append({ org: 'acme', cid, draft: draft('user:root', 'hi'), admin: true }),
     ).rejects.toMatchObject({ code: 'forbidden' })
     expect(await rowsOf(cid)).toEqual([])
+  })
+
+  test('a namesake of another org shares no fate with a send on its way, whoever comes first', async () => {
+    const process = world.process()
+    const cid = await world.conversation(people)
+    const from = (org: string, key: string, content = key) =>
+      process.log.append({ org, cid, draft: draft('user:ada', content, key), admin: false })
+    const sent = await Promise.allSettled([
+      from('acme', 'one'),
+      from('other', 'one'),
+      from('other', 'two'),
+      from('acme', 'two'),
+      from('acme', 'three'),
+      from('other', 'three', 'a guess'),
+    ])
+    expect(sent.map((one) => (one.status === 'fulfilled' ? 'stored' : one.reason.code))).toEqual([
+      'stored',
+      'not_found',
+      'not_found',
+      'stored',
+      'stored',
+      'not_found',
+    ])
   })
 
   test('a parent of another conversation is refused alone', async () => {

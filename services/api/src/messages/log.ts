@@ -61,7 +61,7 @@ export function createMessageLog(options: LogOptions) {
    * validation_failed (a parent elsewhere), unavailable (after 10 s without a definite answer)
    */
   function append({ org, cid, draft, admin }: AppendRequest): Promise<Appended> {
-    const lane = lanes.of(cid)
+    const lane = lanes.of(org, cid)
     const { clientMessageId } = draft
     const name = clientMessageId === undefined ? undefined : idempotencyName(draft.author, clientMessageId)
     const twin = name === undefined ? undefined : lane.keys.get(name)
