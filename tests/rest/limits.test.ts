@@ -56,6 +56,17 @@ describe('limits', () => {
     expect(await ask(token, 1)).toEqual([200])
   })
 
+  it('count people apart whose orgs and ids only look alike together', async () => {
+    const org = randomUUID()
+    const body = { title: 'mine' }
+    const first = stack.token({ sub: 'user:ada', orgId: org })
+    const second = stack.token({ sub: 'ada', orgId: `${org}:user` })
+    for (const token of [first, second]) {
+      const answer = await api(0).call('POST', '/conversations', { token, body })
+      expect(answer.headers.get('ratelimit-remaining')).toBe('9')
+    }
+  })
+
   it('leave health, metrics and documents alone', async () => {
     for (const path of ['/health/live', '/health/ready', '/openapi.json', '/metrics']) {
       for (let i = 0; i < 15; i++) expect((await api(0).call('GET', path)).status).toBe(200)

@@ -24,9 +24,12 @@ export const summaryJobId = (conversationId: string, bucket: number | string): s
 /** Who is summarising a conversation at the moment. */
 export const summaryLeaseKey = (conversationId: string): string => `summary:lease:${conversationId}`
 
-/** Set of `<gateway>#<generation>:<socket>`: the live sockets of a participant. */
+/**
+ * Set of `<gateway>#<generation>:<socket>`: the live sockets of a participant. An org's colons are encoded, or `a:b` of
+ * the org `acme` would be `b` of the org `acme:a`.
+ */
 export const presenceKey = (orgId: string, type: ParticipantType, id: string): string =>
-  `presence:${type}:${orgId}:${id}`
+  `presence:${type}:${orgId.replace(/[%:]/g, encodeURIComponent)}:${id}`
 /** Who of a type has a socket in a conversation's room. */
 export const roomPresenceKey = (conversationId: string, type: ParticipantType): string =>
   `conversation:${conversationId}:${type}s`

@@ -46,7 +46,7 @@ export async function limits(app: HttpServer, options: LimitOptions): Promise<vo
     timeWindow: MINUTE_MS,
     enableDraftSpec: true,
     store: createRateLimitStore(redis),
-    keyGenerator: ({ caller }) => `${caller.orgId}:${participantKey(caller)}`,
+    keyGenerator: ({ caller }) => `${caller.orgId}\n${participantKey(caller)}`,
     errorResponseBuilder: (_request, { ttl }) =>
       problem('rate_limited', { detail: 'Too many requests in this minute', retryAfter: ttl / 1_000 }),
   })

@@ -89,6 +89,17 @@ describe('people', () => {
     expect([one.holdings.size, two.holdings.size]).toEqual([0, 0])
   })
 
+  test('of an org whose name goes on into theirs are others', async () => {
+    const org = randomUUID()
+    const one = gateway()
+    await settled(one)
+    one.holdings.hold(person(org, 'a', 'bob:ada'))
+    await settled(one)
+    expect(await sockets(org, 'bob:ada')).toBe(1)
+    expect(await sockets(`${org}:bob`)).toBe(0)
+    expect(await sockets(`${org}%3Abob`)).toBe(0)
+  })
+
   test('of a dead gateway are told of once, by one of several reapers', async () => {
     const org = randomUUID()
     const [dead, one, two, three] = [gateway(), gateway(), gateway(), gateway()]
