@@ -60,6 +60,27 @@ describe('a connection', () => {
   })
 })
 
+describe('a newer token', () => {
+  it('that is no admin’s any more ends what the admin was just about to follow', async () => {
+    const { id } = fake.add(createFakeConversation('acme', [ADA]))
+    const socket = await gateway.connect(gateway.token('root', 'acme', { roles: ['admin'] }))
+    const asked = Promise.withResolvers<void>()
+    const refreshed = Promise.withResolvers<void>()
+    fake.beforeEach((path) => {
+      if (path !== '/internal/join') return
+      asked.resolve()
+      return refreshed.promise
+    })
+    const joining = socket.emitWithAck('conversation:join', { conversationId: id })
+    await asked.promise
+    const token = gateway.token('root', 'acme')
+    expect(await socket.emitWithAck('auth:refresh', { token })).toMatchObject({ ok: true })
+    refreshed.resolve()
+    expect(await joining).toMatchObject({ ok: false, error: { code: 'not_found' } })
+    fake.beforeEach(() => undefined)
+  })
+})
+
 describe('what a connection keeps', () => {
   it('is nothing of its handshake, and a second one on it does no harm', async () => {
     const socket = await gateway.connect(gateway.token('gus', 'acme'))
