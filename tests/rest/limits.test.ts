@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { type Stack, startStack } from '@parley/devstack'
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
+import { listen } from '../support/listener.ts'
 import { createRest, type Rest } from '../support/rest.ts'
 
 let stack: Stack
@@ -8,7 +9,6 @@ let apis: Rest[]
 beforeAll(async () => {
   stack = await startStack({
     apis: 2,
-    gateways: 0,
     workers: 0,
     mongodbUri: inject('mongodbUri'),
     env: { RATE_LIMIT_REST: '10', RATE_LIMIT_SEND: '4' },
@@ -54,6 +54,31 @@ describe('limits', () => {
     }
     expect(statuses).toEqual([201, 201, 201, 201, 429, 429])
     expect(await ask(token, 1)).toEqual([200])
+  })
+
+  it('count messages by REST, by sockets and as streamed answers together', async () => {
+    const bot = `bot-${randomUUID()}`
+    const person = caller()
+    const agent = stack.token({ sub: bot, orgId: 'acme', type: 'agent' })
+    const body = { agentId: bot }
+    const { id } = await api(0).must<{ id: string }>('POST', '/conversations', { token: person, body })
+    for (const [token, event] of [
+      [person, 'message:send'],
+      [agent, 'message:stream'],
+    ] as const) {
+      const { ask: emit, close } = await listen(stack.gatewayUrls[0] ?? '', token)
+      const message = { conversationId: id, role: token === agent ? 'assistant' : 'user', content: 'x' }
+      const start = () => ({ op: 'start', conversationId: id, clientMessageId: randomUUID() })
+      const byRest = async () =>
+        (await api(0).call('POST', '/messages', { token, body: message })).code ?? 'ok'
+      const bySocket = async () =>
+        (await emit(event, event === 'message:send' ? message : start())).error?.code ?? 'ok'
+      expect([await byRest(), await bySocket(), await byRest(), await bySocket()]).toEqual(
+        Array(4).fill('ok'),
+      )
+      expect([await byRest(), await bySocket()]).toEqual(['rate_limited', 'rate_limited'])
+      close()
+    }
   })
 
   it('count people apart whose orgs and ids only look alike together', async () => {

@@ -19,7 +19,7 @@ export async function internalStreamRoutes(
   app.post(
     '/start',
     {
-      config,
+      config: { ...config, sends: true },
       schema: {
         body: InternalStreamStart,
         response: { 200: InternalStreamStartResult, 201: InternalStreamStartResult },
