@@ -112,6 +112,64 @@ test('presence by HTTP: for who shares a conversation, and a page of all for adm
   expect((await presence(0, 'user?cursor=bm9wZQ', scene.token(root, ['admin']))).status).toBe(400)
 })
 
+test('an agent and a person of one id are told apart, one by one and in the lists', async () => {
+  const { ada, sam, kim } = scene.names('ada', 'sam', 'kim')
+  const id = await scene.conversation(ada, sam, kim, `agent:${sam}`, `agent:${kim}`)
+  const a = await scene.join(ada, id, 0)
+  await scene.connect(`agent:${sam}`, 0)
+  await scene.connect(kim, 1)
+  await a.first('presence:update', { participantType: 'agent', participantId: sam, status: 'online' })
+  await a.first('presence:update', { participantType: 'user', participantId: kim, status: 'online' })
+  for (const [type, here, away] of [
+    ['agent', sam, kim],
+    ['user', kim, sam],
+  ]) {
+    const one = async (who = '') => (await presence(1, `${type}/${who}`, scene.token(ada))).body
+    expect(await one(here)).toEqual({ type, id: here, status: 'online', at: expect.any(String) })
+    expect(await one(away)).toEqual({ type, id: away, status: 'offline', at: null })
+    const { body } = await presence(1, `${type}?limit=100`, scene.token('root', ['admin']))
+    const listed = (body as { data: { id: string }[] }).data.map((one) => one.id)
+    expect([listed.includes(here ?? ''), listed.includes(away ?? '')]).toEqual([true, false])
+  }
+})
+
+test('who is of another org looks like nobody, to namesakes and admins too', async () => {
+  const { ada, bob } = scene.names('ada', 'bob')
+  const id = await scene.conversation(ada, bob, `agent:${bob}`)
+  const a = await scene.join(ada, id, 0)
+  await scene.connect(bob, 0)
+  await scene.connect(`agent:${bob}`, 1)
+  for (const participantType of ['user', 'agent'] as const) {
+    await a.first('presence:update', { participantType, participantId: bob, status: 'online' })
+  }
+  const looksLike = async (path: string, token: string, known: string) => {
+    const { status, body } = await presence(0, path, token)
+    return JSON.stringify({ status, body: { ...body, requestId: '' } }).replaceAll(known, '…')
+  }
+  const others = [
+    scene.token('eve', [], 'elsewhere'),
+    scene.token(ada, [], 'elsewhere'),
+    scene.token(`agent:${bob}-2`, [], 'elsewhere'),
+    scene.token('boss', ['admin'], 'elsewhere'),
+  ]
+  for (const token of others) {
+    for (const type of ['user', 'agent']) {
+      const seen = await looksLike(`${type}/${bob}`, token, bob)
+      expect(seen).toBe(await looksLike(`${type}/nobody`, token, 'nobody'))
+    }
+  }
+  // Nor does one's own other self in another org make one online there.
+  const self = await presence(0, `user/${bob}`, scene.token(bob, [], 'elsewhere'))
+  expect(self.body).toEqual({ type: 'user', id: bob, status: 'offline', at: null })
+  const boss = scene.token('boss', ['admin'], 'elsewhere')
+  for (const type of ['user', 'agent']) {
+    expect((await presence(0, type, boss)).body).toEqual({
+      data: [],
+      page: { nextCursor: null, prevCursor: null, hasMore: false },
+    })
+  }
+})
+
 test('a Redis that lost everything has who is there again, and nobody is told of it', async () => {
   const { ada, bob } = scene.names('ada', 'bob')
   const id = await scene.conversation(ada, bob)
