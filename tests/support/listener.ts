@@ -3,6 +3,7 @@ import {
   type ClientEvent,
   type ClientPayload,
   type ClientResult,
+  type Problem,
   SERVER_EVENTS,
   type ServerEvent,
   type ServerPayload,
@@ -51,7 +52,7 @@ export async function listen(url: string, token: string) {
     ask: (
       event: string,
       payload: unknown,
-    ): Promise<Record<string, unknown> & { ok: boolean; error?: { code: string } }> =>
+    ): Promise<Record<string, unknown> & { ok: boolean; error?: Problem }> =>
       socket.timeout(15_000).emitWithAck(event, payload),
     /** Sends an event and gives back what its acknowledgement says; throws where it is refused. */
     async sure<E extends ClientEvent>(event: E, payload: ClientPayload<E>): Promise<ClientResult<E>> {
