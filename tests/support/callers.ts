@@ -22,12 +22,12 @@ export const CALLERS = {
   nobody: null,
 } as const
 export type Who = keyof typeof CALLERS
-export const everyone = Object.keys(CALLERS) as Who[]
+export const everyone = Object.keys(CALLERS) as readonly Who[]
 /** Everyone with a token. */
-export const all = everyone.filter((who) => who !== 'nobody')
+export const all: readonly Who[] = everyone.filter((who) => who !== 'nobody')
 /** For whom the conversation of a scene exists. */
 export const insiders: readonly Who[] = ['owner', 'member', 'observer', 'agent', 'admin', 'adminObserver']
-export const outsiders = all.filter((who) => !insiders.includes(who))
+export const outsiders: readonly Who[] = all.filter((who) => !insiders.includes(who))
 
 /** Who may; the other insiders are told that they may not. For everybody else it does not exist. */
 export interface Rule {
@@ -93,11 +93,11 @@ export function createCallers(stack: Stack, rest: Rest) {
     },
 
     /** What outsiders must not change. */
-    async state({ conversationId, messageId }: Scene): Promise<object[]> {
+    async state({ conversationId }: Pick<Scene, 'conversationId'>): Promise<object[]> {
       const token = tokenOf('owner')
       return [
         await rest.must('GET', `/conversations/${conversationId}`, { token }),
-        await rest.must('GET', `/messages/${messageId}`, { token }),
+        await rest.must('GET', `/messages/conversation/${conversationId}`, { token }),
       ]
     },
   }
