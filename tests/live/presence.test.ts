@@ -96,6 +96,7 @@ test('presence by HTTP: for who shares a conversation, and a page of all for adm
 
   await scene.connect(ada, 1)
   const ids: string[] = []
+  const cursors: string[] = []
   await until(async () => {
     ids.length = 0
     let cursor: string | null = null
@@ -105,11 +106,20 @@ test('presence by HTTP: for who shares a conversation, and a page of all for adm
       const page = body as { data: { id: string }[]; page: { nextCursor: string | null } }
       ids.push(...page.data.map((one) => one.id))
       cursor = page.page.nextCursor
+      if (cursor !== null) cursors.push(encodeURIComponent(cursor))
     } while (cursor !== null)
     return ids.includes(ada) && ids.includes(bob)
   })
   expect(new Set(ids).size).toBe(ids.length)
-  expect((await presence(0, 'user?cursor=bm9wZQ', scene.token(root, ['admin']))).status).toBe(400)
+  const refused = async (path: string, orgId?: string) =>
+    (await presence(0, path, scene.token(root, ['admin'], orgId))).body
+  for (const body of [
+    await refused('user?cursor=bm9wZQ'),
+    await refused(`agent?cursor=${cursors[0]}`),
+    await refused(`user?cursor=${cursors[0]}`, 'elsewhere'),
+  ]) {
+    expect(body).toMatchObject({ status: 400, code: 'invalid_cursor' })
+  }
 })
 
 test('an agent and a person of one id are told apart, one by one and in the lists', async () => {

@@ -1,7 +1,7 @@
 import { Id, LIMITS, type PageInfo } from '@parley/contract'
+import { decodeCursor, encodeCursor } from '@parley/service-kit'
 import { ObjectId } from 'mongodb'
 import { z } from 'zod'
-import { decodeCursor, encodeCursor } from './cursors.ts'
 
 export interface PageRequest {
   /** 1–100; default 50. */

@@ -1,7 +1,7 @@
 import type { Message, Page } from '@parley/contract'
+import { decodeCursor, encodeCursor } from '@parley/service-kit'
 import type { Filter, ObjectId } from 'mongodb'
 import { z } from 'zod'
-import { decodeCursor, encodeCursor } from '../cursors.ts'
 import type { Collections, MessageDocument, MessageRow } from '../database/collections.ts'
 import { isVoid } from '../database/collections.ts'
 import { toMessage } from './message.ts'

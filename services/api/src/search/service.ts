@@ -1,7 +1,7 @@
 import { type Caller, type Message, type Page, problem } from '@parley/contract'
+import { decodeCursor, encodeCursor } from '@parley/service-kit'
 import type { ObjectId } from 'mongodb'
 import { z } from 'zod'
-import { decodeCursor, encodeCursor } from '../cursors.ts'
 import type { Collections, MessageDocument, MessageRow } from '../database/collections.ts'
 import { isVoid } from '../database/collections.ts'
 import { toMessage } from '../messages/message.ts'

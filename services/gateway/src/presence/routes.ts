@@ -8,7 +8,7 @@ import {
   ParticipantType,
   problem,
 } from '@parley/contract'
-import type { ApiClient, HttpServer } from '@parley/service-kit'
+import { type ApiClient, decodeCursor, encodeCursor, type HttpServer } from '@parley/service-kit'
 import type { FastifyRequest } from 'fastify'
 import { z } from 'zod'
 import type { PresenceFeature } from './presence.ts'
@@ -18,15 +18,7 @@ const BEARER = /^Bearer +([\w.~+/=-]+)$/i
 
 const TypePath = z.strictObject({ type: ParticipantType })
 const PersonPath = z.strictObject({ type: ParticipantType, id: OpaqueId })
-
-const cursorOf = (id: string): string => Buffer.from(`presence ${id}`).toString('base64url')
-function idOf(cursor: string): string {
-  const text = Buffer.from(cursor, 'base64url').toString()
-  if (!text.startsWith('presence ') || cursorOf(text.slice('presence '.length)) !== cursor) {
-    throw problem('invalid_cursor')
-  }
-  return text.slice('presence '.length)
-}
+const Position = z.tuple([OpaqueId])
 
 /** `GET /presence/:type` and `GET /presence/:type/:id`. */
 export function presenceRoutes(
@@ -56,13 +48,14 @@ export function presenceRoutes(
       if (!isAdmin(caller)) throw problem('forbidden')
       const { type } = request.params
       const { limit = DEFAULT_LIMIT, cursor } = request.query
-      const after = cursor === undefined ? null : idOf(cursor)
+      const list = ['presence', caller.orgId, type]
+      const [after] = cursor === undefined ? [null] : decodeCursor(cursor, list, Position)
       const { ids, hasMore } = await known(presence.list(caller.orgId, type, after, limit))
       const data = await known(
         Promise.all(ids.map((id) => presence.status({ orgId: caller.orgId, type, id }))),
       )
       const last = ids.at(-1)
-      const nextCursor = hasMore && last !== undefined ? cursorOf(last) : null
+      const nextCursor = hasMore && last !== undefined ? encodeCursor(list, [last]) : null
       return { data, page: { nextCursor, prevCursor: null, hasMore } }
     },
   )
