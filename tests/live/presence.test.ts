@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
+import { listen } from '../support/listener.ts'
 import { until } from '../support/until.ts'
 import { openScene, type Scene } from './scene.ts'
 
@@ -178,6 +179,21 @@ test('who is of another org looks like nobody, to namesakes and admins too', asy
       page: { nextCursor: null, prevCursor: null, hasMore: false },
     })
   }
+})
+
+test('a namesake of another org comes and goes unheard', async () => {
+  const { ada, bob, cyd } = scene.names('ada', 'bob', 'cyd')
+  const id = await scene.conversation(ada, bob, cyd)
+  const a = await scene.join(ada, id, 0)
+  const namesake = await listen(scene.stack.gatewayUrls[1] ?? '', scene.token(cyd, [], 'elsewhere'))
+  const boss = scene.token('boss', ['admin'], 'elsewhere')
+  const status = async () => ((await presence(0, `user/${cyd}`, boss)).body as Status).status
+  await until(async () => (await status()) === 'online')
+  namesake.close()
+  await until(async () => (await status()) === 'offline')
+  await scene.connect(bob, 1)
+  await a.first('presence:update', { participantId: bob, status: 'online' })
+  expect(a.of('presence:update', { participantId: cyd })).toEqual([])
 })
 
 test('a Redis that lost everything has who is there again, and nobody is told of it', async () => {
