@@ -100,3 +100,18 @@ test('half-closed towards the client, the client still reaches the server', asyn
   await vi.waitFor(() => expect(accepted[0]?.destroyed).toBe(true))
   expect(proxy.connections).toBe(0)
 })
+
+test('stranded, a connection hears nothing more and is not told; a new one is whole', async () => {
+  const stranded = open()
+  stranded.socket.write('a')
+  await vi.waitFor(() => expect(stranded.heard).toBe('a'))
+  proxy.strand()
+  stranded.socket.write('b')
+  const fresh = open()
+  fresh.socket.write('c')
+  await vi.waitFor(() => expect(fresh.heard).toBe('c'))
+  expect(heardByServer).toBe('ac')
+  expect([stranded.ended, stranded.failed]).toEqual([false, false])
+  proxy.heal()
+  await vi.waitFor(() => expect(stranded.failed).toBe(true))
+})

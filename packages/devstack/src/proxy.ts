@@ -19,12 +19,17 @@ export type FaultProxy = {
    * that end still sends is passed on. New connections are whole.
    */
   halfClose(towards?: 'client' | 'server'): void
-  /** Passes everything on again, also what was held back; half-closed connections are reset. */
+  /**
+   * As when the host behind the address dies and another takes it over: on present connections no byte passes any more,
+   * and nobody is told; new ones are whole.
+   */
+  strand(): void
+  /** Passes everything on again, also what was held back; half-closed and stranded connections are reset. */
   heal(): void
   close(): Promise<void>
 }
 
-type Link = { client: Socket; server: Socket; halfClosed: boolean }
+type Link = { client: Socket; server: Socket; state: 'whole' | 'halfClosed' | 'stranded' }
 
 /** A TCP proxy on 127.0.0.1 before `targetPort`, on `port` or a free one, that can be made to fail. */
 export async function createProxy(targetPort: number, port?: number): Promise<FaultProxy> {
@@ -38,7 +43,7 @@ export async function createProxy(targetPort: number, port?: number): Promise<Fa
       return
     }
     const server = connect({ port: targetPort, host: '127.0.0.1', allowHalfOpen: true })
-    const link: Link = { client, server, halfClosed: false }
+    const link: Link = { client, server, state: 'whole' }
     links.add(link)
     for (const socket of [client, server]) {
       socket.setNoDelay(true)
@@ -52,19 +57,20 @@ export async function createProxy(targetPort: number, port?: number): Promise<Fa
     if (mode === 'stalled') hold(link)
   })
 
-  function pass({ client, server }: Link): void {
-    client.on('data', (chunk) => forward(client, server, chunk))
-    server.on('data', (chunk) => forward(server, client, chunk))
+  function pass(link: Link): void {
+    const { client, server } = link
+    client.on('data', (chunk) => forward(link, client, server, chunk))
+    server.on('data', (chunk) => forward(link, server, client, chunk))
     client.on('end', () => server.end())
     server.on('end', () => client.end())
   }
 
   /** Reads on only when the other side took what it got: memory stays bounded, back-pressure is real. */
-  function forward(from: Socket, to: Socket, chunk: Buffer): void {
+  function forward(link: Link, from: Socket, to: Socket, chunk: Buffer): void {
     if (!to.writable || to.write(chunk)) return
     from.pause()
     to.once('drain', () => {
-      if (mode !== 'stalled') from.resume()
+      if (mode !== 'stalled' && link.state !== 'stranded') from.resume()
     })
   }
 
@@ -99,14 +105,20 @@ export async function createProxy(targetPort: number, port?: number): Promise<Fa
     },
     halfClose(towards = 'client') {
       for (const link of links) {
-        link.halfClosed = true
+        link.state = 'halfClosed'
         link[towards].end()
+      }
+    },
+    strand() {
+      for (const link of links) {
+        link.state = 'stranded'
+        hold(link)
       }
     },
     heal() {
       mode = 'open'
       for (const link of links) {
-        if (link.halfClosed) reset(link)
+        if (link.state !== 'whole') reset(link)
         link.client.resume()
         link.server.resume()
       }

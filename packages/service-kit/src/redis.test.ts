@@ -1,3 +1,4 @@
+import { createProxy } from '@parley/devstack'
 import { afterEach, expect, inject, it, vi } from 'vitest'
 import { createLogger } from './logging.ts'
 import { closeRedis, connectRedis, redisReady } from './redis.ts'
@@ -31,4 +32,17 @@ it('comes back after its connection was cut', async () => {
   redis.stream.destroy()
   await vi.waitFor(() => expect(redis.status).not.toBe('ready'))
   expect(await redisReady(redis, 5_000)).toBe(true)
+})
+
+it('leaves a connection that answers nothing any more, although nobody closed it', async () => {
+  const proxy = await createProxy(Number(new URL(inject('redisUrl')).port))
+  try {
+    const redis = connectTo(`redis://127.0.0.1:${proxy.port}`, 'fast')
+    await redisReady(redis, 5_000)
+    proxy.strand()
+    await expect(redis.ping()).rejects.toThrow('timed out')
+    await vi.waitFor(async () => expect(await redis.ping()).toBe('PONG'), { timeout: 3_000 })
+  } finally {
+    await proxy.close()
+  }
 })
