@@ -5,7 +5,7 @@ import { closeRedis, connectRedis, redisReady } from './redis.ts'
 
 const logger = createLogger({ name: 'test', level: 'silent' })
 const open: ReturnType<typeof connectRedis>[] = []
-const connectTo = (url: string, kind: 'fast' | 'blocking' | 'queue') => {
+const connectTo = (url: string, kind: 'fast' | 'subscribing' | 'queue') => {
   const redis = connectRedis(url, { name: 'test', kind, logger })
   open.push(redis)
   return redis
@@ -27,7 +27,7 @@ it('is usable once it is ready', async () => {
 })
 
 it('comes back after its connection was cut', async () => {
-  const redis = connectTo(inject('redisUrl'), 'blocking')
+  const redis = connectTo(inject('redisUrl'), 'subscribing')
   await redisReady(redis, 5_000)
   redis.stream.destroy()
   await vi.waitFor(() => expect(redis.status).not.toBe('ready'))

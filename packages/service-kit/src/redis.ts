@@ -5,14 +5,20 @@ import type { Logger } from './logging.ts'
  * - `fast`: a command fails at once while Redis is away and after 2 s where it stalls, so that no request waits on it.
  *   A connection on which nothing comes for 3 s though something was asked is left for a new one: its host may be gone
  *   and its address lead elsewhere by now, of which TCP would tell after a quarter of an hour.
- * - `blocking`: for `XREAD BLOCK` of at most 4 s: keeps trying for ever, gives up a silent connection after 6 s.
+ * - `subscribing`: for who subscribes anew on each connection by itself, and asks something every 2 s: a silent
+ *   connection is given up after 6 s, and nothing that was meant for the last one is repeated on the next.
  * - `queue`: as BullMQ's workers want it: commands wait for the connection.
  */
-export type RedisKind = 'fast' | 'blocking' | 'queue'
+export type RedisKind = 'fast' | 'subscribing' | 'queue'
 
 const KINDS = {
   fast: { maxRetriesPerRequest: 1, enableOfflineQueue: false, commandTimeout: 2_000, socketTimeout: 3_000 },
-  blocking: { maxRetriesPerRequest: null, enableOfflineQueue: false, socketTimeout: 6_000 },
+  subscribing: {
+    autoResubscribe: false,
+    maxRetriesPerRequest: 0,
+    enableOfflineQueue: false,
+    socketTimeout: 6_000,
+  },
   queue: { maxRetriesPerRequest: null },
 } satisfies Record<RedisKind, RedisOptions>
 

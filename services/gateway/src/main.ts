@@ -20,7 +20,7 @@ runService('gateway', async ({ env }) => {
   const streamsUrl = config.REDIS_STREAMS_URL ?? config.REDIS_URL
   const redis = connectRedis(config.REDIS_URL, { name: 'gateway', kind: 'fast', logger })
   const subscriber = connectRedis(config.REDIS_URL, { name: 'gateway-control', kind: 'queue', logger })
-  const listener = connectRedis(config.REDIS_URL, { name: 'gateway-bus', kind: 'blocking', logger })
+  const listener = connectRedis(config.REDIS_URL, { name: 'gateway-bus', kind: 'subscribing', logger })
   const api = createApiClient({
     urls: config.API_URL,
     serviceSecret: config.SERVICE_SECRET,

@@ -5,8 +5,8 @@ import { type Bus, createBus } from './bus.ts'
 
 const logger = createLogger({ name: 'test', level: 'silent' })
 const name = `bus-${randomUUID()}`
-const connect = (kind: 'fast' | 'blocking') => connectRedis(inject('redisUrl'), { name, kind, logger })
-const connections = [connect('fast'), connect('blocking'), connect('blocking')] as const
+const connect = (kind: 'fast' | 'subscribing') => connectRedis(inject('redisUrl'), { name, kind, logger })
+const connections = [connect('fast'), connect('subscribing'), connect('subscribing')] as const
 const [publisher, subscriber, other] = connections
 let bus: Bus
 let elsewhere: Bus
@@ -66,4 +66,19 @@ test('after a broken connection it hears again, and says that it may have missed
   await vi.waitFor(() => expect(restored).toBe(1))
   expect(await bus.publish(channel, 'again', 'here')).toBe(true)
   await vi.waitFor(() => expect(heard).toEqual(['here']))
+})
+
+test('what was released while Redis was away is not heard again', async () => {
+  const [kept, released, late] = [randomUUID(), randomUUID(), randomUUID()]
+  await Promise.all([bus.hold(kept), bus.hold(released)])
+  const restored = new Promise<void>((resolve) => bus.onRestored(resolve))
+  // On its way as the connection breaks, which must not bring it to the next one either.
+  const asking = bus.hold(late)
+  subscriber.stream.destroy()
+  await vi.waitFor(() => expect(subscriber.status).not.toBe('ready'))
+  bus.release(released)
+  bus.release(late)
+  await Promise.all([asking, restored])
+  const heard = async () => (await publisher.pubsub('NUMSUB', kept, released, late)).filter(Number.isInteger)
+  await vi.waitFor(async () => expect(await heard()).toEqual([1, 0, 0]))
 })

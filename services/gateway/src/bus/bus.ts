@@ -12,7 +12,7 @@ export type BusHandler = (channel: string, payload: string) => void
  * `<kind> <payload>`; a gateway hears its own. While Redis is away nothing is heard; `onRestored` then says that
  * messages may have been missed.
  *
- * `subscriber` is a connection of kind `blocking` of the bus's own, `publisher` a `fast` one.
+ * `subscriber` is a connection of kind `subscribing` of the bus's own, `publisher` a `fast` one.
  */
 export function createBus({
   subscriber,

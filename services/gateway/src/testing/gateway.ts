@@ -26,7 +26,7 @@ export async function startTestGateway(api: ApiClient, env: Record<string, strin
   const logger = createLogger({ name: 'gateway', level: 'silent' })
   const redis = connectRedis(REDIS_URL, { name: 'test', kind: 'fast' })
   const subscriber = connectRedis(REDIS_URL, { name: 'test-control', kind: 'queue' })
-  const listener = connectRedis(REDIS_URL, { name: 'test-bus', kind: 'blocking' })
+  const listener = connectRedis(REDIS_URL, { name: 'test-bus', kind: 'subscribing' })
   await redisReady(redis, 5_000)
   const registry = createRegistry('gateway')
   const gateway = await buildApp({
