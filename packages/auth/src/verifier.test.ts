@@ -148,7 +148,7 @@ describe('HS256 with a shared secret', () => {
     expect(await refusal(() => verifier.verify(issued(now - 1, { sub: 'bob', orgId: 'acme' })))).toBe(
       'accepted',
     )
-    revocations.replaceAll([])
+    revocations.add({ orgId: 'acme', type: 'user', id: 'ada', before: now - 60 })
     expect(await refusal(() => verifier.verify(old))).toBe(ALIKE)
   })
 

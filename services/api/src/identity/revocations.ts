@@ -38,8 +38,10 @@ export function createRevocations({ revocations, list, publisher, logger }: Revo
 
   async function load(since: Date): Promise<void> {
     const rows = await revocations.find({ createdAt: { $gte: since } }).toArray()
-    for (const row of rows) if (row.createdAt > newest) newest = row.createdAt
-    list.replaceAll(rows.map(toRevocation))
+    for (const row of rows) {
+      if (row.createdAt > newest) newest = row.createdAt
+      list.add(toRevocation(row))
+    }
   }
 
   function poll(): void {

@@ -96,6 +96,49 @@ describe('what a connection keeps', () => {
   })
 })
 
+describe('a revocation', () => {
+  it('that may have been lost while the list was being read is looked for again', async () => {
+    const answered = Promise.withResolvers<void>()
+    fake.beforeEach((path) => (path === '/internal/revocations' ? answered.promise : undefined))
+    const asked = () => fake.calls.filter((path) => path === '/internal/revocations').length
+    const before = asked()
+    await gateway.redis.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes')
+    await vi.waitFor(() => expect(asked()).toBe(before + 1))
+    await gateway.redis.flushall()
+    await vi.waitFor(
+      async () => {
+        const { body } = await gateway.gateway.app.inject('/metrics')
+        expect(body).toMatch(/stream_losses_total\{.*"wiped".*\} 5/)
+      },
+      { timeout: 5_000 },
+    )
+    answered.resolve()
+    await vi.waitFor(() => expect(asked()).toBe(before + 2))
+    fake.beforeEach(() => undefined)
+  })
+
+  it('that reaches further than the one heard of before ends sockets, also at the first look at the list', async () => {
+    const late = createFakeApi()
+    late.setAway(true)
+    const alone = await startTestGateway(late.api)
+    try {
+      const now = Math.floor(Date.now() / 1_000)
+      const old = alone.token('ada', 'acme', { iat: now - 120 })
+      const data = JSON.stringify({ ...ADA, before: now - 60 })
+      await vi.waitFor(async () => {
+        await alone.publish([{ type: 'auth.revoked', org: 'acme', cid: '', data }])
+        await expect(alone.connect(old)).rejects.toMatchObject({ data: { code: 'unauthenticated' } })
+      })
+      const socket = await alone.connect(alone.token('ada', 'acme'))
+      late.revocations.push({ orgId: 'acme', ...ADA, before: now + 60 })
+      late.setAway(false)
+      await vi.waitFor(() => expect(socket.connected).toBe(false), { timeout: 3_000 })
+    } finally {
+      await alone.close()
+    }
+  })
+})
+
 describe('a token that ends', () => {
   const start = (expiresInSeconds: number) => {
     vi.useFakeTimers()

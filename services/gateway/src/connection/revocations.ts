@@ -22,6 +22,7 @@ export function createRevocationFeed(
   const { api, revocations, people, logger } = core
   let loaded = false
   let loading: Promise<void> | null = null
+  let loadAgain = false
   let timer: NodeJS.Timeout | null = null
   let closed = false
 
@@ -37,17 +38,18 @@ export function createRevocationFeed(
   }
 
   async function read(): Promise<void> {
+    loadAgain = false
     try {
       const answer = await api.internal<{ revocations: Revocation[] }>('/internal/revocations', {})
-      const before = revocations.size
-      revocations.replaceAll(answer.revocations)
-      if (revocations.size !== before || loaded) sweep(namespace.sockets.values())
+      for (const revocation of answer.revocations) revocations.add(revocation)
+      sweep(namespace.sockets.values())
       loaded = true
     } catch (error) {
       if (!(error instanceof ProblemError)) throw error
       logger.debug({ err: describeError(error) }, 'revocations not read')
     }
     if (closed) return
+    if (loadAgain) return read()
     const soon = !loaded || !isTailConnected()
     timer = setTimeout(() => void load(), soon ? POLL_MS.away : POLL_MS.usual)
   }
@@ -64,8 +66,11 @@ export function createRevocationFeed(
     /** The list has been read once: no revoked token gets in. */
     isLoaded: (): boolean => loaded,
     load,
-    /** Events may have been missed, or can't be read any more. */
-    onDoubt: (): void => void load(),
+    /** Events may have been missed, or can't be read any more: what the api is about to answer may not have them. */
+    onDoubt(): void {
+      loadAgain = true
+      void load()
+    },
     onEvents(events: readonly TailEvent[]): void {
       for (const { type, org, data } of events) {
         if (type !== 'auth.revoked' || data === undefined) continue

@@ -17,6 +17,7 @@ import {
   ProblemError,
   participantKey,
   problem,
+  type Revocation,
   type RoomConversation,
 } from '@parley/contract'
 import type { ApiClient } from '@parley/service-kit'
@@ -147,6 +148,7 @@ export type FakeApi = ReturnType<typeof createFakeApi>
 export function createFakeApi() {
   const conversations = new Map<string, FakeConversation>()
   const calls: string[] = []
+  const revocations: Revocation[] = []
   let away = false
   /** Runs before each answer is made, for what should happen in between. */
   let before: (path: string) => Promise<void> | void = () => undefined
@@ -279,7 +281,7 @@ export function createFakeApi() {
       case '/internal/agents/ready':
         return agentReady(body)
       case '/internal/revocations':
-        return { revocations: [] }
+        return { revocations }
       default:
         throw problem('not_found')
     }
@@ -302,6 +304,7 @@ export function createFakeApi() {
   return {
     api,
     calls,
+    revocations,
     add(conversation: FakeConversation): FakeConversation {
       conversations.set(conversation.id, conversation)
       return conversation
