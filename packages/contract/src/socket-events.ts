@@ -168,11 +168,11 @@ export type ServerEvent = keyof typeof SERVER_EVENTS
 export type ServerPayload<E extends ServerEvent> = z.infer<(typeof SERVER_EVENTS)[E]>
 export type ServerToClientEvents = { [E in ServerEvent]: (payload: ServerPayload<E>) => void }
 
-/** `connect_error`'s `data`: why a handshake failed, and when to try again where that makes sense. */
+/** `connect_error`'s `data`: why a handshake failed; with `overloaded` always when to try again. */
 export const ConnectErrorData = z.strictObject({
   code: z
     .enum(PROBLEM_CODES)
-    .extract(['unauthenticated', 'token_expired', 'origin_not_allowed', 'overloaded', 'unavailable']),
+    .extract(['unauthenticated', 'token_expired', 'origin_not_allowed', 'overloaded']),
   reconnectAfterMs: Count.optional(),
 })
 export type ConnectErrorData = z.infer<typeof ConnectErrorData>

@@ -151,6 +151,7 @@ export async function buildApp(dependencies: GatewayDependencies): Promise<Gatew
       isAllowedOrigin,
       eventsPerSecond: config.RATE_LIMIT_EVENTS,
       onRefused: figures.refused,
+      logger,
     }),
   )
   namespace.on(

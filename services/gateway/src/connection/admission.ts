@@ -37,12 +37,16 @@ export function createAdmission({ connectsPerMinute }: { connectsPerMinute: numb
     expected = now + SAMPLE_MS
   }, SAMPLE_MS).unref()
 
+  const laterMs = (): number => Math.round(BACK_MS.first + Math.random() * (BACK_MS.most - BACK_MS.first))
+
   return {
+    /** Milliseconds after which somebody who can't be admitted now may try again. */
+    laterMs,
     /** Milliseconds after which to try again, or null: come in. */
     refuse(): number | null {
       const isOverloaded = lateMs > MOST_LATE_MS && busy > MOST_BUSY
       if (!closed && !isOverloaded && storm.take()) return null
-      return Math.round(BACK_MS.first + Math.random() * (BACK_MS.most - BACK_MS.first))
+      return laterMs()
     },
     /** The same for one person, who may connect so many times a minute. */
     refusePerson(person: string): number | null {

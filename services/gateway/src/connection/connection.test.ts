@@ -81,6 +81,21 @@ describe('a newer token', () => {
   })
 })
 
+describe('a newcomer', () => {
+  it('whose token can not be judged, since its issuer is away, is asked to come back', async () => {
+    const keys = { JWT_SECRET: '', JWT_JWKS_URL: 'http://127.0.0.1:1/keys' }
+    const unsure = await startTestGateway(fake.api, keys)
+    const header = Buffer.from('{"alg":"EdDSA"}').toString('base64url')
+    try {
+      await expect(unsure.connect(`${header}.e30.AAAA`)).rejects.toMatchObject({
+        data: { code: 'overloaded', reconnectAfterMs: expect.any(Number) },
+      })
+    } finally {
+      await unsure.close()
+    }
+  })
+})
+
 describe('what a connection keeps', () => {
   it('is nothing of its handshake, and a second one on it does no harm', async () => {
     const socket = await gateway.connect(gateway.token('gus', 'acme'))

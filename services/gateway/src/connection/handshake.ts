@@ -1,6 +1,6 @@
 import type { Verifier } from '@parley/auth'
 import { type ConnectErrorData, ProblemError, participantKey } from '@parley/contract'
-import { createTokenBucket } from '@parley/service-kit'
+import { createTokenBucket, describeError, type Logger } from '@parley/service-kit'
 import type { ChatSocket } from '../sockets.ts'
 import type { Admission } from './admission.ts'
 import { createSession } from './session.ts'
@@ -18,13 +18,6 @@ class HandshakeError extends Error {
   }
 }
 
-const refusal = (error: unknown): HandshakeError => {
-  if (error instanceof HandshakeError) return error
-  const code = error instanceof ProblemError ? error.code : 'unavailable'
-  if (code === 'unauthenticated' || code === 'token_expired') return new HandshakeError({ code })
-  return new HandshakeError({ code: 'unavailable', reconnectAfterMs: 1_000 })
-}
-
 export interface HandshakeOptions {
   verifier: Verifier
   admission: Admission
@@ -32,14 +25,24 @@ export interface HandshakeOptions {
   /** Events per second and socket. */
   eventsPerSecond: number
   onRefused(code: ConnectErrorData['code']): void
+  logger: Logger
 }
 
 /** Decides about a newcomer, and knows who it is afterwards. */
 export function createHandshake(options: HandshakeOptions) {
-  const { verifier, admission, isAllowedOrigin, eventsPerSecond, onRefused } = options
+  const { verifier, admission, isAllowedOrigin, eventsPerSecond, onRefused, logger } = options
 
   function overloaded(reconnectAfterMs: number | null): void {
     if (reconnectAfterMs !== null) throw new HandshakeError({ code: 'overloaded', reconnectAfterMs })
+  }
+
+  function refusal(error: unknown): HandshakeError {
+    if (error instanceof HandshakeError) return error
+    const code = error instanceof ProblemError ? error.code : 'internal'
+    if (code === 'unauthenticated' || code === 'token_expired') return new HandshakeError({ code })
+    // No fault of theirs: the issuer's keys can't be fetched, or something is wrong here.
+    logger.warn({ err: describeError(error) }, 'somebody could not be admitted')
+    return new HandshakeError({ code: 'overloaded', reconnectAfterMs: admission.laterMs() })
   }
 
   async function admit(socket: ChatSocket): Promise<void> {
