@@ -13,6 +13,8 @@ import { encodeFrame, type Frame } from './frames.ts'
 
 /** Milliseconds between two `conversation:activity` of one conversation. */
 const ACTIVITY_MS = 1_000
+/** Conversations whose highest seq is remembered, at most. */
+const CAPACITY = 10_000
 
 interface Activity {
   timer: NodeJS.Timeout
@@ -23,8 +25,17 @@ interface Activity {
 export type Notices = ReturnType<typeof createNotices>
 
 /** What people learn of conversations that they take part in, whether or not they follow them here. */
-export function createNotices({ people, rooms, outbound }: Pick<Core, 'people' | 'rooms' | 'outbound'>) {
+export function createNotices({
+  people,
+  rooms,
+  outbound,
+}: {
+  people: Core['people']
+  rooms: Pick<Core['rooms'], 'isIn'>
+  outbound: Pick<Core['outbound'], 'write'>
+}) {
   const active = new Map<string, Activity>()
+  const highest = new Map<string, number>()
 
   function send(sockets: Iterable<ChatSocket>, frame: Frame): void {
     for (const socket of sockets) outbound.write(socket, [frame], frame.wire, null)
@@ -50,10 +61,23 @@ export function createNotices({ people, rooms, outbound }: Pick<Core, 'people' |
     send(sockets, encodeFrame('conversation:activity', JSON.stringify(payload)))
   }
 
+  /** What could not be published at once comes behind what was, and everything may come twice. */
+  function isNews({ cid, seq = 0 }: TailEvent): boolean {
+    if (seq <= (highest.get(cid) ?? 0)) return false
+    highest.delete(cid)
+    highest.set(cid, seq)
+    if (highest.size > CAPACITY) {
+      const [oldest] = highest.keys()
+      if (oldest !== undefined) highest.delete(oldest)
+    }
+    return true
+  }
+
   function activity(event: TailEvent): void {
+    if (!isNews(event)) return
     const known = active.get(event.cid)
     if (known) {
-      if ((event.seq ?? 0) > (known.next?.seq ?? 0)) known.next = event
+      known.next = event
       return
     }
     if (outsiders(event)[Symbol.iterator]().next().done) return
