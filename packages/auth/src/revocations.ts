@@ -3,8 +3,8 @@ import type { Caller, Revocation } from '@parley/contract'
 type Person = Pick<Caller, 'orgId' | 'type' | 'id'>
 
 export interface RevocationList {
-  /** A revocation is never taken back: of two for one person the one that reaches further holds. */
-  add(revocation: Revocation): void
+  /** Says whether it ends tokens that were sound before. None is ever taken back. */
+  add(revocation: Revocation): boolean
   /** Was the token, issued at this second (0: unknown), ended by a revocation? */
   isRevoked(caller: Person, issuedAt: number): boolean
 }
@@ -17,7 +17,9 @@ export function createRevocationList(): RevocationList {
   return {
     add: (revocation) => {
       const key = keyOf(revocation)
-      until.set(key, Math.max(revocation.before, until.get(key) ?? 0))
+      const isNews = revocation.before > (until.get(key) ?? Number.NEGATIVE_INFINITY)
+      if (isNews) until.set(key, revocation.before)
+      return isNews
     },
     isRevoked: (caller, issuedAt) => {
       if (until.size === 0) return false

@@ -76,12 +76,12 @@ runService('api', async ({ env }) => {
   })
 
   streams.on('ready', services.wake)
+  streams.on('ready', revocations.wake)
   queueRedis.on('ready', services.wakeQueue)
   shutdown.phase('requests', 10_000, () => app.close())
   shutdown.phase('background', 8_000, async () => {
     watch.close()
-    revocations.close()
-    await services.close()
+    await Promise.all([revocations.close(), services.close()])
   })
   shutdown.phase('stores', 3_000, () => Promise.all([...connections.map(closeRedis), database.close()]))
 

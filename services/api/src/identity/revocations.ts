@@ -10,10 +10,12 @@ import {
 import type { Logger } from '@parley/service-kit'
 import type { Collections, RevocationDocument } from '../database/collections.ts'
 
-/** Milliseconds between looks for what other processes revoked. */
+/** Milliseconds between looks for what other processes revoked, and for what gateways have to be told. */
 const POLL_MS = 500
 /** Milliseconds that each look reaches back behind the newest one seen: writes become visible out of order. */
 const OVERLAP_MS = 10_000
+/** Milliseconds after which gateways have read a revocation from the whole list, if nobody announced it. */
+const READ_MS = 120_000
 
 export interface RevocationOptions {
   revocations: Collections['revocations']
@@ -30,26 +32,63 @@ const toRevocation = ({ _id, before }: RevocationDocument): Revocation => ({
   before,
 })
 
-/** Ended tokens: kept in MongoDB, held in memory by every process that verifies tokens. */
+const toEvent = ({ orgId, ...revoked }: Revocation): StreamEvent => ({
+  type: 'auth.revoked',
+  org: orgId,
+  cid: '',
+  data: JSON.stringify(revoked),
+})
+
+/**
+ * Ended tokens: kept in MongoDB, held in memory by every process that verifies tokens. Every api process announces to
+ * gateways what is news to it, until it is out: the one that a revocation was asked of may be cut off, or dead.
+ */
 export function createRevocations({ revocations, list, publisher, logger }: RevocationOptions) {
+  const waiting = new Set<Revocation>()
   let newest = new Date(0)
   let timer: NodeJS.Timeout | undefined
+  let announcing: Promise<void> | undefined
+  let failing = false
   let closed = false
 
-  async function load(since: Date): Promise<void> {
+  /** Those stored since then that are news. */
+  async function load(since: Date): Promise<RevocationDocument[]> {
     const rows = await revocations.find({ createdAt: { $gte: since } }).toArray()
-    for (const row of rows) {
-      if (row.createdAt > newest) newest = row.createdAt
-      list.add(toRevocation(row))
+    for (const row of rows) if (row.createdAt > newest) newest = row.createdAt
+    return rows.filter((row) => list.add(toRevocation(row)))
+  }
+
+  async function tell(): Promise<void> {
+    try {
+      while (waiting.size > 0) {
+        const batch = [...waiting]
+        await publisher.publish(batch.map(toEvent))
+        for (const revocation of batch) waiting.delete(revocation)
+      }
+      failing = false
+    } catch (error) {
+      if (!failing) logger.warn({ err: error }, 'revocations wait to be announced')
+      failing = true
     }
+  }
+
+  function announce(): void {
+    announcing ??= tell().finally(() => {
+      announcing = undefined
+    })
   }
 
   function poll(): void {
     timer = setTimeout(() => {
       load(new Date(newest.getTime() - OVERLAP_MS))
+        .then((news) => {
+          for (const row of news) waiting.add(toRevocation(row))
+        })
         .catch((error: unknown) => logger.warn({ err: error }, 'revocations could not be read'))
         .finally(() => {
-          if (!closed) poll()
+          if (closed) return
+          announce()
+          poll()
         })
     }, POLL_MS)
   }
@@ -57,33 +96,32 @@ export function createRevocations({ revocations, list, publisher, logger }: Revo
   return {
     /** Reads all that are in force, then follows what other processes add. */
     async start(): Promise<void> {
-      await load(new Date(0))
+      const readBefore = Date.now() - READ_MS
+      for (const row of await load(new Date(0))) {
+        if (row.createdAt.getTime() > readBefore) waiting.add(toRevocation(row))
+      }
+      announce()
       poll()
     },
-    close(): void {
+    /** The streams are back: announces at once what waited for them. */
+    wake: announce,
+    async close(): Promise<void> {
       closed = true
       clearTimeout(timer)
+      await announcing
     },
 
-    /** Ends the tokens that a member of the caller's org was given until now. */
+    /** Ends the tokens that a member of the caller's org was given until now; gateways hear of it right after. */
     async revoke({ orgId }: Caller, { type, id }: ParticipantRef): Promise<void> {
-      const before = Math.floor(Date.now() / 1_000)
+      const revocation: Revocation = { orgId, type, id, before: Math.floor(Date.now() / 1_000) }
       await revocations.updateOne(
         { _id: { org: orgId, key: participantKey({ type, id }) } },
-        { $max: { before }, $currentDate: { createdAt: true } },
+        { $max: { before: revocation.before }, $currentDate: { createdAt: true } },
         { upsert: true },
       )
-      list.add({ orgId, type, id, before })
-      const event: StreamEvent = {
-        type: 'auth.revoked',
-        org: orgId,
-        cid: '',
-        data: JSON.stringify({ type, id, before }),
-      }
-      // Gateways that this does not reach ask for the list while Redis is away.
-      await publisher.publish([event]).catch((error: unknown) => {
-        logger.warn({ err: error }, 'a revocation was stored but not announced')
-      })
+      list.add(revocation)
+      waiting.add(revocation)
+      announce()
     },
 
     /** All that are in force. */

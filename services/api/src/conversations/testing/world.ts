@@ -20,7 +20,7 @@ import { createConversationLists } from '../lists.ts'
 import { createConversationReader } from '../reader.ts'
 import { createConversationService } from '../service.ts'
 
-const logger = createLogger({ name: 'test', level: 'silent' })
+export const logger = createLogger({ name: 'test', level: 'silent' })
 
 export const caller = (id: string, more: Partial<Caller> = {}): Caller => ({
   type: 'user',

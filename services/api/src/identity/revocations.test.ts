@@ -1,0 +1,62 @@
+import { createRevocationList } from '@parley/auth'
+import type { StreamEvent } from '@parley/contract'
+import { afterAll, afterEach, beforeAll, expect, inject, test } from 'vitest'
+import { admin, logger } from '../conversations/testing/world.ts'
+import { openWorld } from '../messages/testing/world.ts'
+import { createRevocations, type Revocations } from './revocations.ts'
+
+let world: Awaited<ReturnType<typeof openWorld>>
+const running: Revocations[] = []
+beforeAll(async () => {
+  world = await openWorld(inject('mongodbUri'))
+})
+afterEach(() => Promise.all(running.splice(0).map((revocations) => revocations.close())))
+afterAll(() => world.close())
+
+/** An api process, as far as revocations go; `told` is who it announced. */
+async function startProcess({ broken = false } = {}) {
+  const told: string[] = []
+  const wire = { broken }
+  const publisher = {
+    async publish(events: readonly StreamEvent[]) {
+      if (wire.broken) throw new Error('Redis is away')
+      for (const { data = '' } of events) told.push(JSON.parse(data).id)
+    },
+  }
+  const { revocations: rows } = world.database
+  const revocations = createRevocations({
+    revocations: rows,
+    list: createRevocationList(),
+    publisher,
+    logger,
+  })
+  running.push(revocations)
+  await revocations.start()
+  return { told, wire, revoke: (id: string) => revocations.revoke(admin, { type: 'user', id }) }
+}
+const soon = { timeout: 1_000, interval: 5 }
+
+test('what could not be announced is announced as soon as it can be', async () => {
+  const { told, wire, revoke } = await startProcess({ broken: true })
+  await revoke('ann')
+  wire.broken = false
+  await expect.poll(() => told, soon).toEqual(['ann'])
+})
+
+test('what one process can not announce another does', async () => {
+  const [cutOff, other] = [await startProcess({ broken: true }), await startProcess()]
+  await cutOff.revoke('ben')
+  await expect.poll(() => other.told, soon).toContain('ben')
+})
+
+test('what a process ended without announcing the next one announces, and nothing older', async () => {
+  await (await startProcess({ broken: true })).revoke('cid')
+  await world.database.revocations.insertOne({
+    _id: { org: 'acme', key: 'user:old' },
+    before: 1,
+    createdAt: new Date(Date.now() - 600_000),
+  })
+  const { told } = await startProcess()
+  await expect.poll(() => told, soon).toContain('cid')
+  expect(told).not.toContain('old')
+})
