@@ -96,8 +96,8 @@ export async function createServices(options: ServicesOptions) {
     logger,
   })
   const shared = { conversations, messages, store, members, folder, publisher, logger }
-  const log = createMessageLog({ ...shared, hopLimit })
   const sweeper = createSweeper(shared)
+  const log = createMessageLog({ ...shared, sweeper, hopLimit })
   /** Who sends has read up to there. */
   async function append(request: AppendRequest) {
     const appended = await log.append(request)
@@ -180,7 +180,10 @@ export async function createServices(options: ServicesOptions) {
       reconciler.start()
     },
     /** The streams are back: publish at once what waited for them. */
-    wake: relay.wake,
+    wake(): void {
+      relay.wake()
+      sweeper.wake()
+    },
     /** The queue is back: queue at once what waited for it. */
     wakeQueue: reconciler.wake,
     /** Ends what runs by itself, and writes what waits in memory. */

@@ -9,12 +9,14 @@ import {
   codeOf,
   eve,
   id,
+  logger,
   open,
   openConversationWorld,
   type Service,
   say,
 } from '../conversations/testing/world.ts'
 import { isVoid } from '../database/collections.ts'
+import { createRelay } from '../publishing/relay.ts'
 
 let world: Awaited<ReturnType<typeof openConversationWorld>>
 let service: Service
@@ -213,6 +215,16 @@ describe('changes', () => {
     expect(events.map(({ change }) => change)).toEqual([1, 2, 3])
     expect(events.map(({ data }) => JSON.parse(data ?? '').conversation.title)).toEqual(['c', 'c', 'c'])
     expect(await world.database.outbox.countDocuments({ cid: id(cid) })).toBe(0)
+  })
+
+  test('that their own process could not publish are any relay’s at once', async () => {
+    const [broken, other] = [world.service(), world.service()]
+    const cid = await open(service, ada)
+    broken.wire.broken = true
+    await broken.conversations.update(ada, cid, { title: 'a' })
+    await broken.outbox.idle()
+    await createRelay({ rows: world.database, outbox: other.outbox, logger }).sweep()
+    expect(other.events.filter((event) => event.cid === cid).map(({ change }) => change)).toEqual([1])
   })
 })
 

@@ -155,6 +155,7 @@ export interface OutboxDocument {
   changed?: string[]
   /** Participant keys of who hears of it outside the room. */
   to?: string[]
+  /** Relays leave it to its own process until it is old: 1970, once that process has given it up. */
   createdAt: Date
 }
 

@@ -325,6 +325,22 @@ describe('the fold', () => {
 })
 
 describe('the sweeper', () => {
+  test('does not wait until messages are old which its own process could not publish', async () => {
+    const process = world.process()
+    const cid = await world.conversation(people)
+    const published = () =>
+      process.events.filter((event) => event.cid === cid.toHexString()).map(({ seq }) => seq)
+    process.wire.broken = true
+    for (const text of ['one', 'two']) await send(process, cid, 'user:ada', text)
+    await expect(process.sweeper.sweep()).rejects.toThrow('Redis is away')
+    process.wire.broken = false
+    await process.sweeper.sweep()
+    expect(published()).toEqual([1, 2])
+    await expect.poll(() => world.database.messages.countDocuments({ cid, unsettled: true })).toBe(0)
+    await process.sweeper.sweep()
+    expect(published()).toEqual([1, 2])
+  })
+
   test('publishes what could not be published, and seals what never came', async () => {
     const process = world.process()
     const cid = await world.conversation(people)

@@ -9,6 +9,7 @@ import { type Appended, createLanes, type Entry, idempotencyName, type Lane } fr
 import type { Members } from './members.ts'
 import { type MessageDraft, toMessage } from './message.ts'
 import type { MessageStore, Outcome } from './store.ts'
+import type { Sweeper } from './sweeper.ts'
 
 /** Commands in flight at once; more would make each smaller. */
 const CONCURRENT_BATCHES = 4
@@ -30,6 +31,7 @@ export interface LogOptions {
   members: Members
   folder: Pick<Folder, 'touch' | 'published'>
   publisher: { publish(events: StreamEvent[]): Promise<void> }
+  sweeper: Pick<Sweeper, 'note'>
   /** Messages by agents in a row after which agents wait for a person. */
   hopLimit: number
   logger: { warn(details: object, message: string): void }
@@ -44,7 +46,7 @@ export type MessageLog = ReturnType<typeof createMessageLog>
  * conversations travel in one command. A send is answered once it, and every number below it, is on a majority.
  */
 export function createMessageLog(options: LogOptions) {
-  const { store, folder, publisher, logger } = options
+  const { store, folder, publisher, sweeper, logger } = options
   const admit = createAdmission(options)
   const doubt = createDoubt(options)
   const lanes = createLanes()
@@ -306,7 +308,10 @@ export function createMessageLog(options: LogOptions) {
     publisher.publish(events).then(
       () => folder.published(rows),
       // The rows stay unsettled, and the sweeper publishes them.
-      (error: unknown) => logger.warn({ err: error, count: rows.length }, 'messages wait to be published'),
+      (error: unknown) => {
+        for (const { cid } of rows) sweeper.note(cid)
+        logger.warn({ err: error, count: rows.length }, 'messages wait to be published')
+      },
     )
   }
 
@@ -321,7 +326,10 @@ export function createMessageLog(options: LogOptions) {
     }
     publisher.publish([event]).then(
       () => folder.published([row]),
-      (error: unknown) => logger.warn({ err: error }, 'a void number waits to be published'),
+      (error: unknown) => {
+        sweeper.note(row.cid)
+        logger.warn({ err: error }, 'a void number waits to be published')
+      },
     )
   }
 

@@ -2,6 +2,7 @@ import type { StreamEvent } from '@parley/contract'
 import { ObjectId } from 'mongodb'
 import type { Collections, MessageRow } from '../database/collections.ts'
 import { isVoid } from '../database/collections.ts'
+import { createRounds } from '../publishing/rounds.ts'
 import type { Folder } from './fold.ts'
 import type { Members } from './members.ts'
 import { toMessage } from './message.ts'
@@ -13,6 +14,9 @@ const BEHIND_MS = 200
 /** Milliseconds that the process which stored a row has for publishing it. */
 const AGE_MS = 3_000
 const ROWS_AT_ONCE = 500
+/** Conversations looked at together, and remembered at most. */
+const CONVERSATIONS_AT_ONCE = 100
+const CONVERSATIONS_MOST = 10_000
 
 export interface SweeperOptions {
   conversations: Collections['conversations']
@@ -37,30 +41,57 @@ export function eventOf(row: MessageRow, to: string[] | undefined): StreamEvent 
   return event
 }
 
+export type Sweeper = ReturnType<typeof createSweeper>
+
 /**
  * Finishes what a process that died, or could not reach Redis, left undone: numbers are sealed, rows published, heads
  * folded. Every api process runs one; doing it twice does no harm.
  */
 export function createSweeper(options: SweeperOptions) {
   const { conversations, messages, store, members, folder, publisher, logger } = options
-  let timer: NodeJS.Timeout | undefined
-  let running: Promise<void> | undefined
+  /** Conversations with messages that this process could not publish. */
+  const unpublished = new Map<string, ObjectId>()
 
   /** One round; the number of rows that were found. */
   async function sweep(ageMs = AGE_MS): Promise<number> {
+    await publishOwn()
     const before = ObjectId.createFromTime(Math.floor((Date.now() - ageMs) / 1_000))
     const rows = await messages
       .find({ unsettled: true, _id: { $lt: before } })
       .sort({ unsettled: 1, cid: 1, seq: 1 })
       .limit(ROWS_AT_ONCE)
       .toArray()
-    const byConversation = Map.groupBy(rows, ({ cid }) => cid.toHexString())
-    for (const own of byConversation.values()) await finish(own)
-    await folder.now([...byConversation.values()].flatMap(([first]) => first?.cid ?? []))
+    await finish(rows, { seal: true })
     return rows.length
   }
 
-  async function finish(rows: MessageRow[]): Promise<void> {
+  /** Publishes what this process could not, however young it is; of very many some, the rest when it is old. */
+  async function publishOwn(): Promise<void> {
+    while (unpublished.size > 0) {
+      const some = [...unpublished.values()].slice(0, CONVERSATIONS_AT_ONCE)
+      for (const cid of some) unpublished.delete(cid.toHexString())
+      try {
+        const rows = await messages
+          .find({ unsettled: true, cid: { $in: some } })
+          .sort({ unsettled: 1, cid: 1, seq: 1 })
+          .limit(ROWS_AT_ONCE)
+          .toArray()
+        // What lies below them was decided before they were acknowledged; above them others may be at work.
+        await finish(rows, { seal: false })
+      } catch (error) {
+        for (const cid of some) unpublished.set(cid.toHexString(), cid)
+        throw error
+      }
+    }
+  }
+
+  async function finish(rows: MessageRow[], { seal }: { seal: boolean }): Promise<void> {
+    const byConversation = Map.groupBy(rows, ({ cid }) => cid.toHexString())
+    for (const own of byConversation.values()) await finishOne(own, seal)
+    await folder.now([...byConversation.values()].flatMap(([first]) => first?.cid ?? []))
+  }
+
+  async function finishOne(rows: MessageRow[], seal: boolean): Promise<void> {
     const [first] = rows
     const last = rows.at(-1)
     if (!first || !last) return
@@ -72,40 +103,39 @@ export function createSweeper(options: SweeperOptions) {
     )
     if (!head) return
     await members.load([{ ...head, cid, authors: [] }])
-    const there = new Set(
-      (await store.tails([{ cid, settledSeq: head.settledSeq }], { seq: 1, cid: 1 })).map(({ seq }) => seq),
-    )
-    const sealed: MessageRow[] = []
-    for (let seq = head.settledSeq + 1; seq < last.seq; seq++) {
-      if (!there.has(seq)) sealed.push(await store.seal({ ...first, seq }))
-    }
+    const sealed = seal ? await sealHoles(first, head.settledSeq, last.seq) : []
     const all = [...rows, ...sealed].sort((a, b) => a.seq - b.seq)
     const to = members.recipients(head.membersRev)
     await publisher.publish(all.map((row) => eventOf(row, to)))
     folder.published(all)
   }
 
-  function schedule(found = 0): void {
-    timer = setTimeout(
-      () => {
-        running = sweep()
-          .catch((error: unknown) => {
-            logger.warn({ err: error }, 'unpublished messages wait for the next sweep')
-            return 0
-          })
-          .then(schedule)
-      },
-      found === ROWS_AT_ONCE ? BEHIND_MS : INTERVAL_MS,
-    )
+  /** Seals the numbers between these two at which nothing is stored. */
+  async function sealHoles({ cid, org }: MessageRow, from: number, to: number): Promise<MessageRow[]> {
+    const tail = await store.tails([{ cid, settledSeq: from }], { seq: 1, cid: 1 })
+    const there = new Set(tail.map(({ seq }) => seq))
+    const sealed: MessageRow[] = []
+    for (let seq = from + 1; seq < to; seq++) {
+      if (!there.has(seq)) sealed.push(await store.seal({ cid, org, seq }))
+    }
+    return sealed
+  }
+
+  async function round(): Promise<number> {
+    try {
+      return (await sweep()) === ROWS_AT_ONCE ? BEHIND_MS : INTERVAL_MS
+    } catch (error) {
+      logger.warn({ err: error }, 'unpublished messages wait for the next sweep')
+      return INTERVAL_MS
+    }
   }
 
   return {
+    ...createRounds(round),
     sweep,
-    start: (): void => schedule(),
-    async close(): Promise<void> {
-      clearTimeout(timer)
-      await running
-      clearTimeout(timer)
+    /** Messages of this conversation could not be published: the next round does it, without waiting until they are old. */
+    note(cid: ObjectId): void {
+      if (unpublished.size < CONVERSATIONS_MOST) unpublished.set(cid.toHexString(), cid)
     },
   }
 }

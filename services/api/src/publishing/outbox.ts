@@ -2,6 +2,8 @@ import type { StreamEvent } from '@parley/contract'
 import type { Collections, MessageDocument, OutboxDocument } from '../database/collections.ts'
 import type { EventBuilder } from './events.ts'
 
+const LONG_AGO = new Date(0)
+
 export interface OutboxOptions {
   outbox: Collections['outbox']
   publisher: { publish(events: StreamEvent[]): Promise<void> }
@@ -20,6 +22,11 @@ export function createOutbox({ outbox, publisher, build, logger }: OutboxOptions
     await outbox.deleteMany({ _id: { $in: rows.map(({ _id }) => _id) } })
   }
 
+  /** Gives them up: from now on they are every relay's. */
+  async function giveUp(rows: readonly OutboxDocument[]): Promise<void> {
+    await outbox.updateMany({ _id: { $in: rows.map(({ _id }) => _id) } }, { $set: { createdAt: LONG_AGO } })
+  }
+
   return {
     send,
 
@@ -32,6 +39,10 @@ export function createOutbox({ outbox, publisher, build, logger }: OutboxOptions
         .then(() => send(rows, messages))
         .catch((error: unknown) => {
           logger.debug({ err: error, cid: name, changes: rows.length }, 'changes are left to the relay')
+          return giveUp(rows)
+        })
+        .catch((error: unknown) => {
+          logger.debug({ err: error, cid: name }, 'changes are left to the relay when they are old')
         })
         .finally(() => {
           if (turns.get(name) === turn) turns.delete(name)

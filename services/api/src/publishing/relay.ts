@@ -1,30 +1,26 @@
 import type { Collections } from '../database/collections.ts'
 import type { Outbox } from './outbox.ts'
+import { createRounds } from './rounds.ts'
 
-/** Milliseconds that a row is left to the process that wrote it. */
+/** Milliseconds that a row is left to the process that wrote it, as long as that one has not given it up. */
 const GRACE_MS = 3_000
-const INTERVAL_MS = 1_000
+/** So short that a removal is out within a second of Redis being back. */
+const INTERVAL_MS = 500
 const BATCH_SIZE = 200
 
 export interface RelayOptions {
   rows: Pick<Collections, 'outbox'>
   outbox: Pick<Outbox, 'send'>
   logger: { warn(details: object, message: string): void; info(details: object, message: string): void }
-  /** For tests: milliseconds a row must be old, and between looks. */
+  /** For tests: milliseconds a row must be old. */
   graceMs?: number
-  intervalMs?: number
 }
 
 export type Relay = ReturnType<typeof createRelay>
 
 /** Publishes the changes whose own process did not get them out: it died, or Redis was away. */
-export function createRelay(options: RelayOptions) {
-  const { rows, outbox, logger, graceMs = GRACE_MS, intervalMs = INTERVAL_MS } = options
-  let timer: NodeJS.Timeout | undefined
-  let sweeping: Promise<void> | undefined
-  let again = false
+export function createRelay({ rows, outbox, logger, graceMs = GRACE_MS }: RelayOptions) {
   let failing = false
-  let closed = false
 
   /** Publishes all that is old enough; resolves with how many. Rejects where that did not work. */
   async function sweep(): Promise<number> {
@@ -42,42 +38,18 @@ export function createRelay(options: RelayOptions) {
     }
   }
 
-  function run(): void {
-    if (closed) return
-    if (sweeping) {
-      again = true
-      return
+  async function round(): Promise<number> {
+    try {
+      const published = await sweep()
+      failing = false
+      if (published > 0) logger.info({ published }, 'relayed changes that had not got out')
+    } catch (error) {
+      if (!failing) logger.warn({ err: error }, 'changes can not be published for now')
+      failing = true
     }
-    clearTimeout(timer)
-    sweeping = sweep()
-      .then(
-        (published) => {
-          failing = false
-          if (published > 0) logger.info({ published }, 'relayed changes that had not got out')
-        },
-        (error: unknown) => {
-          if (!failing) logger.warn({ err: error }, 'changes can not be published for now')
-          failing = true
-        },
-      )
-      .finally(() => {
-        sweeping = undefined
-        if (closed) return
-        // Spread out, so that several processes rarely relay the same rows.
-        timer = setTimeout(run, again ? 0 : intervalMs * (0.5 + Math.random()))
-        again = false
-      })
+    // Spread out, so that several processes rarely relay the same rows.
+    return INTERVAL_MS * (0.5 + Math.random())
   }
 
-  return {
-    start: run,
-    sweep,
-    /** Looks at once: Redis is back. */
-    wake: run,
-    async close(): Promise<void> {
-      closed = true
-      clearTimeout(timer)
-      await sweeping
-    },
-  }
+  return { ...createRounds(round), sweep }
 }

@@ -52,10 +52,11 @@ function openProcess(database: Database, change: (store: MessageStore) => Messag
     logger: silent,
   })
   const shared = { ...database, store, members, folder, publisher, logger: silent }
+  const sweeper = createSweeper(shared)
   return {
-    log: createMessageLog({ ...shared, hopLimit: 8 }),
+    log: createMessageLog({ ...shared, sweeper, hopLimit: 8 }),
     pages: createMessagePages(shared),
-    sweeper: createSweeper(shared),
+    sweeper,
     folder,
     store,
     events,
