@@ -189,11 +189,22 @@ export const MUTANTS: readonly Mutant[] = [
     patches: [
       {
         file: 'packages/events/src/position.ts',
-        find: "if (pending > entries.length && entries.length < count) return lost('trimmed')",
+        find: "if (pending > read.count && read.count < count) return lost('trimmed')",
         replace: '',
       },
     ],
     proof: { project: 'unit', file: tail, name: 'went between two reads' },
+  },
+  {
+    name: 'a stream that nobody can write to counts as live',
+    patches: [
+      {
+        file: 'packages/events/src/partition-tail.ts',
+        find: "hasPulse ? 'live' : 'silent'",
+        replace: "hasPulse === undefined ? 'silent' : 'live'",
+      },
+    ],
+    proof: { project: 'unit', file: tail, name: 'nobody can write to' },
   },
   {
     name: 'the cursor stays where it was after a loss',

@@ -17,6 +17,8 @@ export const eventStream = (partition: number): string => `events:{${partition}}
 export const CONTROL_STREAM = 'events:control'
 /** Set once per life of a Redis; another value means that the streams were lost. */
 export const epochKey = (partition: number): string => `events:{${partition}}:epoch`
+/** There while somebody can write to the stream. */
+export const pulseKey = (partition: number): string => `events:{${partition}}:pulse`
 
 export const SUMMARY_QUEUE = 'summaries'
 export const summaryJobId = (conversationId: string, bucket: number | string): string =>

@@ -1,5 +1,5 @@
 import type { StreamEvent } from '@parley/contract'
-import { CONTROL_STREAM, epochKey, eventStream, LIMITS, STREAM_VERSION } from '@parley/contract'
+import { CONTROL_STREAM, epochKey, eventStream, LIMITS, pulseKey, STREAM_VERSION } from '@parley/contract'
 
 /** A stream of events: one of the partitions that conversations are spread over, or what concerns everybody. */
 export type Partition = number | 'control'
@@ -15,6 +15,9 @@ export const streamKey = (partition: Partition): string =>
 /** In the same Redis Cluster slot as the stream. */
 export const streamEpochKey = (partition: Partition): string =>
   partition === 'control' ? `{${CONTROL_STREAM}}:epoch` : epochKey(partition)
+
+export const streamPulseKey = (partition: Partition): string =>
+  partition === 'control' ? `{${CONTROL_STREAM}}:pulse` : pulseKey(partition)
 
 /** An event as the fields of an entry. Data over 8 KiB is left out: readers then ask the api. */
 export function encodeEntry(event: StreamEvent): (string | number)[] {

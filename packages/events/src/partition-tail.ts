@@ -2,12 +2,15 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { ConnectionError, type StreamConnection } from './connection.ts'
 import { type Partition, streamKey, type TailEvent } from './entries.ts'
 import type { EventsLogger } from './logger.ts'
-import { after, type LossReason, look, type Position } from './position.ts'
+import { after, type Look, type LossReason, look, type Position } from './position.ts'
 import { type Batch, readEvents } from './read-events.ts'
 import { createReader } from './resp.ts'
 
 const BATCH = 500
 const RETRY_MS = { first: 20, most: 1_000 }
+
+/** `silent`: it is followed, but nobody shows that they can write to it. */
+export type StreamState = 'away' | 'silent' | 'live'
 
 export interface PartitionTailOptions {
   partition: Partition
@@ -19,12 +22,12 @@ export interface PartitionTailOptions {
   onRead(count: number): void
   onEvents(partition: Partition, events: TailEvent[]): void
   onLoss(partition: Partition, reason: LossReason, readUntil: number): void
-  onConnected(connected: boolean): void
+  onState(state: StreamState): void
 }
 
 /** Follows one stream over one connection, and over the next one when that is lost. */
 export function createPartitionTail(options: PartitionTailOptions) {
-  const { partition, connect, logger, checkMs, wants, onRead, onEvents, onLoss, onConnected } = options
+  const { partition, connect, logger, checkMs, wants, onRead, onEvents, onLoss, onState } = options
   const key = streamKey(partition)
   const isWanted = (org: string, cid: string): boolean => wants(partition, org, cid)
   const closing = new AbortController()
@@ -40,16 +43,16 @@ export function createPartitionTail(options: PartitionTailOptions) {
       try {
         await session.ready()
         for (;;) {
-          await check(session)
+          const { hasPulse } = await check(session)
           failures = 0
-          onConnected(true)
+          onState(hasPulse ? 'live' : 'silent')
           await follow(session, performance.now() + checkMs)
         }
       } catch (error) {
         if (!(error instanceof ConnectionError)) throw error
         if (closing.signal.aborted) break
         logger.debug({ partition, err: error }, 'tail interrupted')
-        onConnected(false)
+        onState('away')
       } finally {
         closing.signal.removeEventListener('abort', stop)
         session.close()
@@ -58,11 +61,11 @@ export function createPartitionTail(options: PartitionTailOptions) {
       const pause = Math.min(RETRY_MS.most, RETRY_MS.first * 2 ** failures++) * (0.5 + Math.random() / 2)
       await delay(pause, undefined, { signal: closing.signal }).catch(() => undefined)
     }
-    onConnected(false)
+    onState('away')
   }
 
   /** Makes sure that nothing passed unseen, and reads what is there. */
-  async function check(session: StreamConnection): Promise<void> {
+  async function check(session: StreamConnection): Promise<Look> {
     const at = Date.now()
     const seen = await look(session, partition, position, BATCH, isWanted)
     // After a loss the cursor stands at the stream's end before anyone fills: what is written from now on is read here.
@@ -70,11 +73,12 @@ export function createPartitionTail(options: PartitionTailOptions) {
     if (seen.loss === null) {
       tell(seen.read)
       readUntil = at
-      return
+      return seen
     }
     if (seen.loss !== 'started') logger.warn({ partition, reason: seen.loss }, 'stream entries may be lost')
     onLoss(partition, seen.loss, readUntil)
     readUntil = at
+    return seen
   }
 
   async function follow(session: StreamConnection, deadline: number): Promise<void> {

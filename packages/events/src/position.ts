@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { ConnectionError, type StreamConnection } from './connection.ts'
-import { compareIds, type Partition, streamEpochKey, streamKey } from './entries.ts'
+import { compareIds, type Partition, streamEpochKey, streamKey, streamPulseKey } from './entries.ts'
 import { type Batch, readEvents, type Wants } from './read-events.ts'
 import { createReader, type Reply } from './resp.ts'
 
@@ -28,7 +28,11 @@ export interface Position {
 }
 
 /** What a look at the stream gave: where to go on from, and either what lies up to there or why some of it may be lost. */
-export type Look = { position: Position; loss: LossReason } | { position: Position; loss: null; read: Batch }
+export type Look = {
+  position: Position
+  /** Somebody has shown that they can write to it. */
+  hasPulse: boolean
+} & ({ loss: LossReason } | { loss: null; read: Batch })
 
 /**
  * Reads up to `count` entries past a position, and in the same moment counts what the stream was ever given: when
@@ -48,20 +52,23 @@ export async function look(
     ['INFO', 'server'],
     ['SET', epochKey, randomUUID(), 'NX'],
     ['GET', epochKey],
+    ['EXISTS', streamPulseKey(partition)],
     ['XINFO', 'STREAM', key],
     ['XREAD', 'COUNT', count, 'STREAMS', key, from?.cursor ?? '$'],
     ['EXEC'],
   ]
   const reader = createReader(await connection.ask(commands))
   reader.enter()
-  const [info, , epoch, stream] = [reader.value(), reader.value(), reader.value(), reader.value()]
+  const [info, , epoch, pulses, stream] = Array.from({ length: 5 }, () => reader.value())
   if (typeof info !== 'string' || typeof epoch !== 'string' || !stream || reader.isError()) {
     throw new ConnectionError('Redis did not say where the stream stands', { cause: [info, epoch, stream] })
   }
   const runId = /run_id:(\w+)/.exec(info)?.[1] ?? ''
+  const hasPulse = pulses === 1
   const { last, added } = streamState(stream)
   const lost = (loss: LossReason): Look => ({
     position: { runId, epoch, cursor: last, added },
+    hasPulse,
     loss,
   })
   if (!from) return lost('started')
@@ -71,7 +78,7 @@ export async function look(
   const pending = added - from.added
   if (pending < read.count || compareIds(last, from.cursor) < 0) return lost('rewound')
   if (pending > read.count && read.count < count) return lost('trimmed')
-  return { position: after(from, read), loss: null, read }
+  return { position: after(from, read), hasPulse, loss: null, read }
 }
 
 /** The position of a reader that read this from there on. */

@@ -10,6 +10,7 @@ import { connectStreams } from './connection.ts'
 import { encodeEntry, type Partition, streamKey } from './entries.ts'
 import type { LossReason } from './position.ts'
 import { createPublisher } from './publisher.ts'
+import { createPulse } from './pulse.ts'
 import { createReader } from './resp.ts'
 import { createTail, type Tail, type TailOptions } from './tail.ts'
 import { certificate } from './testing/certificate.ts'
@@ -264,6 +265,19 @@ test('trimming follows the clock of Redis and keeps a minute', async () => {
   const length = await admin.xlen(key)
   expect(length).toBeGreaterThanOrEqual(202)
   expect(length).toBeLessThanOrEqual(302)
+})
+
+test('a stream that nobody can write to is silent, however well it can be read', async () => {
+  const states: boolean[] = []
+  const { tail, told } = follow({ partitions, onState: (live) => states.push(live) })
+  await connected(tail)
+  expect(tail.live()).toBe(false)
+  const pulse = createPulse({ redis: client(), logger: quiet })
+  await vi.waitFor(() => expect(states).toEqual([true]), soon)
+  pulse.close()
+  await vi.waitFor(() => expect(states).toEqual([true, false]), { ...soon, timeout: 3_000 })
+  expect([tail.connected(), tail.live()]).toEqual([true, false])
+  expect(told).toEqual(partitions.map(() => 'started'))
 })
 
 test('publishing without Redis rejects at once and names what is missing', async () => {

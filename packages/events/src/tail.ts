@@ -1,7 +1,7 @@
 import type { StreamConnection } from './connection.ts'
 import type { Partition, TailEvent } from './entries.ts'
 import type { EventsLogger } from './logger.ts'
-import { createPartitionTail } from './partition-tail.ts'
+import { createPartitionTail, type StreamState } from './partition-tail.ts'
 import type { LossReason } from './position.ts'
 
 export interface Tail {
@@ -10,6 +10,8 @@ export interface Tail {
   close(): Promise<void>
   /** Whether every partition is being followed. */
   connected(): boolean
+  /** Whether that also means that events arrive: somebody has lately shown that they can write to each of them. */
+  live(): boolean
 }
 
 export interface TailOptions {
@@ -34,8 +36,8 @@ export interface TailOptions {
    * (milliseconds since 1970, by this process's clock).
    */
   onLoss(partition: Partition, reason: LossReason, readUntil: number): void
-  /** Told at each change of {@link Tail.connected}. */
-  onState?(connected: boolean): void
+  /** Told at each change of {@link Tail.live}. */
+  onState?(live: boolean): void
 }
 
 /**
@@ -50,8 +52,8 @@ export function createTail({
   onRead = () => undefined,
   ...options
 }: TailOptions): Tail {
-  const following = new Set<Partition>()
-  const isConnected = () => following.size === partitions.length
+  const states = new Map<Partition, StreamState>(partitions.map((partition) => [partition, 'away']))
+  const isLive = () => [...states.values()].every((state) => state === 'live')
   const tails = partitions.map((partition) =>
     createPartitionTail({
       ...options,
@@ -59,11 +61,10 @@ export function createTail({
       wants,
       onRead,
       partition,
-      onConnected(now) {
-        const before = isConnected()
-        if (now) following.add(partition)
-        else following.delete(partition)
-        if (before !== isConnected()) onState?.(isConnected())
+      onState(state) {
+        const before = isLive()
+        states.set(partition, state)
+        if (before !== isLive()) onState?.(isLive())
       },
     }),
   )
@@ -77,6 +78,7 @@ export function createTail({
       for (const tail of tails) tail.close()
       await Promise.all(running)
     },
-    connected: isConnected,
+    connected: () => [...states.values()].every((state) => state !== 'away'),
+    live: isLive,
   }
 }

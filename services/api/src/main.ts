@@ -1,5 +1,5 @@
 import { createRevocationList, createServiceVerifier, createVerifier } from '@parley/auth'
-import { createPublisher } from '@parley/events'
+import { createPublisher, createPulse } from '@parley/events'
 import {
   closeRedis,
   connectRedis,
@@ -36,6 +36,7 @@ runService('api', async ({ env }) => {
   await Promise.all(connections.map((connection) => redisReady(connection, 500)))
 
   const publisher = createPublisher({ redis: streams, logger })
+  const pulse = createPulse({ redis: streams, logger })
   const list = createRevocationList()
   const revocations = createRevocations({ revocations: database.revocations, list, publisher, logger })
   await revocations.start()
@@ -82,6 +83,7 @@ runService('api', async ({ env }) => {
   shutdown.phase('background', 8_000, async () => {
     watch.close()
     await Promise.all([revocations.close(), services.close()])
+    pulse.close()
   })
   shutdown.phase('stores', 3_000, () => Promise.all([...connections.map(closeRedis), database.close()]))
 

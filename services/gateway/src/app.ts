@@ -168,7 +168,7 @@ export async function buildApp(dependencies: GatewayDependencies): Promise<Gatew
   const revocationFeed = createRevocationFeed(core, {
     namespace,
     follow,
-    isTailConnected: () => tail.connected(),
+    isLive: () => tail.live(),
   })
   const partitions: Partition[] = [...Array(PARTITIONS).keys(), 'control']
   const tail = createTail({
@@ -186,9 +186,9 @@ export async function buildApp(dependencies: GatewayDependencies): Promise<Gatew
       if (partition === 'control') revocationFeed.onDoubt()
       else delivery.onLoss(partition, readUntil)
     },
-    onState: (connected) => {
-      delivery.onTailState(connected)
-      if (!connected) revocationFeed.onDoubt()
+    onState: (live) => {
+      delivery.onTailState(live)
+      if (!live) revocationFeed.onDoubt()
     },
   })
   figures.observe({
@@ -196,6 +196,7 @@ export async function buildApp(dependencies: GatewayDependencies): Promise<Gatew
     rooms: () => core.rooms.size,
     answers: () => streams.size,
     streamsConnected: tail.connected,
+    streamsLive: tail.live,
   })
 
   return {

@@ -32,6 +32,7 @@ export function createMetrics(registry: Registry) {
       rooms(): number
       answers(): number
       streamsConnected(): boolean
+      streamsLive(): boolean
     }): void {
       const gauge = (name: string, help: string, value: () => number) =>
         new Gauge({
@@ -47,6 +48,9 @@ export function createMetrics(registry: Registry) {
       gauge('gateway_answers_streaming', 'Answers that agents stream through this gateway', figures.answers)
       gauge('gateway_streams_connected', '1 while all event streams are followed', () =>
         figures.streamsConnected() ? 1 : 0,
+      )
+      gauge('gateway_streams_live', '1 while events arrive by them; rooms are compared otherwise', () =>
+        figures.streamsLive() ? 1 : 0,
       )
     },
   }

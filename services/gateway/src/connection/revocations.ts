@@ -6,18 +6,14 @@ import type { Follow } from '../delivery/follow.ts'
 import type { Core } from '../services.ts'
 import type { ChatNamespace, ChatSocket } from '../sockets.ts'
 
-/** Milliseconds between two readings of the whole list: while the control stream can't be read, and otherwise. */
-const POLL_MS = { away: 1_000, usual: 60_000 }
+/** Milliseconds between two readings of the whole list: while events may not arrive by the control stream, and otherwise. */
+const POLL_MS = { silent: 1_000, usual: 60_000 }
 const Revoked = z.object({ type: ParticipantType, id: z.string(), before: z.int() })
 
 /** Ends the sockets of revoked tokens: by the control stream, or by asking the api where that is silent. */
 export function createRevocationFeed(
   core: Pick<Core, 'api' | 'revocations' | 'people' | 'logger'>,
-  {
-    namespace,
-    follow,
-    isTailConnected,
-  }: { namespace: ChatNamespace; follow: Follow; isTailConnected(): boolean },
+  { namespace, follow, isLive }: { namespace: ChatNamespace; follow: Follow; isLive(): boolean },
 ) {
   const { api, revocations, people, logger } = core
   let loaded = false
@@ -50,8 +46,8 @@ export function createRevocationFeed(
     }
     if (closed) return
     if (loadAgain) return read()
-    const soon = !loaded || !isTailConnected()
-    timer = setTimeout(() => void load(), soon ? POLL_MS.away : POLL_MS.usual)
+    const soon = !loaded || !isLive()
+    timer = setTimeout(() => void load(), soon ? POLL_MS.silent : POLL_MS.usual)
   }
 
   function load(): Promise<void> {
@@ -66,7 +62,7 @@ export function createRevocationFeed(
     /** The list has been read once: no revoked token gets in. */
     isLoaded: (): boolean => loaded,
     load,
-    /** Events may have been missed, or can't be read any more: what the api is about to answer may not have them. */
+    /** Events may have been missed, or may not arrive any more: what the api is about to answer may be older. */
     onDoubt(): void {
       loadAgain = true
       void load()

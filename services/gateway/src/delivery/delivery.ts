@@ -22,7 +22,7 @@ const HEADS_AT_ONCE = 1_000
 const FILLS_AT_ONCE = 16
 /** Messages, and changes, of one fill. */
 const FILL_PAGE = 100
-/** Milliseconds between looks at the api while the streams can't be read. */
+/** Milliseconds between looks at the api while events may not arrive by the streams. */
 const POLL_MS = 1_000
 
 const AboutParticipant = z.object({ conversation: z.unknown() })
@@ -199,9 +199,9 @@ export function createDelivery(core: Core, metrics: FeedMetrics) {
       void onLoss(partition)
       missed.note(since)
     },
-    /** The streams can be read, or not: then rooms are compared with the api at a low rate. */
-    onTailState(connected: boolean): void {
-      if (connected) {
+    /** Events arrive by the streams, or may not: then rooms are compared with the api at a low rate. */
+    onTailState(live: boolean): void {
+      if (live) {
         if (polling) clearTimeout(polling)
         polling = null
       } else if (!polling && !closed) polling = setTimeout(() => void poll(), POLL_MS)

@@ -1,7 +1,7 @@
 import { signUserToken } from '@parley/auth'
 import type { StreamEvent, StreamEventType } from '@parley/contract'
 import { startRedis, throwAwayFolder } from '@parley/devstack'
-import { connectStreams, createPublisher } from '@parley/events'
+import { connectStreams, createPublisher, createPulse } from '@parley/events'
 import {
   type ApiClient,
   closeRedis,
@@ -28,6 +28,7 @@ export async function startTestGateway(api: ApiClient, env: Record<string, strin
   const subscriber = connectRedis(REDIS_URL, { name: 'test-control', kind: 'queue' })
   const listener = connectRedis(REDIS_URL, { name: 'test-bus', kind: 'subscribing' })
   await redisReady(redis, 5_000)
+  const pulse = createPulse({ redis, logger })
   const registry = createRegistry('gateway')
   const gateway = await buildApp({
     config,
@@ -87,6 +88,7 @@ export async function startTestGateway(api: ApiClient, env: Record<string, strin
     async close(): Promise<void> {
       for (const socket of sockets) socket.disconnect()
       await gateway.close()
+      pulse.close()
       await Promise.all([closeRedis(redis), closeRedis(subscriber), closeRedis(listener)])
       await redisServer.process.destroy()
       await folder.remove()
