@@ -50,11 +50,11 @@ export async function startLinkedBed(): Promise<LinkedBed> {
   return { ...bed, links }
 }
 
-const TROUBLES = ['cut', 'stall', 'halfClose'] as const
+const TROUBLES = ['cut', 'stall', 'halfClose', 'strand'] as const
 
 export const r3: Row<{ rounds: number; messages: number; downMs: [number, number] }, LinkedBed> = {
   name: 'R3',
-  title: 'each link is cut, stalled and half-closed',
+  title: 'each link is cut, stalled, half-closed and stranded',
   short: { rounds: 1, messages: 300, downMs: [100, 500] },
   full: (minutes) => ({
     rounds: Math.max(1, Math.round(minutes / 4)),
