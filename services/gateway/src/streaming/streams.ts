@@ -41,6 +41,8 @@ export function createStreams(options: {
   const times = { ...STREAM_TIMES, ...options.times }
   const store = createStreamStore(redis)
   const owners = new Map<string, StreamOwner>()
+  /** Starts on their way, whose agent may be put out meanwhile. */
+  const starts = new Set<{ conversationId: string; author: string; expel(): void }>()
   const onEnded = (messageId: string) => owners.get(messageId)?.ended()
   const follower = createStreamFollower({ bus, rooms, outbound, lifecycle, store, logger, onEnded })
   const beat = createBeat(times.beatMs)
@@ -52,9 +54,31 @@ export function createStreams(options: {
   }
 
   async function start(socket: ChatSocket, { op: _, ...payload }: Op<'start'>): Promise<StreamAck> {
-    const { caller } = socket.data
-    if (caller.type !== 'agent') throw problem('role_not_allowed', { detail: 'Only agents stream answers' })
+    if (socket.data.type !== 'agent') {
+      throw problem('role_not_allowed', { detail: 'Only agents stream answers' })
+    }
     if (closing) throw problem('unavailable', { retryAfter: 1 })
+    let isExpelled = false
+    const attempt = {
+      conversationId: payload.conversationId,
+      author: socket.data.key,
+      expel: () => {
+        isExpelled = true
+      },
+    }
+    starts.add(attempt)
+    try {
+      const ack = await open(socket, payload)
+      // Stored before its agent was put out, and owned after: nobody else would end it.
+      if (isExpelled) void owners.get(ack.messageId)?.expel()
+      return ack
+    } finally {
+      starts.delete(attempt)
+    }
+  }
+
+  async function open(socket: ChatSocket, payload: Omit<Op<'start'>, 'op'>) {
+    const { caller } = socket.data
     const { conversationId } = payload
     const { message, created } = await api.internal<InternalStreamStartResult>(
       '/internal/streams/start',
@@ -157,9 +181,9 @@ export function createStreams(options: {
     for (const owner of owners.values()) owner.orphaned(socket)
   })
   lifecycle.on('expelled', (conversationId, key) => {
-    for (const owner of owners.values()) {
-      if (owner.conversationId !== conversationId || (key !== null && owner.author !== key)) continue
-      void owner.expel()
+    for (const stream of [...owners.values(), ...starts]) {
+      if (stream.conversationId !== conversationId || (key !== null && stream.author !== key)) continue
+      void stream.expel()
     }
   })
 

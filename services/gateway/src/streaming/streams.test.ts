@@ -1,0 +1,61 @@
+import { type Message, participantKey } from '@parley/contract'
+import type { ApiClient } from '@parley/service-kit'
+import { afterAll, beforeAll, expect, it, vi } from 'vitest'
+import { createFakeApi, createFakeConversation } from '../testing/fake-api.ts'
+import { startTestGateway } from '../testing/gateway.ts'
+
+const BOT = { type: 'agent', id: 'bot' } as const
+const ADA = { type: 'user', id: 'ada' } as const
+const fake = createFakeApi()
+const conversation = fake.add(createFakeConversation('acme', [BOT, ADA]))
+const answer: Message = { ...conversation.add(''), status: 'streaming', role: 'assistant' }
+const started = Promise.withResolvers<void>()
+const ended: unknown[] = []
+let isAsked = false
+
+/** The fake, with an answer that is stored at once and acknowledged when the test says so. */
+const api: ApiClient = {
+  ...fake.api,
+  async internal<T>(path: `/internal/${string}`, body: unknown): Promise<T> {
+    if (path === '/internal/streams/start') {
+      isAsked = true
+      await started.promise
+      return { message: answer, created: true } as T
+    }
+    if (path !== '/internal/streams/finish') return fake.api.internal<T>(path, body)
+    ended.push(body)
+    return { message: { ...answer, status: 'failed' }, won: true } as T
+  },
+}
+let gateway: Awaited<ReturnType<typeof startTestGateway>>
+beforeAll(async () => {
+  gateway = await startTestGateway(api)
+})
+afterAll(() => gateway.close())
+
+it('ends an answer whose agent was put out while its start was on its way', async () => {
+  const agent = await gateway.connect(gateway.token('bot', 'acme', { type: 'agent' }))
+  const ada = await gateway.connect(gateway.token('ada', 'acme'))
+  const removed = new Promise((resolve) => ada.once('conversation:removed', resolve))
+  const cancelled = new Promise((resolve) => agent.once('message:cancel', resolve))
+  const start = { op: 'start', conversationId: conversation.id, clientMessageId: 'answer' }
+  const starting = agent.emitWithAck('message:stream', start)
+  await vi.waitFor(() => expect(isAsked).toBe(true))
+  for (const participant of [BOT, ADA]) {
+    const data = { participant, conversation: conversation.view() }
+    const change = conversation.remove(participant)
+    await gateway.publish([
+      gateway.event('participant.removed', conversation, {
+        change,
+        member: participantKey(participant),
+        data,
+      }),
+    ])
+  }
+  // Told one after the other.
+  await removed
+  started.resolve()
+  expect(await starting).toMatchObject({ ok: true, messageId: answer.id })
+  expect(await cancelled).toEqual({ conversationId: conversation.id, messageId: answer.id })
+  expect(ended).toMatchObject([{ messageId: answer.id, status: 'failed', caller: null }])
+})
