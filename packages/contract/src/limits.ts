@@ -28,6 +28,8 @@ export const LIMITS = {
   defaultPageSize: 50,
   /** Messages, and changes, that a join carries at most. */
   joinPage: 100,
+  /** Bytes of them, of each of the two; a little more, or one that is larger by itself. */
+  joinBytes: 256 * 1024,
   /** Conversations with more participants send no receipts at join. */
   receiptsAtJoin: 100,
   /** Conversations with more participants name no recipients on the stream, so carry no activity. */

@@ -16,6 +16,7 @@ import {
 } from '../database/collections.ts'
 import { keysetPage, type PageRequest } from '../keyset.ts'
 import { toMessage } from '../messages/message.ts'
+import { firstOf } from '../messages/page-bytes.ts'
 import type { Access } from '../participants/access.ts'
 
 const DEFAULT_LIMIT = LIMITS.defaultPageSize
@@ -41,18 +42,17 @@ export function createHistory({
   access: Access
 }) {
   /**
-   * Changes above `after`, up to the number that the head, read before, has. A message that has changed again since
-   * then comes with its next number.
+   * Changes above `after`, up to the number that the head, read before, has: `limit` at most, and of messages no more
+   * than a join carries. A message that has changed again since then comes with its next number.
    */
   async function since(head: ConversationDocument, after: number, limit: number): Promise<ChangePage> {
     const { changeSeq: lastChangeSeq, ownChangeSeq } = head
     if (after >= lastChangeSeq) return { changes: [], more: false, lastChangeSeq }
-    const found = await rows.messages
+    const cursor = rows.messages
       .find({ cid: head._id, changeSeq: { $gt: after, $lte: lastChangeSeq } })
       .sort({ changeSeq: 1 })
-      .limit(limit + 1)
-      .toArray()
-    const changes = found.flatMap((row): Change[] =>
+    const { rows: changed, more } = await firstOf(cursor, limit)
+    const changes = changed.flatMap((row): Change[] =>
       isVoid(row)
         ? []
         : [
@@ -64,7 +64,7 @@ export function createHistory({
           ],
     )
     const last = changes.at(-1)?.changeSeq ?? 0
-    if (ownChangeSeq > after && (changes.length <= limit || ownChangeSeq < last)) {
+    if (ownChangeSeq > after && (!more || ownChangeSeq < last)) {
       const [state] = await reader.states([head], null)
       if (state) {
         changes.push({
@@ -75,7 +75,7 @@ export function createHistory({
         changes.sort((a, b) => a.changeSeq - b.changeSeq)
       }
     }
-    return { changes: changes.slice(0, limit), more: changes.length > limit, lastChangeSeq }
+    return { changes: changes.slice(0, limit), more: more || changes.length > limit, lastChangeSeq }
   }
 
   return {

@@ -17,9 +17,9 @@ import { ObjectId } from 'mongodb'
 import type { History } from '../changes/history.ts'
 import type { ConversationReader } from '../conversations/reader.ts'
 import type { Database } from '../database/client.ts'
-import { type ConversationDocument, isVoid, type MessageRow } from '../database/collections.ts'
+import type { ConversationDocument } from '../database/collections.ts'
 import type { MessagePages } from '../messages/pages.ts'
-import type { MessageStore } from '../messages/store.ts'
+import type { MessageStore, Numbered } from '../messages/store.ts'
 import { contiguous } from '../messages/tail.ts'
 import { minuteOf, receiptOf } from '../participants/participant.ts'
 import { createJoinBatches } from './join-batch.ts'
@@ -84,11 +84,8 @@ export function createFollowReader(options: {
       const { afterSeq, afterChangeSeq, members = false } = request
       const { head, own, rows, receipts, tail, page } = await joins.read(request)
       const end = endWith(head, tail)
-      /** A page that is read a moment later than the end: what came between is brought by the stream. */
-      const readLater = async (after: number): Promise<Message[]> =>
-        (await pages.after(head, after, LIMITS.joinPage)).messages.filter(({ seq }) => seq <= end.throughSeq)
       const [messages, changed] = await Promise.all([
-        page ?? (afterSeq === undefined ? NONE : readLater(afterSeq)),
+        page ?? (afterSeq === undefined ? NONE : pages.between(head, afterSeq, end.throughSeq)),
         afterChangeSeq === undefined
           ? { changes: [], more: false }
           : history.since(head, afterChangeSeq, LIMITS.joinPage),
@@ -240,8 +237,8 @@ export function createFollowReader(options: {
 }
 
 /** The end of a head with its tail, which goes on from `settledSeq` without a gap. */
-function endWith({ settledSeq, lastSeq }: Place, tail: readonly MessageRow[]): End {
-  const last = tail.findLast((row) => !isVoid(row))
+function endWith({ settledSeq, lastSeq }: Place, tail: readonly Numbered[]): End {
+  const last = tail.findLast((row) => row.void !== true)
   return { lastSeq: last?.seq ?? lastSeq, throughSeq: tail.at(-1)?.seq ?? settledSeq }
 }
 

@@ -2,19 +2,15 @@ import { authorize } from '@parley/auth'
 import { type Caller, LIMITS, type Message, participantKey, problem, type Receipt } from '@parley/contract'
 import { ObjectId } from 'mongodb'
 import type { Database } from '../database/client.ts'
-import {
-  type ConversationDocument,
-  isVoid,
-  type MessageRow,
-  type ParticipantDocument,
-} from '../database/collections.ts'
+import { type ConversationDocument, isVoid, type ParticipantDocument } from '../database/collections.ts'
 import { toMessage } from '../messages/message.ts'
-import type { MessageStore } from '../messages/store.ts'
+import type { MessageStore, Numbered, Opening } from '../messages/store.ts'
 import { contiguous } from '../messages/tail.ts'
 import { receiptOf } from '../participants/participant.ts'
 
 /** Joins answered by one round of queries at most. */
 const BATCH_SIZE = 200
+const NOTHING: Opening = { numbers: [], whole: [] }
 
 export interface Wanted {
   caller: Caller
@@ -35,8 +31,8 @@ export interface Joined {
   /** How far everybody has read, where the conversation is small; one list for all who wait. */
   receipts: Receipt[]
   /** Above `settledSeq`, ascending, without a gap. */
-  tail: MessageRow[]
-  /** The first messages above `afterSeq`, one list for all who wait for the same; null: too many to read along. */
+  tail: Numbered[]
+  /** The first messages above `afterSeq`, one list for all who wait for the same; null: too much to read along. */
   page: Message[] | null
 }
 
@@ -55,7 +51,7 @@ export function createJoinBatches({
   store,
 }: {
   database: Pick<Database, 'conversations' | 'participants'>
-  store: Pick<MessageStore, 'tails'>
+  store: Pick<MessageStore, 'openings'>
 }) {
   const { conversations, participants } = database
   const waiting: Waiting[] = []
@@ -119,12 +115,11 @@ export function createJoinBatches({
       if (!known || floor < known.settledSeq) from.set(id, { cid: head._id, settledSeq: floor })
       if (item.wanted.members || head.participantCount <= LIMITS.receiptsAtJoin) listed.set(id, head._id)
     }
-    const [messages, rowsOf] = await Promise.all([store.tails([...from.values()]), everyone(listed)])
-    const messagesOf = Map.groupBy(messages, ({ cid }) => cid.toHexString())
+    const [openingOf, rowsOf] = await Promise.all([store.openings([...from.values()]), everyone(listed)])
     const views = new Map<string, ReturnType<typeof viewOf>>()
     for (const { item, head, own } of admitted) {
       const id = item.wanted.conversationId
-      const view = views.get(id) ?? viewOf(head, messagesOf.get(id) ?? [], rowsOf.get(id) ?? [])
+      const view = views.get(id) ?? viewOf(head, openingOf.get(id) ?? NOTHING, rowsOf.get(id) ?? [])
       views.set(id, view)
       const { rows, tail, receipts, pageAfter } = view
       const start = pageStart(item.wanted, head)
@@ -164,27 +159,27 @@ export function createJoinBatches({
 /** What was read of one conversation, for all who join it. */
 function viewOf(
   { _id, settledSeq, participantCount }: ConversationDocument,
-  messages: readonly MessageRow[],
+  { numbers, whole }: Opening,
   rows: Row[],
 ) {
   const tail = contiguous(
     settledSeq,
-    messages.filter(({ seq }) => seq > settledSeq),
+    numbers.filter(({ seq }) => seq > settledSeq),
   )
   const withReceipts = participantCount <= LIMITS.receiptsAtJoin
   const end = tail.at(-1)?.seq ?? settledSeq
-  const pages = new Map<number, Message[]>()
+  const pages = new Map<number, Message[] | null>()
   return {
     rows,
     receipts: withReceipts ? rows.map((row) => receiptOf(_id.toHexString(), row)) : [],
     tail,
-    pageAfter(start: number): Message[] {
+    pageAfter(start: number): Message[] | null {
       let page = pages.get(start)
-      if (!page) {
-        page = messages
-          .flatMap((row) => (isVoid(row) || row.seq <= start || row.seq > end ? [] : [row]))
-          .slice(0, LIMITS.joinPage)
-          .map(toMessage)
+      if (page === undefined) {
+        const isWanted = ({ seq }: Numbered) => seq > start && seq <= end
+        const found = whole.flatMap((row) => (isVoid(row) || !isWanted(row) ? [] : [row]))
+        const isBeyond = found.length === 0 && numbers.some((row) => isWanted(row) && row.void !== true)
+        page = isBeyond ? null : found.slice(0, LIMITS.joinPage).map(toMessage)
         pages.set(start, page)
       }
       return page

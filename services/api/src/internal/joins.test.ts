@@ -1,10 +1,11 @@
 import { type Caller, InternalJoinsResult, LIMITS } from '@parley/contract'
 import { ObjectId } from 'mongodb'
-import { afterAll, beforeAll, expect, inject, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
 import { answerJoins } from './joins.ts'
 import { ada, bob, callerOf, logger, openServices } from './testing/world.ts'
 
 const context = { log: logger, requestId: 'test' }
+const LONG = 'x'.repeat(LIMITS.contentBytes)
 type World = Awaited<ReturnType<typeof openServices>>
 let world: World
 let services: World['services']
@@ -102,12 +103,88 @@ test('who comes back to one room from one place shares a page, written once', as
 
 test('what would make a long answer longer is to be asked for alone', async () => {
   const id = await newConversation()
-  const content = 'x'.repeat(LIMITS.contentBytes)
-  for (let n = 0; n < 20; n++) await send(id, content)
-  const answers = await answersTo(
-    Array.from({ length: 3 }, (_, afterSeq) => ({ caller: ada, conversationId: id, afterSeq })),
-  )
-  expect(answers.map((answer) => Object.keys(answer))).toEqual([['result'], ['alone'], ['alone']])
+  for (let n = 0; n < 20; n++) await send(id, LONG)
+  const joins = Array.from({ length: 15 }, (_, afterSeq) => ({ caller: ada, conversationId: id, afterSeq }))
+  const text = await answerJoins(services.follow, joins, context)
+  expect(text.length).toBeLessThan(1024 * 1024 + 2 * LIMITS.joinBytes)
+  const kinds = answersIn(text).map((answer) => Object.keys(answer)[0])
+  const answered = kinds.indexOf('alone')
+  expect(answered).toBeGreaterThan(1)
+  expect(kinds).toEqual(kinds.map((_, n) => (n < answered ? 'result' : 'alone')))
+})
+
+describe('messages that are long', () => {
+  const bytes = (list: object) => JSON.stringify(list).length
+  /** The numbers from one to another. */
+  const between = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, n) => from + n)
+
+  test('are as many as an answer carries, one at least, wherever a join begins', async () => {
+    const id = await newConversation()
+    for (let n = 0; n < 8; n++) await send(id, LONG)
+    const toolCalls = [{ id: 'call', name: 'look', arguments: 'x'.repeat(2 * LIMITS.joinBytes) }]
+    await services.messages.create(
+      ada,
+      { conversationId: id, role: 'user', content: '', toolCalls },
+      undefined,
+    )
+    await send(id, 'short')
+    const joins = between(0, 10).map((afterSeq) =>
+      services.follow.join({ caller: ada, conversationId: id, afterSeq }),
+    )
+    for (const [afterSeq, { messages, hasMore }] of (await Promise.all(joins)).entries()) {
+      const last = messages.at(-1)?.seq ?? afterSeq
+      expect(messages.map(({ seq }) => seq)).toEqual(between(afterSeq + 1, last))
+      expect(hasMore).toBe(last < 10)
+      if (messages.length > 1) expect(bytes(messages)).toBeLessThan(LIMITS.joinBytes)
+      if (afterSeq < 10) expect(messages.length).toBeGreaterThan(0)
+    }
+  })
+
+  test('come to a room that missed them answer by answer', async () => {
+    const id = await newConversation()
+    for (let n = 0; n < 8; n++) await send(id, LONG)
+    const seqs: number[] = []
+    for (let hasMore = true; hasMore; ) {
+      const request = { conversationId: id, afterSeq: seqs.length, afterChangeSeq: 0, limit: 100 }
+      const answer = await services.follow.fill(request)
+      expect(bytes(answer.messages)).toBeLessThan(LIMITS.joinBytes)
+      seqs.push(...answer.messages.map(({ seq }) => seq))
+      expect(answer.throughSeq).toBe(seqs.at(-1))
+      hasMore = answer.hasMore
+    }
+    expect(seqs).toEqual(between(1, 8))
+  })
+
+  test('and have changed are told of in the same way', async () => {
+    const bot = callerOf('bot', { type: 'agent' })
+    const { conversation } = await services.conversations.create(bot, {})
+    const conversationId = conversation.id
+    for (let n = 0; n < 6; n++) {
+      const start = { conversationId, clientMessageId: `answer ${n}` }
+      const { message } = await services.streams.start(bot, start)
+      await services.streams.finish({
+        conversationId,
+        messageId: message.id,
+        status: 'sent',
+        result: { content: LONG },
+        caller: bot,
+      })
+    }
+    const first = await services.follow.join({ caller: bot, conversationId, afterChangeSeq: 0 })
+    expect(first.hasMore).toBe(true)
+    expect(bytes(first.changes)).toBeLessThan(LIMITS.joinBytes)
+    const numbers = first.changes.map(({ changeSeq }) => changeSeq)
+    while (numbers.length < 6) {
+      const { data, page } = await services.history.changes(bot, conversationId, { after: numbers.length })
+      expect(data.length).toBeGreaterThan(0)
+      numbers.push(...data.map(({ changeSeq }) => changeSeq))
+      expect(page.hasMore).toBe(numbers.length < 6)
+    }
+    expect(numbers).toEqual(between(1, 6))
+    const filled = await services.follow.fill({ conversationId, afterSeq: 6, afterChangeSeq: 0, limit: 100 })
+    expect(filled).toMatchObject({ throughChangeSeq: filled.changes.length, hasMore: true })
+    expect(bytes(filled.changes)).toBeLessThan(LIMITS.joinBytes)
+  })
 })
 
 test('a store that is away fails the call, so that another process is asked', async () => {

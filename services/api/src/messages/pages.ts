@@ -1,10 +1,11 @@
-import type { Message, Page } from '@parley/contract'
+import { LIMITS, type Message, type Page } from '@parley/contract'
 import { decodeCursor, encodeCursor } from '@parley/service-kit'
 import type { Filter, ObjectId } from 'mongodb'
 import { z } from 'zod'
 import type { Collections, MessageDocument, MessageRow } from '../database/collections.ts'
 import { isVoid } from '../database/collections.ts'
 import { toMessage } from './message.ts'
+import { firstOf } from './page-bytes.ts'
 import type { MessageStore } from './store.ts'
 import { contiguous } from './tail.ts'
 
@@ -192,17 +193,14 @@ export function createMessagePages({
   }
 
   /**
-   * What a room that has seen `afterSeq` misses: up to `limit` messages, and the number through which nothing more will
-   * come. Waits up to a second for a number in flight, then seals it.
+   * What a room that has seen `afterSeq` misses: up to `limit` messages that are no more than a join carries, and the
+   * number through which nothing more will come. Waits up to a second for a number in flight, then seals it.
    */
   async function fill(scope: ReadScope, afterSeq: number, limit: number) {
     const deadline = Date.now() + IN_FLIGHT_MS
     for (;;) {
-      const rows = await messages
-        .find({ cid: scope._id, seq: { $gt: afterSeq } })
-        .sort({ seq: 1 })
-        .limit(limit)
-        .toArray()
+      const found = messages.find({ cid: scope._id, seq: { $gt: afterSeq } }).sort({ seq: 1 })
+      const { rows } = await firstOf(found, limit)
       const run = contiguous(afterSeq, rows)
       if (run.length === rows.length || Date.now() >= deadline) {
         const gap = afterSeq + run.length + 1
@@ -213,7 +211,6 @@ export function createMessagePages({
         return {
           messages: run.flatMap((row) => (isVoid(row) ? [] : [toMessage(row)])),
           throughSeq: afterSeq + run.length,
-          more: rows.length === limit,
         }
       }
       await new Promise((resolve) => setTimeout(resolve, POLL_MS))
@@ -229,10 +226,13 @@ export function createMessagePages({
       const { rows } = await older(scope, { deletedAt: { $exists: false } }, Number.MAX_SAFE_INTEGER, count)
       return rows.filter(({ deletedAt }) => !deletedAt).map(toMessage)
     },
-    /** Messages above `after`, ascending, without waiting for what is in flight. */
-    async after(scope: ReadScope, after: number, limit: number) {
-      const { rows, more } = await newer(scope, {}, after, limit)
-      return { messages: rows.map(toMessage), more }
+    /** The first messages above `after` and up to `through`, which are all decided: as many as a join carries. */
+    async between({ _id: cid }: ReadScope, after: number, through: number): Promise<Message[]> {
+      const found = messages
+        .find({ cid, seq: { $gt: after, $lte: through }, void: { $exists: false } })
+        .sort({ seq: 1 })
+      const { rows } = await firstOf(found, LIMITS.joinPage)
+      return rows.flatMap((row) => (isVoid(row) ? [] : [toMessage(row)]))
     },
     /** By id within an org; null where there is none. */
     async byId(org: string, id: ObjectId): Promise<MessageDocument | null> {

@@ -1,7 +1,9 @@
 import { createSecretKey, type KeyObject } from 'node:crypto'
+import { LIMITS } from '@parley/contract'
 import { type Binary, type Document, MongoServerError, ObjectId } from 'mongodb'
 import type { Database } from '../database/client.ts'
 import type { MessageDocument, MessageRow, VoidDocument } from '../database/collections.ts'
+import { bytesOf } from './page-bytes.ts'
 
 const DUPLICATE_KEY = 11000
 
@@ -18,6 +20,20 @@ export interface Place {
   cid: ObjectId
   org: string
   seq: number
+}
+
+/** What a row is counted by. */
+export interface Numbered {
+  seq: number
+  void?: true | undefined
+}
+
+/** The rows of a conversation above some seq, ascending. */
+export interface Opening {
+  /** All of them. */
+  numbers: Numbered[]
+  /** Of the first ones all that they say, as far as a join carries it. */
+  whole: MessageRow[]
 }
 
 export type MessageStore = ReturnType<typeof createMessageStore>
@@ -51,6 +67,20 @@ export function createMessageStore({ db, messages }: Pick<Database, 'db' | 'mess
     }
     if (reply.writeConcernError || outcomes.includes('unknown')) outcomes.fill('unknown')
     return { outcomes, election: reply.electionId?.toHexString() }
+  }
+
+  /** Ascending by conversation and seq. */
+  function above(places: readonly { cid: ObjectId; settledSeq: number }[], projection?: Document) {
+    const branches = places.map(({ cid, settledSeq }) => ({ cid, seq: { $gt: settledSeq } }))
+    const [only, ...more] = branches
+    return messages
+      .find(more.length === 0 && only ? only : { $or: branches }, {
+        ...(projection ? { projection } : {}),
+        // Or each branch is planned by itself, and that costs more than reading it.
+        hint: { cid: 1, seq: 1 },
+        batchSize: 1_000,
+      })
+      .sort({ cid: 1, seq: 1 })
   }
 
   function takenBy(keyPattern: Document | undefined): Outcome {
@@ -90,22 +120,28 @@ export function createMessageStore({ db, messages }: Pick<Database, 'db' | 'mess
       messages.findOne({ cid, author, clientMessageId }) as Promise<MessageDocument | null>,
 
     /** Rows above each conversation's `settledSeq`, ascending by conversation and seq. */
-    tails(
-      above: readonly { cid: ObjectId; settledSeq: number }[],
+    tails: (
+      places: readonly { cid: ObjectId; settledSeq: number }[],
       projection?: Document,
-    ): Promise<MessageRow[]> {
-      if (above.length === 0) return Promise.resolve([])
-      const branches = above.map(({ cid, settledSeq }) => ({ cid, seq: { $gt: settledSeq } }))
-      const [only, ...more] = branches
-      return messages
-        .find(more.length === 0 && only ? only : { $or: branches }, {
-          ...(projection ? { projection } : {}),
-          // Or each branch is planned by itself, and that costs more than reading it.
-          hint: { cid: 1, seq: 1 },
-          batchSize: 1_000,
-        })
-        .sort({ cid: 1, seq: 1 })
-        .toArray()
+    ): Promise<MessageRow[]> =>
+      places.length === 0 ? Promise.resolve([]) : above(places, projection).toArray(),
+
+    /** The same for many who join at once: what is kept of each conversation is bounded, however long its messages are. */
+    async openings(places: readonly { cid: ObjectId; settledSeq: number }[]): Promise<Map<string, Opening>> {
+      const found = new Map<string, Opening & { bytes: number }>()
+      if (places.length === 0) return found
+      const cursor = above(places)
+      while (await cursor.hasNext()) {
+        for (const row of cursor.readBufferedDocuments()) {
+          const id = row.cid.toHexString()
+          const opening = found.get(id) ?? { numbers: [], whole: [], bytes: 0 }
+          found.set(id, opening)
+          opening.bytes += bytesOf(row)
+          opening.numbers.push({ seq: row.seq, void: row.void })
+          if (opening.bytes <= LIMITS.joinBytes || opening.whole.length === 0) opening.whole.push(row)
+        }
+      }
+      return found
     },
   }
 }

@@ -175,7 +175,10 @@ export const OPERATIONS: Record<string, Operation> = {
     id: 'listChanges',
     tag: 'Conversations',
     summary: 'The latest state of each thing that changed after a number',
-    answers: found('Ascending by changeSeq', { data: [change], page: { hasMore: false, lastChangeSeq: 1 } }),
+    answers: found('Ascending by changeSeq; fewer than `limit` where messages are long', {
+      data: [change],
+      page: { hasMore: false, lastChangeSeq: 1 },
+    }),
   },
   'GET /conversations/{id}/audit': {
     id: 'listAudit',

@@ -99,10 +99,12 @@ export function createDispatch(options: {
     const { session } = socket.data
     const [event, ...rest] = args
     const last = rest.at(-1)
-    const answer = isAnswer(last) ? last : null
+    // Asked at each step, not only when the event arrives: what a client has asked for may be more than it reads.
+    const mayAnswer = () => outbound.mayAnswer(socket)
+    const answer: Answer | null = isAnswer(last) ? (body) => mayAnswer() && last(body) : null
     const given = answer ? rest.slice(0, -1) : rest
     const [payload] = given
-    if (typeof event !== 'string' || !outbound.mayAnswer(socket)) return
+    if (typeof event !== 'string' || !mayAnswer()) return
     const handler = handlers.get(event)
     const refuse = (error: ProblemError) => fail(socket, event, payload, answer, error)
     if (!session.bucket.take(COSTS[event] ?? 1) || session.pending >= MOST_PENDING) {
@@ -121,12 +123,14 @@ export function createDispatch(options: {
     const lane = laneOf(payload)
     const before = lane === null ? undefined : session.lanes?.get(lane)
     const start = () => run(handler, socket, payload, answer)
-    const running = (before ? before.then(start) : start()).finally(() => {
-      session.pending--
-      if (lane === null || session.lanes?.get(lane) !== running) return
-      session.lanes.delete(lane)
-      if (session.lanes.size === 0) session.lanes = null
-    })
+    const running = (before ? before.then(() => (mayAnswer() ? start() : undefined)) : start()).finally(
+      () => {
+        session.pending--
+        if (lane === null || session.lanes?.get(lane) !== running) return
+        session.lanes.delete(lane)
+        if (session.lanes.size === 0) session.lanes = null
+      },
+    )
     if (lane !== null) {
       session.lanes ??= new Map()
       session.lanes.set(lane, running)

@@ -1,0 +1,75 @@
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
+import { counterAt, INSPECTABLE, keptMiB } from '../support/process.ts'
+import { openRawSocket } from '../support/raw-socket.ts'
+import { each, until } from '../support/until.ts'
+import { openScene, type Scene } from './scene.ts'
+
+/** Milliseconds in which who does not read is gone. */
+const GONE_MS = 10_000
+/** What the gateway may grow by: what waits for the reader, the answer that was too much, code. */
+const MOST_MIB = 24
+/** As long as a message may be. */
+const CONTENT = 'x'.repeat(64 * 1024)
+
+let scene: Scene
+let url: string
+beforeAll(async () => {
+  scene = await openScene({
+    apis: 1,
+    gateways: 1,
+    nodeFlags: [INSPECTABLE],
+    env: { RATE_LIMIT_REST: '0', RATE_LIMIT_SEND: '0', RATE_LIMIT_EVENTS: '0' },
+  })
+  url = scene.stack.gatewayUrls[0] ?? ''
+})
+afterEach(() => scene.hangUp())
+afterAll(() => scene.close())
+
+async function conversationOf(name: string, messages: number): Promise<string> {
+  const conversationId = await scene.conversation(name)
+  const bodies = Array.from({ length: messages }, () => ({ conversationId, role: 'user', content: CONTENT }))
+  await each(bodies, 4, (body) => scene.http(name).sure('POST', '/messages', body))
+  return conversationId
+}
+const tooSlow = () => counterAt(url, 'gateway_slow_readers_total')
+
+test('who joins two hundred times and reads nothing is gone soon, and costs the gateway next to nothing', async () => {
+  const { eve } = scene.names('eve')
+  const conversations = await Promise.all(Array.from({ length: 10 }, () => conversationOf(eve, 20)))
+  const reader = await openRawSocket(url, scene.token(eve))
+  const before = await keptMiB(scene.stack, 'gateway-0')
+  reader.stopReading()
+  for (let n = 0; n < 200; n++) {
+    const payload = { conversationId: conversations[n % conversations.length], afterSeq: 0 }
+    reader.frame(`42/chat,${n}${JSON.stringify(['conversation:join', payload])}`)
+  }
+  let most = before
+  const gone = async () => {
+    most = Math.max(most, await keptMiB(scene.stack, 'gateway-0'))
+    return (await counterAt(url, 'gateway_sockets')) === 0
+  }
+  await until(gone, { timeoutMs: GONE_MS, everyMs: 200, what: 'the reader is gone' })
+  expect(most - before).toBeLessThan(MOST_MIB)
+  reader.close()
+})
+
+test('who reads slowly gets through a page of long messages, and what is live behind it', async () => {
+  const { ada } = scene.names('ada')
+  const conversationId = await conversationOf(ada, 100)
+  const slowBefore = await tooSlow()
+  const reader = await openRawSocket(url, scene.token(ada))
+  const heard: string[] = []
+  reader.ws.on('message', (data) => heard.push(data.toString()))
+  const joined = reader.request('conversation:join', { conversationId, afterSeq: 0 })
+  reader.stopReading()
+  const listener = await scene.join(ada, conversationId)
+  await listener.sure('message:send', { conversationId, role: 'user', content: 'live' })
+  await listener.first('message:new', { seq: 101 })
+  expect(await tooSlow()).toBe(slowBefore)
+  reader.ws.resume()
+  const answer = await joined
+  expect(answer).toMatchObject({ ok: true, lastSeq: 100, hasMore: true })
+  await until(() => heard.some((frame) => frame.startsWith('42/chat,["message:new"')))
+  expect(reader.open).toBe(true)
+  reader.close()
+})
