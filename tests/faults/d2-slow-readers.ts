@@ -1,51 +1,68 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { deliveryFaults } from '../support/member.ts'
-import { counterAt, keptMiB } from '../support/process.ts'
+import { counterAt, heldMiB } from '../support/process.ts'
 import { openRawSocket } from '../support/raw-socket.ts'
-import { comesTrue } from '../support/until.ts'
+import { comesTrue, each } from '../support/until.ts'
 import type { Bed } from './bed.ts'
 import type { Row } from './row.ts'
 
-/** What the process may grow by that has nothing to do with the readers' buffers: code, and messages under way. */
-const SLACK_MIB = 16
+/**
+ * What the process may grow by: for each reader what may wait for it, and the last messages that its room keeps for who
+ * joins; in all what is under way at the moment, and code.
+ */
+const MOST_MIB = { each: 1 + 1 / 4, besides: 4 }
 /** Milliseconds in which one is gone that was found to read too slowly. */
 const GONE_MS = 10_000
-const WARM_BATCHES = 5
-const CONTENT = 'x'.repeat(60 * 1024)
+const WARM_MESSAGES = 2
+/** Sends at a time. */
+const WIDTH = 10
+/** Messages to all that are less than what the kernel keeps for one (seen: 3.8 MiB). */
+const KERNEL_MESSAGES = 14
+/** A call whose arguments are long: few messages fill what the kernel keeps for a reader. */
+const CALL = { id: 'call', name: 'look', arguments: 'x'.repeat(240 * 1024) }
 
 export const d2: Row<{ readers: number; mostMessages: number }, Bed> = {
   name: 'D2',
   title: 'readers that stop reading',
-  short: { readers: 5, mostMessages: 400 },
-  full: () => ({ readers: 50, mostMessages: 1_000 }),
+  short: { readers: 5, mostMessages: 60 },
+  full: () => ({ readers: 50, mostMessages: 60 }),
   async run(bed, { random, size, log }) {
     const faults: string[] = []
     const prefix = `slow${random.int(0, 1e9)}`
     const names = Array.from({ length: size.readers }, (_, who) => `${prefix}-${who}`)
     const [sender, witness] = [`${prefix}-sender`, `${prefix}-witness`]
-    const conversationId = await bed.conversation([sender, witness, ...names])
-    const good = bed.member('bare', witness, conversationId, 0)
+    const shared = await bed.conversation([sender, witness, ...names])
+    const good = bed.member('bare', witness, shared, 0)
     await good.join()
     const url = bed.gatewayUrls[0] ?? ''
-    const readers = await Promise.all(names.map((name) => openRawSocket(url, bed.token(name))))
-    await Promise.all(readers.map((reader) => reader.request('conversation:join', { conversationId })))
+    // Each in a room of its own, too: what waits for many readers of one room is held once.
+    const rooms = await Promise.all(names.map((name) => bed.conversation([sender, witness, name])))
+    const tester = await openRawSocket(url, bed.token(witness))
+    for (const conversationId of rooms) await tester.request('conversation:join', { conversationId })
     const tooSlow = () => counterAt(url, 'gateway_slow_readers_total')
     const http = bed.http(sender)
     let sent = 0
-    const sendSome = () =>
-      Promise.all(
-        Array.from({ length: 10 }, () =>
-          http.sure('POST', '/messages', {
-            conversationId,
-            role: 'user',
-            content: CONTENT,
-            clientMessageId: `${prefix}-${sent++}`,
-          }),
-        ),
-      )
+    const send = async (conversationId: string, toolCalls: object[]) => {
+      const clientMessageId = `${prefix}-${sent++}`
+      const body = { conversationId, role: 'user', content: 'look', toolCalls, clientMessageId }
+      await http.sure('POST', '/messages', body)
+    }
+    /** A message for each reader. */
+    const sendRound = () => each(rooms, WIDTH, (own) => send(own, [CALL]))
     // What so many and so large messages take for themselves is there before anybody is slow.
-    for (let batch = 0; batch < WARM_BATCHES; batch++) await sendSome()
-    const before = await keptMiB(bed.stack, 'gateway-0')
+    for (let round = 0; round < WARM_MESSAGES; round++) await sendRound()
+    tester.close()
+    // These have read next to nothing yet, so that the kernel keeps little for them.
+    const readers = await Promise.all(
+      names.map(async (name, nth) => {
+        const reader = await openRawSocket(url, bed.token(name))
+        for (const conversationId of [shared, rooms[nth]]) {
+          await reader.request('conversation:join', { conversationId })
+        }
+        return reader
+      }),
+    )
+    const before = await heldMiB(bed.stack, 'gateway-0')
     const slowBefore = await tooSlow()
     for (const reader of readers) reader.stopReading()
     log(`${size.readers} readers stop`)
@@ -60,31 +77,40 @@ export const d2: Row<{ readers: number; mostMessages: number }, Bed> = {
       const here = (await good.online()).filter((name) => names.includes(name)).length
       while (goneAt.length < size.readers - here) goneAt.push(performance.now())
     }
-    let most = before
     let flooding = true
     const flood = async () => {
-      while (flooding && sent < size.mostMessages) {
-        await sendSome()
-        most = Math.max(most, await keptMiB(bed.stack, 'gateway-0'))
-      }
+      for (let n = 0; n < KERNEL_MESSAGES; n++) await send(shared, [CALL])
+      for (let round = 0; flooding && round < size.mostMessages; round++) await sendRound()
       flooding = false
     }
-    const flooded = flood()
+    let most = before
+    let watching = true
+    const watch = async () => {
+      for (; watching; await delay(500)) most = Math.max(most, await heldMiB(bed.stack, 'gateway-0'))
+    }
+    const working = [flood(), watch()]
     while (goneAt.length < size.readers && late() === 0 && (flooding || goneAt.length < slowAt.length)) {
       await look()
+      if (slowAt.length === size.readers) flooding = false
       await delay(100)
     }
     flooding = false
-    await flooded
+    watching = false
+    await Promise.all(working)
     if (goneAt.length < size.readers) {
       faults.push(`${size.readers - goneAt.length} of ${size.readers} are still there after ${sent} messages`)
+    }
+    if (slowAt.length < goneAt.length) {
+      faults.push(`${goneAt.length - slowAt.length} were gone and had not been found slow`)
     }
     if (late() > 0)
       faults.push(`${late()} were there for more than ${GONE_MS} ms after they had been found slow`)
     const goneMs = Math.max(...slowAt.map((at, nth) => Math.round((goneAt[nth] ?? performance.now()) - at)))
     const growth = Math.round(most - before)
-    if (growth > size.readers + SLACK_MIB) faults.push(`the gateway grew by ${growth} MiB`)
-    const stored = await bed.stored(conversationId, sender)
+    if (growth > size.readers * MOST_MIB.each + MOST_MIB.besides) {
+      faults.push(`the gateway grew by ${growth} MiB`)
+    }
+    const stored = await bed.stored(shared, sender)
     await comesTrue(() => good.log.at(-1)?.seq === stored.at(-1)?.seq, 10_000)
     faults.push(...deliveryFaults(good, stored))
     for (const reader of readers) reader.close()

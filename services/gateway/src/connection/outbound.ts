@@ -5,9 +5,12 @@ import type { ChatSocket } from '../sockets.ts'
 
 /** Bytes that may wait for one client. */
 const MOST_BUFFERED = LIMITS.requestBytes
-/** Above this many bytes what is not stored (typing, presence, deltas) is left out. */
+/**
+ * Above this many bytes typing and presence are left out, which the next such event makes good. Deltas of a streamed
+ * answer are not: each goes on where the one before it ended.
+ */
 const MOST_BEFORE_VOLATILE = 64 * 1024
-/** Milliseconds that a client which reads too slowly has to take its `resync`. */
+/** Milliseconds that a client which reads too slowly has to take what waits for it already. */
 const OVERFLOW_GRACE_MS = 5_000
 
 export type Outbound = ReturnType<typeof createOutbound>
@@ -18,6 +21,11 @@ export function createOutbound({
 }: {
   onOverflow?: (socket: ChatSocket) => void
 } = {}) {
+  /**
+   * Nothing more goes out, and the connection ends: by joining again the client gets all it lacks. `resync` tells of
+   * the room whose event was too much. Where that belonged to no room there is only the close: to say so for each room
+   * that the socket is in would make it fetch them all just before it joins them all.
+   */
   function overflow(socket: ChatSocket, conversationId: string | null): void {
     const { session } = socket.data
     if (session.overflowed) return

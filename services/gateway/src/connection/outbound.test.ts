@@ -1,0 +1,92 @@
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
+import { encodeFrame } from '../delivery/frames.ts'
+import { createFakeSocket } from '../testing/fake-socket.ts'
+import { createOutbound } from './outbound.ts'
+
+const KIB = 1024
+const MIB = 1024 * KIB
+const ROOM = '665f1c2ab1d4e8a3c9d0f1a2'
+const frame = encodeFrame('message:new', '{"seq":1}')
+
+beforeEach(() => {
+  vi.useFakeTimers()
+})
+afterEach(() => {
+  vi.useRealTimers()
+})
+
+function open() {
+  let overflows = 0
+  const outbound = createOutbound({ onOverflow: () => overflows++ })
+  const { socket, below, written, queued } = createFakeSocket()
+  const write = (conversationId: string | null, volatile = false) =>
+    outbound.write(socket, [frame], frame.wire, conversationId, volatile)
+  return {
+    outbound,
+    socket,
+    below,
+    written,
+    queued,
+    write,
+    /** Writes a frame for a room while so many bytes wait; whether it went out. */
+    goesOut(bufferedAmount: number, volatile = false): boolean {
+      below.bufferedAmount = bufferedAmount
+      const before = written.length
+      write(ROOM, volatile)
+      return written.length > before
+    },
+    get overflows() {
+      return overflows
+    },
+  }
+}
+
+test('typing and presence are left out for who has 64 KiB to read, and messages are not', () => {
+  const { goesOut } = open()
+  expect([0, 64 * KIB, 64 * KIB + 1].map((waiting) => goesOut(waiting, true))).toEqual([true, true, false])
+  expect(goesOut(64 * KIB + 1)).toBe(true)
+})
+
+test('a mebibyte may wait; a byte more is told by one resync, and ends the connection', () => {
+  const client = open()
+  expect(client.goesOut(MIB - frame.wire.length)).toBe(true)
+  expect(client.goesOut(MIB - frame.wire.length + 1)).toBe(false)
+  // Whatever it reads from now on, nothing more comes: there would be a gap before it.
+  expect(client.goesOut(0)).toBe(false)
+  expect(client.outbound.mayAnswer(client.socket)).toBe(false)
+  expect(client.queued).toEqual([`2/chat,["resync",{"conversationId":"${ROOM}","reason":"slow_reader"}]`])
+  expect([client.overflows, client.below.ended]).toEqual([1, false])
+  vi.advanceTimersByTime(10_000)
+  expect(client.below.ended).toBe(true)
+})
+
+test('what is larger than that by itself goes to who has read all else', () => {
+  const { outbound, socket, below, written } = open()
+  const large = encodeFrame('message:new', JSON.stringify('x'.repeat(2 * MIB)))
+  outbound.write(socket, [large], large.wire, ROOM)
+  expect(written).toHaveLength(1)
+  below.bufferedAmount = 1
+  outbound.write(socket, [large], large.wire, ROOM)
+  expect(written).toHaveLength(1)
+})
+
+test.for([
+  ['a notice', ({ write }) => write(null)],
+  [
+    'an event to one socket',
+    ({ outbound, socket }) => outbound.emit(socket, 'auth:expired', { code: 'token_expired' }),
+  ],
+  ['an answer', ({ outbound, socket }) => outbound.mayAnswer(socket)],
+] satisfies [string, (client: ReturnType<typeof open>) => unknown][])(
+  '%s that is one too many belongs to no room: there is the close, and no resync',
+  ([, more]) => {
+    const client = open()
+    client.below.bufferedAmount = MIB
+    expect(client.outbound.mayAnswer(client.socket)).toBe(true)
+    client.below.bufferedAmount = MIB + 1
+    more(client)
+    expect([client.written, client.queued, client.overflows]).toEqual([[], [], 1])
+    vi.advanceTimersByTime(10_000)
+    expect(client.below.ended).toBe(true)
+  },
+)
