@@ -7,6 +7,8 @@ import { createTokenBucket, type TokenBucket } from '@parley/service-kit'
 const MOST_LATE_MS = 400
 const MOST_BUSY = 0.8
 const SAMPLE_MS = 100
+/** Milliseconds without newcomers after which nobody looks at the loop any more. */
+const QUIET_MS = 5_000
 /** Handshakes at once, within one tick as it were, however idle the loop looked. */
 const BURST = 1_000
 const PER_SECOND = 3_000
@@ -20,22 +22,50 @@ export type Admission = ReturnType<typeof createAdmission>
  * Who may connect now. A storm of newcomers must not take the loop from those who are connected: when it runs late,
  * or too many come at once, the rest are sent away for a moment, each for another time.
  */
-export function createAdmission({ connectsPerMinute }: { connectsPerMinute: number }) {
-  const storm = createTokenBucket(PER_SECOND, BURST)
+export function createAdmission({
+  connectsPerMinute,
+  now = () => performance.now(),
+  busyShare = createBusyShare(),
+}: {
+  connectsPerMinute: number
+  /** Milliseconds of a monotonic clock. */
+  now?: () => number
+  /** Share of its time, since it was last asked, in which the loop was busy. */
+  busyShare?: () => number
+}) {
+  const storm = createTokenBucket(PER_SECOND, BURST, now)
   const people = new Map<string, TokenBucket>()
   let lateMs = 0
   let busy = 0
-  let usage = performance.eventLoopUtilization()
   let closed = false
-  let expected = performance.now() + SAMPLE_MS
-  const sampler = setInterval(() => {
-    const now = performance.now()
-    lateMs = Math.max(now - expected, lateMs / 2)
-    const present = performance.eventLoopUtilization()
-    busy = performance.eventLoopUtilization(present, usage).utilization
-    usage = present
-    expected = now + SAMPLE_MS
-  }, SAMPLE_MS).unref()
+  let newcomerAt = 0
+  let expected = 0
+  let sampler: NodeJS.Timeout | null = null
+
+  function look(): void {
+    const present = now()
+    if (present - newcomerAt > QUIET_MS) {
+      stop()
+      return
+    }
+    lateMs = Math.max(present - expected, lateMs / 2)
+    busy = busyShare()
+    expected = present + SAMPLE_MS
+  }
+
+  function watch(): void {
+    newcomerAt = now()
+    if (sampler) return
+    lateMs = 0
+    busyShare()
+    expected = newcomerAt + SAMPLE_MS
+    sampler = setInterval(look, SAMPLE_MS).unref()
+  }
+
+  function stop(): void {
+    if (sampler) clearInterval(sampler)
+    sampler = null
+  }
 
   const laterMs = (): number => Math.round(BACK_MS.first + Math.random() * (BACK_MS.most - BACK_MS.first))
 
@@ -44,6 +74,7 @@ export function createAdmission({ connectsPerMinute }: { connectsPerMinute: numb
     laterMs,
     /** Milliseconds after which to try again, or null: come in. */
     refuse(): number | null {
+      if (!closed) watch()
       const isOverloaded = lateMs > MOST_LATE_MS && busy > MOST_BUSY
       if (!closed && !isOverloaded && storm.take()) return null
       return laterMs()
@@ -62,7 +93,17 @@ export function createAdmission({ connectsPerMinute }: { connectsPerMinute: numb
     /** No more newcomers: this gateway is about to end. */
     close(): void {
       closed = true
-      clearInterval(sampler)
+      stop()
     },
+  }
+}
+
+function createBusyShare(): () => number {
+  let before = performance.eventLoopUtilization()
+  return () => {
+    const present = performance.eventLoopUtilization()
+    const { utilization } = performance.eventLoopUtilization(present, before)
+    before = present
+    return utilization
   }
 }

@@ -1,0 +1,94 @@
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
+import { createAdmission } from './admission.ts'
+
+beforeEach(() => {
+  vi.useFakeTimers()
+})
+afterEach(() => {
+  vi.useRealTimers()
+})
+
+/** Admission on a loop that is as late and as busy as the test says. */
+function open() {
+  let time = 0
+  let share = 0
+  const admission = createAdmission({ connectsPerMinute: 0, now: () => time, busyShare: () => share })
+  return {
+    admission,
+    /** Milliseconds pass; the loop comes round to its timers so much later, after so busy a time. */
+    pass(ms: number, { lateMs = 0, busy = 0 } = {}): void {
+      share = busy
+      time += ms + lateMs
+      vi.advanceTimersByTime(ms)
+    },
+    isIn: () => admission.refuse() === null,
+  }
+}
+
+test('a thousand newcomers at once may come in, and then three thousand a second', () => {
+  const { admission, pass, isIn } = open()
+  expect(Array.from({ length: 1_000 }, isIn)).not.toContain(false)
+  expect(isIn()).toBe(false)
+  pass(100)
+  expect(Array.from({ length: 301 }, isIn).filter(Boolean)).toHaveLength(300)
+  admission.close()
+})
+
+test('who comes to a loop that is late and busy is sent away, each for another time', () => {
+  const { admission, pass, isIn } = open()
+  expect(isIn()).toBe(true)
+  pass(100, { lateMs: 401, busy: 0.81 })
+  const times = Array.from({ length: 100 }, () => admission.refuse())
+  for (const ms of times) expect(ms).toSatisfy((is: number) => is >= 500 && is <= 4_000)
+  expect(new Set(times).size).toBeGreaterThan(50)
+  expect(Math.max(...times.map(Number)) - Math.min(...times.map(Number))).toBeGreaterThan(1_000)
+  admission.close()
+})
+
+test.for([
+  ['late and idle: it lacks a processor', { lateMs: 2_000, busy: 0.8 }],
+  ['busy and in time', { lateMs: 400, busy: 1 }],
+] as const)('a loop that is %s takes newcomers in', ([, state]) => {
+  const { admission, pass, isIn } = open()
+  isIn()
+  pass(100, state)
+  expect(isIn()).toBe(true)
+  admission.close()
+})
+
+test('what was late is forgotten once the loop is in time again', () => {
+  const { admission, pass, isIn } = open()
+  isIn()
+  pass(100, { lateMs: 1_000, busy: 1 })
+  expect(isIn()).toBe(false)
+  pass(100, { busy: 1 })
+  expect(isIn()).toBe(false)
+  pass(100, { busy: 1 })
+  expect(isIn()).toBe(true)
+  admission.close()
+})
+
+test('the loop is looked at while newcomers come, and left alone otherwise', () => {
+  const { admission, pass, isIn } = open()
+  expect(vi.getTimerCount()).toBe(0)
+  isIn()
+  expect(vi.getTimerCount()).toBe(1)
+  pass(4_900)
+  isIn()
+  pass(4_900)
+  expect(vi.getTimerCount()).toBe(1)
+  pass(300)
+  expect(vi.getTimerCount()).toBe(0)
+  // However late the loop was meanwhile: who comes to it now starts anew.
+  pass(60_000, { lateMs: 60_000, busy: 1 })
+  expect(isIn()).toBe(true)
+  admission.close()
+  expect(vi.getTimerCount()).toBe(0)
+})
+
+test('whoever comes to a gateway that is about to end is sent elsewhere', () => {
+  const { admission, isIn } = open()
+  admission.close()
+  expect(isIn()).toBe(false)
+  expect(vi.getTimerCount()).toBe(0)
+})
