@@ -431,6 +431,54 @@ describe('delivery', () => {
     ])
   })
 
+  /** A client that fetches what lies behind a `resync`; `told` has what it was told of. */
+  async function openFollower(conversation: FakeConversation) {
+    const client = await openClient()
+    const told: unknown[] = []
+    client.socket.on('resync', (resync: unknown) => {
+      told.push(resync)
+      client.seqs.splice(0, Number.POSITIVE_INFINITY, ...storedSeqs(conversation))
+      client.changes.splice(0, Number.POSITIVE_INFINITY, conversation.changeSeq)
+    })
+    await client.join(conversation)
+    return { ...client, told }
+  }
+  const someFrom = (first: number, count: number) => Array.from({ length: count }, (_, n) => first + n)
+
+  it('fetches a thousand messages for a room, and tells it to fetch one more itself, once', async () => {
+    const conversation = newConversation()
+    const ada = await openFollower(conversation)
+    const behind = async (count: number) => {
+      for (let n = 1; n < count; n++) conversation.add('lost')
+      await gateway.publish([created(conversation, conversation.add('last'))])
+      await vi.waitFor(() => expect(ada.seqs.at(-1)).toBe(conversation.messages.length))
+    }
+    await behind(1_000)
+    expect([ada.told, ada.seqs]).toEqual([[], someFrom(1, 1_000)])
+    await behind(1_001)
+    const resync = { conversationId: conversation.id, reason: 'behind' }
+    expect(ada.told).toEqual([resync])
+    for (let n = 0; n < 3; n++) await behind(1)
+    expect([ada.told, ada.seqs, ada.faults]).toEqual([[resync], someFrom(1, 2_004), []])
+  })
+
+  it('the same of changes', async () => {
+    const conversation = newConversation()
+    const message = conversation.add('edited again and again')
+    const ada = await openFollower(conversation)
+    const behind = async (count: number) => {
+      for (let n = 1; n < count; n++) conversation.edit(message)
+      await gateway.publish([edited(conversation, conversation.edit(message))])
+      await vi.waitFor(() => expect(ada.changes.at(-1)).toBe(conversation.changeSeq))
+    }
+    await behind(1_000)
+    expect([ada.told, ada.changes]).toEqual([[], [1_000]])
+    await behind(1_001)
+    for (let n = 0; n < 3; n++) await behind(1)
+    const resync = { conversationId: conversation.id, reason: 'behind' }
+    expect([ada.told, ada.changes, ada.faults]).toEqual([[resync], someFrom(2_001, 4), []])
+  })
+
   it('whatever the stream loses, doubles or delays, every client has all in order', async () => {
     await fc.assert(
       fc.asyncProperty(steps, async (plan) => {
