@@ -10,11 +10,11 @@ beforeAll(async () => {
 afterAll(() => gateway.close())
 
 /** How many get through of those that one socket sends in one moment. */
-async function passing(event: ClientEvent): Promise<number> {
+async function passing(event: ClientEvent, op = 'delta'): Promise<number> {
   const socket = await gateway.connect(gateway.token('ada', 'acme'))
   const clock = vi.spyOn(performance, 'now').mockReturnValue(performance.now())
   const payload =
-    event === 'message:stream' ? { op: 'delta', messageId: 'f'.repeat(24), index: 0, text: '' } : {}
+    event === 'message:stream' ? { op, messageId: 'f'.repeat(24), index: 0, text: '' } : {}
   const answers = await Promise.all(Array.from({ length: 250 }, () => socket.emitWithAck(event, payload)))
   clock.mockRestore()
   socket.disconnect()
@@ -36,4 +36,5 @@ it('takes from a socket’s allowance by the kind of event: joins much, letters 
     'message:cancel': 10,
     'auth:refresh': 2,
   })
+  for (const op of ['start', 'end', 'abort']) expect(await passing('message:stream', op)).toBe(10)
 })

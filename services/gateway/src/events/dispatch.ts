@@ -7,12 +7,23 @@ import type { ClientEventHandler } from './define-event.ts'
 
 /** Events of one socket that may wait or run at once. */
 const MOST_PENDING = 1_000
-/** What an event takes from the socket's allowance; a letter of a streamed answer next to nothing. */
+/** What an event takes from the socket's allowance, where that is not 1. */
 const COSTS: Record<string, number> = {
   'conversation:join': 2,
   'auth:refresh': 5,
   'message:typing': 0.5,
-  'message:stream': 0.05,
+}
+/** A letter of a streamed answer takes next to nothing. */
+const DELTA_COST = 0.05
+
+function costOf(event: string, payload: unknown): number {
+  const isDelta =
+    event === 'message:stream' &&
+    typeof payload === 'object' &&
+    payload !== null &&
+    'op' in payload &&
+    payload.op === 'delta'
+  return isDelta ? DELTA_COST : (COSTS[event] ?? 1)
 }
 
 type Answer = (answer: object) => void
@@ -107,7 +118,7 @@ export function createDispatch(options: {
     if (typeof event !== 'string' || !mayAnswer()) return
     const handler = handlers.get(event)
     const refuse = (error: ProblemError) => fail(socket, event, payload, answer, error)
-    if (!session.bucket.take(COSTS[event] ?? 1) || session.pending >= MOST_PENDING) {
+    if (!session.bucket.take(costOf(event, payload)) || session.pending >= MOST_PENDING) {
       refuse(problem('rate_limited', { detail: 'Too many events on this socket' }))
       return
     }
