@@ -92,6 +92,31 @@ describe('limits', () => {
     }
   })
 
+  it('count what is asked of a gateway too', async () => {
+    const id = `user-${randomUUID()}`
+    const token = stack.token({ sub: id, orgId: 'acme', roles: ['admin'] })
+    const gateway = (path: string, headers: Record<string, string> = { authorization: `Bearer ${token}` }) =>
+      fetch(`${stack.gatewayUrls[0]}${path}`, { headers })
+    expect(await ask(token, 6)).toEqual(Array(6).fill(200))
+    const answers: Response[] = []
+    for (const path of [
+      `/presence/user/${id}`,
+      '/presence/user',
+      '/presence/agent',
+      '/presence/user/nobody',
+    ]) {
+      answers.push(await gateway(path))
+    }
+    expect(answers.map(({ status }) => status)).toEqual([200, 200, 200, 200])
+    expect(answers.map(({ headers }) => headers.get('ratelimit-remaining'))).toEqual(['3', '2', '1', '0'])
+    const refused = await gateway('/presence/user')
+    expect([refused.status, (await api(0).call('GET', '/me', { token })).status]).toEqual([429, 429])
+    expect(await refused.json()).toMatchObject({ code: 'rate_limited', retryable: true })
+    expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(0)
+    expect((await gateway('/presence/user', {})).status).toBe(401)
+    expect((await gateway('/health/ready', {})).status).toBe(200)
+  })
+
   it('leave health, metrics and documents alone', async () => {
     for (const path of ['/health/live', '/health/ready', '/openapi.json', '/metrics']) {
       for (let i = 0; i < 15; i++) expect((await api(0).call('GET', path)).status).toBe(200)

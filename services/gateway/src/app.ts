@@ -12,6 +12,7 @@ import {
   metrics,
   problemErrors,
   type Registry,
+  rateLimits,
 } from '@parley/service-kit'
 import fastifySocketIo from 'fastify-socket.io'
 import type { Redis } from 'ioredis'
@@ -36,6 +37,7 @@ import { createDispatch } from './events/dispatch.ts'
 import { clientEvents } from './events/index.ts'
 import { createLifecycle } from './lifecycle.ts'
 import { createMetrics } from './metrics.ts'
+import { createCallerOf } from './presence/caller.ts'
 import { createPresence } from './presence/presence.ts'
 import { presenceRoutes } from './presence/routes.ts'
 import type { Core, Services } from './services.ts'
@@ -135,7 +137,9 @@ export async function buildApp(dependencies: GatewayDependencies): Promise<Gatew
   const streams = createStreams(shared)
   const { recheck } = delivery
   const services: Services = { ...core, follow, expiry, presence, typing, streams, recheck }
-  presenceRoutes(app, { presence, verifier, api })
+  const callerOf = createCallerOf(verifier)
+  await rateLimits(app, { redis, restPerMinute: config.RATE_LIMIT_REST, callerOf })
+  presenceRoutes(app, { presence, callerOf, api })
 
   const admission = createAdmission({ connectsPerMinute: config.RATE_LIMIT_CONNECT })
   const dispatch = createDispatch({

@@ -7,6 +7,8 @@ export const GatewayConfig = z.object({
   ...jwtConfig,
   PORT: port(3003),
   API_URL: httpUrls(),
+  /** Requests per minute and caller; the api counts them too. */
+  RATE_LIMIT_REST: rate(6_000),
   /** Events per second and socket. */
   RATE_LIMIT_EVENTS: rate(100),
   /** Connections per minute and person. */

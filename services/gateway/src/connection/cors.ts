@@ -7,7 +7,13 @@ export async function cors(app: HttpServer, isAllowed: (origin: string) => boole
     origin: (origin, done) => done(null, origin !== undefined && isAllowed(origin)),
     methods: ['GET', 'HEAD'],
     allowedHeaders: ['authorization', 'x-request-id'],
-    exposedHeaders: ['Retry-After', 'X-Request-Id'],
+    exposedHeaders: [
+      'RateLimit-Limit',
+      'RateLimit-Remaining',
+      'RateLimit-Reset',
+      'Retry-After',
+      'X-Request-Id',
+    ],
     maxAge: 600,
     strictPreflight: false,
   })

@@ -13,8 +13,7 @@ afterAll(() => gateway.close())
 async function passing(event: ClientEvent, op = 'delta'): Promise<number> {
   const socket = await gateway.connect(gateway.token('ada', 'acme'))
   const clock = vi.spyOn(performance, 'now').mockReturnValue(performance.now())
-  const payload =
-    event === 'message:stream' ? { op, messageId: 'f'.repeat(24), index: 0, text: '' } : {}
+  const payload = event === 'message:stream' ? { op, messageId: 'f'.repeat(24), index: 0, text: '' } : {}
   const answers = await Promise.all(Array.from({ length: 250 }, () => socket.emitWithAck(event, payload)))
   clock.mockRestore()
   socket.disconnect()

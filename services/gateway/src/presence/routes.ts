@@ -1,6 +1,4 @@
-import type { Verifier } from '@parley/auth'
 import {
-  type Caller,
   type InternalRelationResult,
   isAdmin,
   OpaqueId,
@@ -9,12 +7,11 @@ import {
   problem,
 } from '@parley/contract'
 import { type ApiClient, decodeCursor, encodeCursor, type HttpServer } from '@parley/service-kit'
-import type { FastifyRequest } from 'fastify'
 import { z } from 'zod'
+import type { CallerOf } from './caller.ts'
 import type { PresenceFeature } from './presence.ts'
 
 const DEFAULT_LIMIT = 50
-const BEARER = /^Bearer +([\w.~+/=-]+)$/i
 
 const TypePath = z.strictObject({ type: ParticipantType })
 const PersonPath = z.strictObject({ type: ParticipantType, id: OpaqueId })
@@ -23,14 +20,8 @@ const Position = z.tuple([OpaqueId])
 /** `GET /presence/:type` and `GET /presence/:type/:id`. */
 export function presenceRoutes(
   app: HttpServer,
-  { presence, verifier, api }: { presence: PresenceFeature; verifier: Verifier; api: ApiClient },
+  { presence, callerOf, api }: { presence: PresenceFeature; callerOf: CallerOf; api: ApiClient },
 ): void {
-  async function callerOf(request: FastifyRequest): Promise<Caller> {
-    const { authorization } = request.headers
-    const token = authorization === undefined ? undefined : BEARER.exec(authorization)?.[1]
-    if (token === undefined) throw problem('unauthenticated')
-    return (await verifier.verify(token)).caller
-  }
   /** Reads that fail do so because Redis is away. */
   async function known<T>(reading: Promise<T>): Promise<T> {
     try {

@@ -3,7 +3,7 @@ import type { FastifyRateLimitStore, FastifyRateLimitStoreCtor } from '@fastify/
 import type { Redis } from 'ioredis'
 import { z } from 'zod'
 
-const SCRIPT = readFileSync(new URL('../../lua/rate-limit.lua', import.meta.url), 'utf8')
+const SCRIPT = readFileSync(new URL('../lua/rate-limit.lua', import.meta.url), 'utf8')
 const COMMAND = 'parleyRateLimit'
 const Reply = z.tuple([z.number(), z.number()])
 /** Counters kept in memory while Redis is away, at most. */

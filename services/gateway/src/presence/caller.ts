@@ -1,0 +1,16 @@
+import type { Verifier } from '@parley/auth'
+import { type Caller, problem } from '@parley/contract'
+import type { FastifyRequest } from 'fastify'
+
+const BEARER = /^Bearer +([\w.~+/=-]+)$/i
+
+export type CallerOf = (request: FastifyRequest) => Promise<Caller>
+
+/** Who asks over HTTP, by the token shown. Throws `unauthenticated`, `token_expired`. */
+export function createCallerOf(verifier: Verifier): CallerOf {
+  return async ({ headers: { authorization } }) => {
+    const token = authorization === undefined ? undefined : BEARER.exec(authorization)?.[1]
+    if (token === undefined) throw problem('unauthenticated')
+    return (await verifier.verify(token)).caller
+  }
+}
