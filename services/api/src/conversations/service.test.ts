@@ -1,4 +1,5 @@
-import { Conversation, RoomConversation } from '@parley/contract'
+import { Conversation, LIMITS, RoomConversation } from '@parley/contract'
+import { ObjectId } from 'mongodb'
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
 import {
   ada,
@@ -227,6 +228,25 @@ describe('the auto conversation', () => {
     const ready = await service.conversations.agentReady(agent)
     expect(ready.conversation.id).not.toBe(second[0]?.conversation.id)
     expect(ready.active).toEqual([{ id: first?.conversation.id, lastSeq: 0 }])
+  })
+
+  test('an agent is told of no more than its socket may be in', async () => {
+    const agent = caller('crowded', { type: 'agent' })
+    await service.conversations.agentReady(agent)
+    const cid = id(await open(service, agent))
+    const { conversations, participants } = world.database
+    const head = await conversations.findOne({ _id: cid })
+    const row = await participants.findOne({ cid })
+    if (!head || !row) throw new Error('it was made just now')
+    const copies = Array.from({ length: LIMITS.roomsPerSocket }, () => new ObjectId())
+    await conversations.insertMany(copies.map((_id) => ({ ...head, _id })))
+    const activityAt = new Date(Date.now() + 3_600_000)
+    await participants.insertMany(
+      copies.map((copy) => ({ ...row, _id: new ObjectId(), cid: copy, activityAt })),
+    )
+    const { conversation, active } = await service.conversations.agentReady(agent)
+    const told = new Set([conversation.id, ...active.map((one) => one.id)])
+    expect(told.size).toBe(LIMITS.roomsPerSocket)
   })
 })
 

@@ -3,6 +3,7 @@ import {
   type Conversation,
   type ConversationStatus,
   type CreateConversation,
+  LIMITS,
   participantKey,
   problem,
   type ReadResult,
@@ -21,8 +22,8 @@ import type { ConversationReader } from './reader.ts'
 
 /** Milliseconds to wait for another request that is making the same conversation. */
 const PATIENCE_MS = 10_000
-/** Conversations named to an agent that connects. */
-const ACTIVE_LIMIT = 500
+/** Conversations named to an agent that connects, besides its own: as many as its socket may be in with that one. */
+const ACTIVE_LIMIT = LIMITS.roomsPerSocket - 1
 
 export interface ConversationServiceOptions {
   conversations: Collections['conversations']
@@ -185,8 +186,9 @@ export function createConversationService(options: ConversationServiceOptions) {
     async agentReady(caller: Caller) {
       const { state } = await auto(caller, caller.id)
       const conversation = toConversation(state, state.own)
-      const active = await lists.active(caller, ACTIVE_LIMIT)
-      return { conversation, active: active.filter(({ id }) => id !== conversation.id) }
+      const active = await lists.active(caller, ACTIVE_LIMIT + 1)
+      const others = active.filter(({ id }) => id !== conversation.id)
+      return { conversation, active: others.slice(0, ACTIVE_LIMIT) }
     },
   }
 }

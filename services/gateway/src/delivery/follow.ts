@@ -86,7 +86,8 @@ export function createFollow(
     acknowledge: (result: JoinResult) => T,
   ): Promise<T> {
     const { session, orgId } = socket.data
-    if (session.rooms.size + session.joining >= LIMITS.roomsPerSocket) {
+    const taken = rooms.isIn(socket, payload.conversationId) ? 0 : session.rooms.size + session.joining
+    if (taken >= LIMITS.roomsPerSocket) {
       throw problem('rate_limited', { detail: `A socket may be in ${LIMITS.roomsPerSocket} conversations` })
     }
     const feed = ensure(payload.conversationId)
