@@ -146,6 +146,7 @@ export async function buildApp(dependencies: GatewayDependencies): Promise<Gatew
     handlers: clientEvents.map((create) => create(services)),
     outbound,
     logger,
+    conversationOf: streams.conversationOf,
     onEvent: figures.clientEvent,
   })
   namespace.use(

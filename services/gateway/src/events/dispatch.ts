@@ -16,26 +16,19 @@ const COSTS: Record<string, number> = {
 /** A letter of a streamed answer takes next to nothing. */
 const DELTA_COST = 0.05
 
-function costOf(event: string, payload: unknown): number {
-  const isDelta =
-    event === 'message:stream' &&
-    typeof payload === 'object' &&
-    payload !== null &&
-    'op' in payload &&
-    payload.op === 'delta'
-  return isDelta ? DELTA_COST : (COSTS[event] ?? 1)
-}
+const isDelta = (payload: unknown): boolean =>
+  typeof payload === 'object' && payload !== null && 'op' in payload && payload.op === 'delta'
+const costOf = (event: string, payload: unknown): number =>
+  event === 'message:stream' && isDelta(payload) ? DELTA_COST : (COSTS[event] ?? 1)
 
 type Answer = (answer: object) => void
 const isAnswer = (value: unknown): value is Answer => typeof value === 'function'
 
-/** Events of one conversation, or of one streamed message, are handled in the order they came. */
-function laneOf(payload: unknown): string | null {
-  if (typeof payload !== 'object' || payload === null) return null
-  if ('conversationId' in payload && typeof payload.conversationId === 'string') {
-    return payload.conversationId.toLowerCase()
-  }
-  return 'messageId' in payload && typeof payload.messageId === 'string' ? payload.messageId : null
+/** The id in a field of the payload, if there is one. */
+function idIn(payload: unknown, field: 'conversationId' | 'messageId'): string | undefined {
+  const id: unknown =
+    typeof payload === 'object' && payload !== null ? Reflect.get(payload, field) : undefined
+  return typeof id === 'string' ? id.toLowerCase() : undefined
 }
 
 const clientMessageIdOf = (payload: unknown): string | undefined =>
@@ -54,9 +47,11 @@ export function createDispatch(options: {
   handlers: readonly ClientEventHandler[]
   outbound: Outbound
   logger: Logger
+  /** Of an answer that is streamed through this gateway. */
+  conversationOf(messageId: string): string | undefined
   onEvent?: (event: string, outcome: 'ok' | Problem['code']) => void
 }): Dispatch {
-  const { outbound, logger, onEvent } = options
+  const { outbound, logger, conversationOf, onEvent } = options
   const handlers = new Map<string, ClientEventHandler>(options.handlers.map((one) => [one.event, one]))
 
   function fail(
@@ -83,6 +78,21 @@ export function createDispatch(options: {
       event: event.slice(0, 128),
       ...(clientMessageId === undefined ? {} : { clientMessageId }),
     })
+  }
+
+  /**
+   * What an event waits for, and what waits for it: events of one conversation are handled in the order they came.
+   * Letters of a streamed answer go by their message alone: they are told at once, and a message on its way to the
+   * store would hold them up. The answer's end goes by both: after its letters, and before what is sent behind it. Of
+   * an answer that is not open here nobody knows the conversation.
+   */
+  function lanesOf(payload: unknown): string[] {
+    const conversationId = idIn(payload, 'conversationId')
+    if (conversationId !== undefined) return [conversationId]
+    const messageId = idIn(payload, 'messageId')
+    if (messageId === undefined) return []
+    const conversation = isDelta(payload) ? undefined : conversationOf(messageId)
+    return conversation === undefined ? [messageId] : [messageId, conversation]
   }
 
   async function run(
@@ -131,20 +141,18 @@ export function createDispatch(options: {
       return
     }
     session.pending++
-    const lane = laneOf(payload)
-    const before = lane === null ? undefined : session.lanes?.get(lane)
+    session.lanes ??= new Map()
+    const { lanes } = session
+    const keys = lanesOf(payload)
+    const before = keys.flatMap((key) => lanes.get(key) ?? [])
     const start = () => run(handler, socket, payload, answer)
-    const running = (before ? before.then(() => (mayAnswer() ? start() : undefined)) : start()).finally(
-      () => {
-        session.pending--
-        if (lane === null || session.lanes?.get(lane) !== running) return
-        session.lanes.delete(lane)
-        if (session.lanes.size === 0) session.lanes = null
-      },
-    )
-    if (lane !== null) {
-      session.lanes ??= new Map()
-      session.lanes.set(lane, running)
-    }
+    const begun =
+      before.length === 0 ? start() : Promise.all(before).then(() => (mayAnswer() ? start() : undefined))
+    const running = begun.finally(() => {
+      session.pending--
+      for (const key of keys) if (lanes.get(key) === running) lanes.delete(key)
+      if (lanes.size === 0 && session.lanes === lanes) session.lanes = null
+    })
+    for (const key of keys) lanes.set(key, running)
   }
 }

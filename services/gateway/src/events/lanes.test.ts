@@ -1,5 +1,5 @@
 import { createLogger } from '@parley/service-kit'
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { createOutbound } from '../connection/outbound.ts'
 import { createFakeSocket } from '../testing/fake-socket.ts'
 import type { ClientEventHandler } from './define-event.ts'
@@ -7,23 +7,64 @@ import { createDispatch } from './dispatch.ts'
 
 const logger = createLogger({ name: 'test', level: 'silent' })
 const MIB = 1024 * 1024
+const ROOM = 'c'.repeat(24)
+/** An answer that is streamed there. */
+const ANSWER = 'a'.repeat(24)
 const turn = () => new Promise((resolve) => setImmediate(resolve))
 
 /** Dispatches to handlers that end when they are told to. */
 function open(...events: ClientEventHandler['event'][]) {
-  const begun: { event: string; payload: unknown; end: (result?: object) => void }[] = []
+  const begun: { op: string | undefined; end(): void }[] = []
   const handlers = events.map(
     (event): ClientEventHandler => ({
       event,
       handle: (_socket, payload) => {
         const { promise, resolve } = Promise.withResolvers<object>()
-        begun.push({ event, payload, end: (result = {}) => resolve(result) })
+        begun.push({ op: (payload as { op?: string }).op, end: () => resolve({}) })
         return promise
       },
     }),
   )
-  return { begun, dispatch: createDispatch({ handlers, outbound: createOutbound(), logger }) }
+  const conversationOf = (messageId: string) => (messageId === ANSWER ? ROOM : undefined)
+  const outbound = createOutbound()
+  return { begun, dispatch: createDispatch({ handlers, outbound, logger, conversationOf }) }
 }
+
+describe('events of one conversation are handled in the order they came', () => {
+  const send = ['message:send', { conversationId: ROOM }] as const
+  const stream = (op: string) => ['message:stream', { op, messageId: ANSWER }] as const
+
+  /** Events of one socket, all at once; what has begun then, and what begins as each of those ends. */
+  async function runAll(...events: (readonly [string, object])[]): Promise<string[][]> {
+    const { begun, dispatch } = open('message:send', 'message:stream')
+    const { socket } = createFakeSocket()
+    for (const [event, payload] of events) dispatch(socket, [event, payload])
+    const names = () => begun.map(({ op = 'send' }) => op)
+    const steps = [names()]
+    for (let ended = 0; ended < begun.length; ended++) {
+      begun[ended]?.end()
+      await turn()
+      steps.push(names().slice(steps.flat().length))
+    }
+    expect([steps.flat().length, socket.data.session.lanes]).toEqual([events.length, null])
+    return steps
+  }
+
+  test('the end of an answer before what is sent behind it, and after what was sent before', async () => {
+    expect(await runAll(stream('end'), send)).toEqual([['end'], ['send'], []])
+    expect(await runAll(send, stream('abort'), send)).toEqual([['send'], ['abort'], ['send'], []])
+  })
+
+  test('but letters of an answer wait for no message, only for its end', async () => {
+    expect(await runAll(send, stream('delta'))).toEqual([['send', 'delta'], [], []])
+    expect(await runAll(send, stream('end'), stream('delta'))).toEqual([['send'], ['end'], ['delta'], []])
+  })
+
+  test('of one that is open elsewhere only by itself', async () => {
+    const unknown = ['message:stream', { op: 'end', messageId: 'b'.repeat(24) }] as const
+    expect(await runAll(send, unknown, stream('end'))).toEqual([['send', 'end'], ['end'], [], []])
+  })
+})
 
 test('who stops reading gets no answer more, and nothing of what still waits is begun', async () => {
   const { begun, dispatch } = open('conversation:join')

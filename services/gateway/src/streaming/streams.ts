@@ -230,6 +230,9 @@ export function createStreams(options: {
       await close(conversationId, messageId)
     },
 
+    /** Of an answer that is streamed through this gateway. */
+    conversationOf: (messageId: string): string | undefined => owners.get(messageId)?.conversationId,
+
     /** Streams that agents have open here. */
     get size(): number {
       return owners.size
