@@ -2,8 +2,11 @@ import type { Caller } from '@parley/contract'
 import fc from 'fast-check'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import type { Bus, BusHandler } from '../bus/bus.ts'
+import { createOutbound } from '../connection/outbound.ts'
+import { createRoom } from '../delivery/room.ts'
 import type { Rooms } from '../delivery/rooms.ts'
 import { createLifecycle } from '../lifecycle.ts'
+import { createFakeConversation } from '../testing/fake-api.ts'
 import { createTyping } from './typing.ts'
 
 const ada: Caller = { type: 'user', id: 'ada', orgId: 'acme', roles: ['member'], name: null, picture: null }
@@ -17,9 +20,10 @@ afterEach(() => {
   vi.useRealTimers()
 })
 
-/** A gateway's typing; `told` is what its room was told, `sent` what other gateways were. */
+/** A gateway's typing; `told` is what its room was told, `times` when, `sent` what other gateways were. */
 function open(gatewayId = 'here') {
   const told: string[] = []
+  const times: number[] = []
   const sent: string[] = []
   let handler: BusHandler = () => undefined
   const bus: Pick<Bus, 'handle' | 'publish'> = {
@@ -35,10 +39,19 @@ function open(gatewayId = 'here') {
     emit: (_room, event, payload) => {
       if (event !== 'user:typing' || !('isTyping' in payload)) return
       told.push(`${payload.participantId} ${payload.isTyping}`)
+      times.push(Date.now())
     },
   }
-  const typing = createTyping({ bus, rooms, lifecycle: createLifecycle(), gatewayId, now: () => Date.now() })
-  return { typing, told, sent, receive: (payload: string) => handler(`room:${ROOM}`, payload) }
+  const lifecycle = createLifecycle()
+  const typing = createTyping({ bus, rooms, lifecycle, gatewayId, now: () => Date.now() })
+  return {
+    typing,
+    lifecycle,
+    told,
+    times,
+    sent,
+    receive: (payload: string) => handler(`room:${ROOM}`, payload),
+  }
 }
 
 test('is told at once, then at most once in 3 s, and ended once', () => {
@@ -73,26 +86,58 @@ test('other gateways are told the same, and a gateway does not tell its room twi
   expect([here.told, there.told]).toEqual([['ada true'], ['ada true']])
 })
 
+test('who stops and goes on within the 3 s is told to type at their end, and not if they stop again', () => {
+  const { typing, told } = open()
+  for (const isTyping of [true, false, true]) typing.signal(ada, ROOM, isTyping)
+  vi.advanceTimersByTime(2_999)
+  expect(told).toEqual(['ada true', 'ada false'])
+  vi.advanceTimersByTime(1)
+  expect(told).toEqual(['ada true', 'ada false', 'ada true'])
+  for (const isTyping of [false, true, false]) typing.signal(ada, ROOM, isTyping)
+  vi.advanceTimersByTime(10_000)
+  expect(told).toEqual(['ada true', 'ada false', 'ada true', 'ada false'])
+  expect(vi.getTimerCount()).toBe(0)
+})
+
+test('who sends what they went on to type is not told to type any more, and nobody else is meant', () => {
+  const { typing, lifecycle, told } = open()
+  const conversation = createFakeConversation('acme', [ada, bob])
+  const room = createRoom({
+    conversationId: conversation.id,
+    outbound: createOutbound(),
+    onDirty: () => undefined,
+  })
+  for (const who of [ada, bob]) {
+    for (const isTyping of [true, false, true]) typing.signal(who, conversation.id, isTyping)
+  }
+  lifecycle.emit('message', room, JSON.stringify(conversation.add('by ada')))
+  vi.advanceTimersByTime(3_000)
+  expect(told.slice(4)).toEqual(['bob true'])
+  typing.close()
+})
+
 test('however somebody types, 3 s hold at most one beginning, and what is told last is how it is', () => {
   const step = fc.record({ isTyping: fc.boolean(), afterMs: fc.nat(2_000) })
   fc.assert(
-    fc.property(fc.array(step, { maxLength: 40 }), (steps) => {
-      const { typing, told } = open()
-      const begun: number[] = []
+    fc.property(fc.array(step, { minLength: 1, maxLength: 40 }), (steps) => {
+      const { typing, told, times } = open()
+      const begun = () => times.filter((_, n) => told[n] === 'ada true')
       for (const { isTyping, afterMs } of steps) {
         vi.advanceTimersByTime(afterMs)
-        const before = told.length
         typing.signal(ada, ROOM, isTyping)
-        if (told.length > before && told.at(-1) === 'ada true') begun.push(Date.now())
-        if (!isTyping)
-          expect(told.at(-1) ?? 'ada false').toSatisfy(
-            (last: string) => last === 'ada false' || Date.now() - (begun.at(-1) ?? 0) >= 6_000,
-          )
+        if (isTyping || told.at(-1) !== 'ada true') continue
+        // Nobody who heard it shows it any more.
+        expect(Date.now() - (begun().at(-1) ?? 0)).toBeGreaterThanOrEqual(6_000)
       }
-      begun.slice(1).forEach((at, i) => {
-        expect(at - (begun[i] ?? 0)).toBeGreaterThanOrEqual(3_000)
-      })
+      vi.advanceTimersByTime(3_000)
+      if (steps.at(-1)?.isTyping) expect(told.at(-1)).toBe('ada true')
+      begun()
+        .slice(1)
+        .forEach((at, n) => {
+          expect(at - (begun()[n] ?? 0)).toBeGreaterThanOrEqual(3_000)
+        })
       typing.close()
+      expect(vi.getTimerCount()).toBe(0)
     }),
   )
 })

@@ -21,16 +21,16 @@ interface Typist {
   conversationId: string
   /** Told to be typing, and not yet told to have stopped. */
   typing: boolean
-  /** Milliseconds of the monotonic clock. */
+  /** When they were told to be typing last: milliseconds of the monotonic clock. */
   toldAt: number
-  timer: NodeJS.Timeout
+  expiry: NodeJS.Timeout
 }
 
 export type Typing = ReturnType<typeof createTyping>
 
 /**
  * Who is typing: told at once, then at most once in 3 s per typist and room, and ended by itself for whoever heard it
- * after 6 s. Best effort: nothing is kept, and slow readers go without.
+ * after 6 s. Who stopped is told of at once. Best effort: nothing is kept, and slow readers go without.
  */
 export function createTyping({
   bus,
@@ -46,6 +46,8 @@ export function createTyping({
   now?: () => number
 }) {
   const typists = new Map<string, Typist>()
+  /** Those who stopped and went on: told at the end of their 3 s. */
+  const waiting = new Map<Typist, NodeJS.Timeout>()
   const nameOf = (caller: Caller, conversationId: string) => `${conversationId} ${participantKey(caller)}`
 
   function emit(conversationId: string, { type, id, isTyping }: Told): void {
@@ -75,26 +77,61 @@ export function createTyping({
     const name = nameOf(caller, conversationId)
     const known = typists.get(name)
     if (!isTyping) {
-      if (known?.typing) tell(known, false)
+      if (known) rest(known)
       return
     }
-    if (known && now() - known.toldAt < REPEAT_MS) return
-    if (known) clearTimeout(known.timer)
-    const timer = setTimeout(() => typists.delete(name), LIMITS.typingMs)
-    timer.unref()
-    const typist: Typist = { caller, conversationId, typing: true, toldAt: now(), timer }
+    const sinceMs = known ? now() - known.toldAt : REPEAT_MS
+    if (sinceMs >= REPEAT_MS) begin(caller, conversationId)
+    else if (known && !known.typing && !waiting.has(known)) {
+      const timer = setTimeout(() => begin(caller, conversationId), REPEAT_MS - sinceMs)
+      waiting.set(known, timer.unref())
+    }
+  }
+
+  function begin(caller: Caller, conversationId: string): void {
+    const name = nameOf(caller, conversationId)
+    const before = typists.get(name)
+    if (before) forget(before)
+    const expiry = setTimeout(() => typists.delete(name), LIMITS.typingMs).unref()
+    const typist: Typist = { caller, conversationId, typing: true, toldAt: now(), expiry }
     typists.set(name, typist)
     tell(typist, true)
   }
 
+  function rest(typist: Typist): void {
+    hush(typist)
+    if (typist.typing) tell(typist, false)
+  }
+
+  /** They don't go on after all. */
+  function hush(typist: Typist): void {
+    clearTimeout(waiting.get(typist))
+    waiting.delete(typist)
+  }
+
+  function forget(typist: Typist): void {
+    hush(typist)
+    clearTimeout(typist.expiry)
+  }
+
   // Who leaves does not type on; another device of theirs that does says so within 3 s.
   lifecycle.on('left', (socket, { conversationId }) => signal(socket.data.caller, conversationId, false))
+  // Nor who has sent what they typed.
+  lifecycle.on('message', ({ conversationId }, message) => {
+    for (const typist of waiting.keys()) {
+      if (typist.conversationId === conversationId && isBy(typist.caller, message)) hush(typist)
+    }
+  })
 
   return {
     signal,
     close(): void {
-      for (const { timer } of typists.values()) clearTimeout(timer)
+      for (const typist of typists.values()) forget(typist)
       typists.clear()
     },
   }
 }
+
+/** By the message's JSON text, which names its author in this way; where it quotes the same, that does no harm. */
+const isBy = ({ type, id }: Caller, message: string): boolean =>
+  message.includes(`"participantType":"${type}","participantId":${JSON.stringify(id)}`)
