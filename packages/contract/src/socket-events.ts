@@ -150,7 +150,10 @@ export const SERVER_EVENTS = {
     conversation: Conversation,
     active: z.array(z.strictObject({ id: Id, lastSeq: Count })),
   }),
-  /** In rooms above 100 sockets, once a second: all receipts and comings and goings since the last one. */
+  /**
+   * With more than 100 sockets on a gateway, or people in the room, once a second: all receipts and comings and goings
+   * since the last one.
+   */
   'room:aggregate': z.strictObject({
     conversationId: Id,
     receipts: z.array(Receipt),

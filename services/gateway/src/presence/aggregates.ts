@@ -1,7 +1,10 @@
 import { type ParticipantRef, parseParticipantKey, type Receipt, type ServerPayload } from '@parley/contract'
 import type { Room, Rooms } from '../delivery/rooms.ts'
 
-/** Above so many sockets here, a room gets comings, goings and receipts together. */
+/**
+ * With more sockets here than that, or more people on all gateways, a room gets comings, goings and receipts together.
+ * Counted here alone, a room would be small on each gateway of many, and all who read in it be told to all the others.
+ */
 export const LARGE_ROOM = 100
 const AGGREGATE_MS = 1_000
 
@@ -16,7 +19,7 @@ interface Pending {
 export type Aggregates = ReturnType<typeof createAggregates>
 
 /** One `room:aggregate` a second for a large room instead of one event for each that comes, goes or reads. */
-export function createAggregates(rooms: Rooms) {
+export function createAggregates({ rooms, peopleIn }: { rooms: Rooms; peopleIn(room: Room): number }) {
   const pending = new Map<string, Pending>()
   let timer: NodeJS.Timeout | undefined
 
@@ -53,7 +56,9 @@ export function createAggregates(rooms: Rooms) {
   }
 
   return {
-    isLarge: (room: Room): boolean => room.sockets.size > LARGE_ROOM,
+    /** It stays so while something waits to be told together, which what follows must not overtake. */
+    isLarge: (room: Room): boolean =>
+      room.sockets.size > LARGE_ROOM || peopleIn(room) > LARGE_ROOM || pending.has(room.conversationId),
     receipt(room: Room, receipt: Receipt): void {
       of(room).receipts.set(`${receipt.participantType}:${receipt.participantId}`, receipt)
     },

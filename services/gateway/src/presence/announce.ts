@@ -8,6 +8,7 @@ import type { Rooms } from '../delivery/rooms.ts'
 import type { ChatSocket } from '../sockets.ts'
 import type { Aggregates } from './aggregates.ts'
 import type { Audience } from './audience.ts'
+import type { Crowds } from './crowds.ts'
 
 const Told = z.object({
   orgId: z.string(),
@@ -24,12 +25,14 @@ export function announcePresence({
   outbound,
   audience,
   aggregates,
+  crowds,
 }: {
   bus: Bus
   rooms: Rooms
   outbound: Outbound
   audience: Audience
   aggregates: Aggregates
+  crowds: Crowds
 }): void {
   bus.handle('presence', (_channel, payload) => {
     const { orgId, type, id, status, at } = Told.parse(JSON.parse(payload))
@@ -58,8 +61,13 @@ export function announcePresence({
     const { type, id } = ParticipantRef.parse(JSON.parse(payload))
     const room = rooms.get(conversationOf(channel))
     if (!room) return
-    if (aggregates.isLarge(room)) {
-      aggregates.turn(room, turn, participantKey({ type, id }))
+    const key = participantKey({ type, id })
+    // Who comes or goes is one of those that make a room large.
+    if (turn === 'joined') crowds.came(room, key)
+    const isLarge = aggregates.isLarge(room)
+    if (turn === 'left') crowds.went(room, key)
+    if (isLarge) {
+      aggregates.turn(room, turn, key)
       return
     }
     rooms.emit(room.conversationId, turn === 'joined' ? 'user:joined' : 'user:left', {

@@ -9,6 +9,7 @@ import type { ChatSocket } from '../sockets.ts'
 import { createAggregates } from './aggregates.ts'
 import { announcePresence } from './announce.ts'
 import { createAudience } from './audience.ts'
+import { createCrowds } from './crowds.ts'
 import type { Holding } from './holding.ts'
 import { createHoldings } from './holdings.ts'
 import { createLeases } from './leases.ts'
@@ -54,8 +55,9 @@ export function createPresence(options: {
   const reaper = createReaper({ redis, leases, writes })
   const holdings = createHoldings({ leases, reaper, writes, logger, settleMs: times.settleMs })
   const reads = createPresenceReads({ redis, leases, writes })
-  const aggregates = createAggregates(rooms)
-  announcePresence({ bus, rooms, outbound, aggregates, audience: createAudience(lifecycle) })
+  const crowds = createCrowds({ bus, lifecycle, inRoom: reads.inRoom, logger })
+  const aggregates = createAggregates({ rooms, peopleIn: crowds.size })
+  announcePresence({ bus, rooms, outbound, aggregates, crowds, audience: createAudience(lifecycle) })
 
   /** Sockets here by conversation and participant; those that were cut off count until the debounce ends. */
   const places = new Map<string, Map<string, number>>()
