@@ -102,7 +102,7 @@ test('a gateway that ends says so, finishes what it was asked, and closes', asyn
     expect(reconnectAfterMs).toBeGreaterThanOrEqual(0)
   }
   expect((await Promise.all(answers)).map((answer) => answer?.message.content)).toEqual(['1', '2', '3'])
-  expect(await stopped).toBe(true)
+  expect(await stopped).toEqual({ code: 0, signal: null })
   await until(() => listeners.every(({ socket }) => !socket.connected))
   await scene.stack.start('gateway-1')
 })

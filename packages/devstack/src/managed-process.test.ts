@@ -65,7 +65,7 @@ test('supervised, it comes back after a death of its own, and says so', async ()
 test('one that takes no SIGTERM is killed after its grace', async () => {
   const { process } = managed(`process.on('SIGTERM', () => {}); console.log('ready'); ${stays}`)
   await process.start()
-  expect(await process.stop(200)).toBe(false)
+  expect(await process.stop(200)).toEqual({ code: null, signal: 'SIGKILL' })
   expect(process.pid).toBeUndefined()
 })
 

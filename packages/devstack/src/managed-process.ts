@@ -23,6 +23,9 @@ export type ProcessSpec = {
   forwardOutput: boolean
 }
 
+/** How a process ended: one of the two; neither, where it did not run. */
+export type Exit = { code: number | null; signal: NodeJS.Signals | null }
+
 export type ManagedProcess = ReturnType<typeof createManagedProcess>
 
 const keptLines = 200
@@ -172,23 +175,19 @@ export function createManagedProcess(spec: ProcessSpec) {
       signal(name)
       if (running) await gone(running)
     },
-    /** SIGTERM, then SIGKILL after `graceMs`; it stays away. Returns whether it went by itself. */
-    async stop(graceMs: number): Promise<boolean> {
+    /** SIGTERM, then SIGKILL after `graceMs`; it stays away. */
+    async stop(graceMs: number): Promise<Exit> {
       wanted = false
       clearTimeout(revival)
       const running = child
-      if (!running) return true
-      let forced = false
-      const timer = setTimeout(() => {
-        forced = true
-        running.kill('SIGKILL')
-      }, graceMs)
+      if (!running) return { code: null, signal: null }
+      const timer = setTimeout(() => running.kill('SIGKILL'), graceMs)
       // One that was paused takes no SIGTERM before it goes on.
       running.kill('SIGTERM')
       running.kill('SIGCONT')
       await gone(running)
       clearTimeout(timer)
-      return !forced
+      return { code: running.exitCode, signal: running.signalCode }
     },
     /** SIGKILL and no restart, for what holds nothing worth a farewell. */
     async destroy(): Promise<void> {

@@ -70,5 +70,5 @@ test('what was stopped stays away, supervised or not, until it is started', asyn
 test('a process that was paused can be stopped', async () => {
   stack = await startStack({ services: false, mongodbUri: inject('mongodbUri') })
   stack.pause('redis-0')
-  expect(await stack.stop('redis-0')).toBe(true)
+  expect(await stack.stop('redis-0')).toEqual({ code: 0, signal: null })
 })

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { mkdir } from 'node:fs/promises'
 import { StackError } from './errors.ts'
 import { throwAwayFolder } from './folders.ts'
-import { createManagedProcess } from './managed-process.ts'
+import { createManagedProcess, type Exit } from './managed-process.ts'
 import { claimPort, freePort } from './ports.ts'
 import { type ServiceKind, serviceSpec } from './service.ts'
 import { type StoreProcess, startMongodb, startRedis } from './stores/index.ts'
@@ -68,12 +68,12 @@ export type Stack = {
   kill(name: string, signal?: NodeJS.Signals): Promise<void>
   pause(name: string): void
   resume(name: string): void
-  /** SIGTERM, then SIGKILL after `graceMs` (10,000); it stays away. Returns whether it went by itself. */
-  stop(name: string, graceMs?: number): Promise<boolean>
+  /** SIGTERM, then SIGKILL after `graceMs` (10,000); it stays away. */
+  stop(name: string, graceMs?: number): Promise<Exit>
   /** Starts what was stopped, on its port with its data; resolves when it is ready. */
   start(name: string): Promise<void>
-  /** `stop` (gracefully) and `start`. */
-  restart(name: string): Promise<void>
+  /** `stop` (gracefully) and `start`; how it ended in between. */
+  restart(name: string): Promise<Exit>
   /** Resolves when all that is meant to run, or the one named, is ready. */
   waitReady(name?: string): Promise<void>
   /** The last 200 lines that the process wrote. */
@@ -213,8 +213,9 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
       stop: async (name, graceMs = 10_000) => find(name).stop(graceMs),
       start: async (name) => find(name).start(),
       async restart(name) {
-        await find(name).stop(10_000)
+        const exit = await find(name).stop(10_000)
         await find(name).start()
+        return exit
       },
       async waitReady(name) {
         const chosen =
