@@ -90,19 +90,32 @@ test('who was added while a gateway stood still and Redis was wiped learns of it
   namesake.close()
 })
 
-test('a gateway that ends says so, finishes what it was asked, and closes', async () => {
+test('a gateway that ends lets nobody in, finishes what it was asked, and sends one after the other away', async () => {
   const { ada } = scene.names('ada')
   const id = await scene.conversation(ada)
-  const listeners = await Promise.all([0, 1, 2, 3].map(() => scene.join(ada, id, 1)))
-  const [first] = listeners
-  const answers = [1, 2, 3].map((n) => first?.sure('message:send', send(id, `${n}`)))
-  const stopped = scene.stack.stop('gateway-1')
-  for (const listener of listeners) {
-    const { reconnectAfterMs } = await listener.first('server:draining')
-    expect(reconnectAfterMs).toBeGreaterThanOrEqual(0)
+  const first = await scene.join(ada, id, 1)
+  const listeners = [first]
+  while (listeners.length < 50) listeners.push(await scene.connect(ada, 1))
+  const apis = ['api-0', 'api-1']
+  for (const name of apis) scene.stack.pause(name)
+  try {
+    const answers = [1, 2, 3].map((n) => first.sure('message:send', send(id, `${n}`)))
+    // Answered without the api, and after those have come in.
+    await first.sure('conversation:leave', { conversationId: 'f'.repeat(24) })
+    const ended = scene.stack.stop('gateway-1')
+    const drained = await Promise.all(listeners.map((listener) => listener.first('server:draining')))
+    const times = drained.map(({ reconnectAfterMs }) => reconnectAfterMs)
+    expect(times).toEqual([...new Set(times)].sort((a, b) => a - b))
+    expect((await health(1)).status).toBe(503)
+    await expect(scene.connect(ada, 1)).rejects.toMatchObject({
+      data: { code: 'overloaded', reconnectAfterMs: expect.any(Number) },
+    })
+    for (const name of apis) scene.stack.resume(name)
+    expect((await Promise.all(answers)).map(({ message }) => message.content)).toEqual(['1', '2', '3'])
+    expect(await ended).toEqual({ code: 0, signal: null })
+  } finally {
+    for (const name of apis) scene.stack.resume(name)
   }
-  expect((await Promise.all(answers)).map((answer) => answer?.message.content)).toEqual(['1', '2', '3'])
-  expect(await stopped).toEqual({ code: 0, signal: null })
   await until(() => listeners.every(({ socket }) => !socket.connected))
   await scene.stack.start('gateway-1')
 })

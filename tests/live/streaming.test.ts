@@ -232,6 +232,41 @@ test('so it does when its gateway was killed', async () => {
   }
 })
 
+test('so it does when its gateway was told to end in mid-sentence, which stored all it had been given', async () => {
+  const { ada, bot, id } = await cast()
+  const a = await scene.join(ada, id, 0)
+  const before = await scene.connect(bot, 1)
+  const answer = await stream(before, id)
+  const { messageId } = answer
+  const long = TEXT.repeat(6)
+  const writing = (async () => {
+    for (let end = 10; before.socket.connected; end += 10) {
+      await answer.write(long, end)
+      await delay(10)
+    }
+  })()
+  await until(() => streamed(a, messageId).text.length > 40)
+  try {
+    expect(await scene.stack.stop('gateway-1')).toEqual({ code: 0, signal: null })
+    await writing
+    await until(async () => {
+      const stored = await scene.http(ada).sure<{ content: string }>('GET', `/messages/${messageId}`)
+      return stored.content === streamed(a, messageId).text
+    })
+    const { length } = streamed(a, messageId).text
+    const after = await scene.connect(bot, 0)
+    const resumed = await stream(after, id, answer.clientMessageId)
+    expect(resumed).toMatchObject({ messageId, index: length })
+    expect(length).toBeLessThan(long.length)
+    await resumed.write(long)
+    await resumed.end()
+    expect(await a.first('message:updated', { id: messageId })).toMatchObject({ content: long })
+    expect(streamed(a, messageId).text).toBe(long)
+  } finally {
+    await scene.stack.start('gateway-1')
+  }
+})
+
 test('an agent that does not come back leaves a failed message: after 10 s, or 30 s where its gateway died too', async () => {
   const one = await cast()
   const two = await cast()
