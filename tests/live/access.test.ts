@@ -1,4 +1,5 @@
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
+import { listen } from '../support/listener.ts'
 import { openSocket } from '../support/socket.ts'
 import { until } from '../support/until.ts'
 import { openScene, type Scene } from './scene.ts'
@@ -169,6 +170,37 @@ test('a token about to end is announced, and a newer one keeps the socket', asyn
   expect(answer.ok).toBe(true)
   expect(Date.parse(answer.expiresAt)).toBeGreaterThan(Date.now() + 3_000_000)
   socket.disconnect()
+})
+
+test('a newer token of another type, org or person is refused, and the socket goes on with the one it has', async () => {
+  const { ada, bob } = scene.names('ada', 'bob')
+  const id = await scene.conversation(ada)
+  const a = await scene.join(ada, id)
+  for (const token of [scene.token(`agent:${ada}`), scene.token(ada, [], 'elsewhere'), scene.token(bob)]) {
+    expect(await a.ask('auth:refresh', { token })).toMatchObject({ ok: false, error: { code: 'forbidden' } })
+  }
+  await a.sure('message:send', { conversationId: id, role: 'user', content: 'still ada' })
+})
+
+test('an admin whose newer token has no such role is out of the rooms that it opened, and of no other', async () => {
+  const { ada, boss } = scene.names('ada', 'boss')
+  const [theirs, own] = [await scene.conversation(ada), await scene.conversation(boss)]
+  const admin = await listen(scene.stack.gatewayUrls[1] ?? '', scene.token(boss, ['admin']))
+  for (const conversationId of [theirs, own]) await admin.sure('conversation:join', { conversationId })
+  await admin.sure('auth:refresh', { token: scene.token(boss) })
+  const removed = { conversationId: theirs, reason: 'removed' }
+  expect(await admin.first('conversation:removed', {}, 1_000)).toEqual(removed)
+  const send = (conversationId: string) => ({ conversationId, role: 'user', content: 'after' })
+  await scene.http(ada).sure('POST', '/messages', send(theirs))
+  await scene.http(boss).sure('POST', '/messages', send(own))
+  await admin.first('message:new', { conversationId: own })
+  expect(admin.of('message:new', { conversationId: theirs })).toEqual([])
+  expect(admin.of('conversation:removed')).toHaveLength(1)
+  for (const event of ['conversation:join', 'conversation:online']) {
+    const refused = { ok: false, error: { code: 'not_found' } }
+    expect(await admin.ask(event, { conversationId: theirs })).toMatchObject(refused)
+  }
+  admin.close()
 })
 
 test('an agent on connecting has its one auto conversation, joined, and knows its others', async () => {

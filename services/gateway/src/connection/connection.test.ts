@@ -160,6 +160,37 @@ describe('a revocation', () => {
 })
 
 describe('a token that ends', () => {
+  it('closes its socket after the grace and not before; one that is followed by another in the grace does not', async () => {
+    const open = async (expiresIn: number) => {
+      const token = gateway.token(`of ${expiresIn}`, 'acme', { expiresIn })
+      const socket = await gateway.connect(token)
+      const told: unknown[] = []
+      socket.on('auth:expired', (payload) => told.push(payload))
+      socket.on('disconnect', (reason) => told.push(reason))
+      const { expiresAt } = await socket.emitWithAck('auth:refresh', { token })
+      const nowhere = { conversationId: 'f'.repeat(24) }
+      const isServed = async () => (await socket.emitWithAck('conversation:leave', nowhere)).ok
+      return { socket, told, end: Date.parse(expiresAt), isServed }
+    }
+    // Clients give up a connection that was silent for 45 s of their time, which moves along.
+    const [first, second, renewed] = [await open(6), await open(7), await open(8)]
+    const over = [{ code: 'token_expired' }, 'io server disconnect']
+    try {
+      vi.setSystemTime(first.end + 25_000)
+      const token = gateway.token('of 8', 'acme')
+      expect(await renewed.socket.emitWithAck('auth:refresh', { token })).toMatchObject({ ok: true })
+      expect(await first.isServed()).toBe(true)
+      vi.setSystemTime(first.end + 30_000)
+      await vi.waitFor(() => expect(first.told).toEqual(over), 3_000)
+      expect([second.told, await second.isServed()]).toEqual([[], true])
+      vi.setSystemTime(renewed.end + 30_000)
+      await vi.waitFor(() => expect(second.told).toEqual(over), 3_000)
+      expect([renewed.told, await renewed.isServed()]).toEqual([[], true])
+    } finally {
+      vi.useRealTimers()
+    }
+  })
+
   const start = (expiresInSeconds: number) => {
     vi.useFakeTimers()
     const told: string[] = []
