@@ -1,5 +1,6 @@
+import { startRedis, throwAwayFolder } from '@parley/devstack'
 import { Redis } from 'ioredis'
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, expect, inject, test } from 'vitest'
 import { listen } from '../support/listener.ts'
 import { openSocket } from '../support/socket.ts'
 import { until } from '../support/until.ts'
@@ -14,10 +15,16 @@ beforeAll(async () => {
 afterEach(() => scene.hangUp())
 afterAll(() => scene.close())
 
-const health = async (gateway: number) => {
-  const response = await fetch(`${scene.stack.gatewayUrls[gateway]}/health/ready`)
+const health = async (gateway: number, { stack } = scene) => {
+  const response = await fetch(`${stack.gatewayUrls[gateway]}/health/ready`)
   const { degraded } = (await response.json()) as { degraded?: string[] }
   return { status: response.status, degraded }
+}
+/** What a gateway's metrics say of the streams, and of the Redis that gateways share. */
+const connections = async (gateway: number, { stack } = scene) => {
+  const text = await (await fetch(`${stack.gatewayUrls[gateway]}/metrics`)).text()
+  const gauge = (name: string) => Number(new RegExp(`^${name}{.*} (\\d+)$`, 'm').exec(text)?.[1])
+  return [gauge('gateway_streams_connected'), gauge('gateway_redis_connected')]
 }
 const send = (conversationId: string, content: string) => ({ conversationId, role: 'user' as const, content })
 
@@ -88,6 +95,62 @@ test('who was added while a gateway stood still and Redis was wiped learns of it
   expect(await b.first('conversation:added', {}, 5_000)).toMatchObject({ conversation: { id } })
   expect(namesake.of('conversation:added')).toEqual([])
   namesake.close()
+})
+
+test('of two Redises each may go by itself: gateways say so, go on as they can, and need no restart', async () => {
+  const folder = await throwAwayFolder()
+  const streams = await startRedis({ dataDir: folder.path })
+  const apart = await openScene({
+    apis: 1,
+    mongodbUri: inject('mongodbUri'),
+    env: { REDIS_STREAMS_URL: streams.url },
+  })
+  try {
+    const id = await apart.conversation('ada', 'bob')
+    const a = await apart.join('ada', id, 0)
+    const b = await apart.join('bob', id, 1)
+    let seq = 0
+    const talk = async (timeoutMs: number) => {
+      await a.sure('message:send', send(id, 'hello'))
+      await b.first('message:new', { seq: ++seq }, timeoutMs)
+    }
+    const whoIsHere = async () =>
+      (await b.sure('conversation:online', { conversationId: id })).users.toSorted()
+    const is = (streamed: number, shared: number) =>
+      until(async () => {
+        const now = await Promise.all([0, 1].map((gateway) => connections(gateway, apart)))
+        return now.every((one) => one[0] === streamed && one[1] === shared)
+      })
+    const degraded = { status: 200, degraded: ['redis'] }
+    await is(1, 1)
+    expect(await health(0, apart)).toEqual({ status: 200, degraded: [] })
+
+    await apart.stack.kill('redis-0')
+    await is(1, 0)
+    expect(await health(0, apart)).toEqual(degraded)
+    await talk(1_000)
+    expect(await whoIsHere()).toEqual(['bob'])
+    await apart.stack.start('redis-0')
+    await is(1, 1)
+    expect(await health(0, apart)).toEqual({ status: 200, degraded: [] })
+    await until(async () => (await whoIsHere()).length === 2)
+
+    await streams.process.kill()
+    await is(0, 1)
+    expect(await health(0, apart)).toEqual(degraded)
+    await talk(5_000)
+    expect(await whoIsHere()).toEqual(['ada', 'bob'])
+    await a.sure('message:typing', { conversationId: id, isTyping: true })
+    await b.first('user:typing')
+    await streams.process.start()
+    await is(1, 1)
+    await talk(1_000)
+    expect(b.of('message:new').map((message) => message.seq)).toEqual([1, 2, 3])
+  } finally {
+    await apart.close()
+    await streams.process.destroy()
+    await folder.remove()
+  }
 })
 
 test('a gateway that ends lets nobody in, finishes what it was asked, and sends one after the other away', async () => {

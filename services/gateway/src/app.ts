@@ -80,13 +80,17 @@ export async function buildApp(dependencies: GatewayDependencies): Promise<Gatew
     production: config.NODE_ENV === 'production',
   })
   let draining = false
+  const isRedisConnected = () => [redis, subscriber, listener].every(({ status }) => status === 'ready')
 
   const app = createHttpServer({ logger })
   problemErrors(app)
   await cors(app, isAllowedOrigin)
   health(app, {
     isReady: () => revocationFeed.isLoaded() && !draining,
-    degraded: () => [...(tail.connected() ? [] : ['redis']), ...(api.reachable() ? [] : ['api'])],
+    degraded: () => [
+      ...(tail.connected() && isRedisConnected() ? [] : ['redis']),
+      ...(api.reachable() ? [] : ['api']),
+    ],
   })
   await metrics(app, {
     registry,
@@ -202,6 +206,7 @@ export async function buildApp(dependencies: GatewayDependencies): Promise<Gatew
     answers: () => streams.size,
     streamsConnected: tail.connected,
     streamsLive: tail.live,
+    redisConnected: isRedisConnected,
   })
 
   return {

@@ -33,6 +33,7 @@ export function createMetrics(registry: Registry) {
       answers(): number
       streamsConnected(): boolean
       streamsLive(): boolean
+      redisConnected(): boolean
     }): void {
       const gauge = (name: string, help: string, value: () => number) =>
         new Gauge({
@@ -47,10 +48,13 @@ export function createMetrics(registry: Registry) {
       gauge('gateway_rooms', 'Conversations with a socket here', figures.rooms)
       gauge('gateway_answers_streaming', 'Answers that agents stream through this gateway', figures.answers)
       gauge('gateway_streams_connected', '1 while all event streams are followed', () =>
-        figures.streamsConnected() ? 1 : 0,
+        Number(figures.streamsConnected()),
+      )
+      gauge('gateway_redis_connected', '1 while gateways share presence and tell each other of typing', () =>
+        Number(figures.redisConnected()),
       )
       gauge('gateway_streams_live', '1 while events arrive by them; rooms are compared otherwise', () =>
-        figures.streamsLive() ? 1 : 0,
+        Number(figures.streamsLive()),
       )
     },
   }
