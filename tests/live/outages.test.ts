@@ -1,7 +1,7 @@
 import { startRedis, throwAwayFolder } from '@parley/devstack'
 import { Redis } from 'ioredis'
 import { afterAll, afterEach, beforeAll, expect, inject, test } from 'vitest'
-import { listen } from '../support/listener.ts'
+import { listen, streamed } from '../support/listener.ts'
 import { openSocket } from '../support/socket.ts'
 import { until } from '../support/until.ts'
 import { openScene, type Scene } from './scene.ts'
@@ -29,8 +29,8 @@ const connections = async (gateway: number, { stack } = scene) => {
 const send = (conversationId: string, content: string) => ({ conversationId, role: 'user' as const, content })
 
 test('without Redis messages still travel, gateways start, and all is well when it is back', async () => {
-  const { ada, bob } = scene.names('ada', 'bob')
-  const id = await scene.conversation(ada, bob)
+  const { ada, bob, bot } = scene.names('ada', 'bob', 'bot')
+  const id = await scene.conversation(ada, bob, `agent:${bot}`)
   const a = await scene.join(ada, id, 0)
   const b = await scene.join(bob, id, 1)
   await a.sure('message:send', send(id, 'before'))
@@ -45,17 +45,58 @@ test('without Redis messages still travel, gateways start, and all is well when 
   await scene.stack.restart('gateway-0')
   const again = await scene.connect(ada, 0)
   const joined = await again.sure('conversation:join', { conversationId: id, afterSeq: 2 })
-  expect(joined).toMatchObject({ lastSeq: 2, hasMore: false })
+  expect(joined).toMatchObject({ lastSeq: 2, hasMore: false, online: { users: [ada] } })
   await again.sure('message:send', send(id, 'from a gateway that never saw Redis'))
   await b.first('message:new', { seq: 3 }, 5_000)
+  const agent = await scene.connect(`agent:${bot}`, 0)
+  const start = { op: 'start', conversationId: id, clientMessageId: 'answer' } as const
+  const { messageId = '' } = await agent.sure('message:stream', start)
+  agent.socket.emit('message:stream', { op: 'delta', messageId, index: 0, text: 'Hello, ' })
+  await until(() => streamed(again, messageId).text === 'Hello, ')
+  await b.first('message:new', { seq: 4 }, 5_000)
 
   await scene.stack.start('redis-0')
   await until(
     async () => (await health(0)).degraded?.length === 0 && (await health(1)).degraded?.length === 0,
   )
+  agent.socket.emit('message:stream', { op: 'delta', messageId, index: 7, text: 'world' })
+  await Promise.all([again, b].map((one) => until(() => streamed(one, messageId).text === 'Hello, world')))
+  for (const [typist, other, userId] of [
+    [again, b, ada],
+    [b, again, bob],
+  ] as const) {
+    await typist.sure('message:typing', { conversationId: id, isTyping: true })
+    await other.first('user:typing', { userId, isTyping: true })
+  }
+  await until(async () => {
+    const { users } = await b.sure('conversation:online', { conversationId: id })
+    return users.includes(ada)
+  })
   await b.sure('message:send', send(id, 'after'))
-  await Promise.all([again, b].map((listener) => listener.first('message:new', { seq: 4 })))
-  expect(b.of('message:new').map(({ seq }) => seq)).toEqual([1, 2, 3, 4])
+  await Promise.all([again, b].map((listener) => listener.first('message:new', { seq: 5 })))
+  expect(b.of('message:new').map(({ seq }) => seq)).toEqual([1, 2, 3, 4, 5])
+})
+
+test('without Redis who is removed, whose tokens are revoked, and whose conversation is deleted is out all the same', async () => {
+  const { ada, bob, cyd } = scene.names('ada', 'bob', 'cyd')
+  const [left, gone] = [await scene.conversation(ada, bob, cyd), await scene.conversation(ada, bob)]
+  const b = await scene.join(bob, left, 1)
+  await b.sure('conversation:join', { conversationId: gone })
+  const c = await scene.join(cyd, left, 1)
+  await scene.stack.stop('redis-0')
+  try {
+    await until(async () => (await health(1)).degraded?.includes('redis'))
+    await scene.http(ada).once('DELETE', `/conversations/${left}/participants/user/${bob}`)
+    await scene.http(ada).once('DELETE', `/conversations/${gone}`)
+    await scene.http('boss', ['admin']).once('POST', '/auth/revoke', { type: 'user', id: cyd })
+    await b.first('conversation:removed', { conversationId: left, reason: 'removed' }, 3_000)
+    await b.first('conversation:removed', { conversationId: gone, reason: 'deleted' }, 3_000)
+    await c.first('conversation:removed', { conversationId: left, reason: 'revoked' }, 3_000)
+    await until(() => !c.socket.connected)
+    expect(b.socket.connected).toBe(true)
+  } finally {
+    await scene.stack.start('redis-0')
+  }
 })
 
 test('a wiped Redis loses nobody a message', async () => {
