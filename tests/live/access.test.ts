@@ -133,6 +133,26 @@ test('who takes part is told of a conversation too large for its events, or with
   }
 })
 
+test('who is removed without ever having joined is told so on all their sockets, and nobody else is', async () => {
+  const { ada, bob, cyd } = scene.names('ada', 'bob', 'cyd')
+  const id = await scene.conversation(ada, bob, cyd)
+  const devices = [await scene.connect(bob, 0), await scene.connect(bob, 1)]
+  const others = [await scene.connect(cyd, 0), await scene.join(ada, id, 1)]
+  await scene.http(ada).once('DELETE', `/conversations/${id}/participants/user/${bob}`)
+  for (const device of devices) {
+    const removed = { conversationId: id, reason: 'removed' }
+    expect(await device.first('conversation:removed', {}, 1_000)).toEqual(removed)
+  }
+  await scene.http(ada).sure('POST', '/messages', { conversationId: id, role: 'user', content: 'gone' })
+  await others[0]?.first('conversation:activity')
+  await others[1]?.first('message:new')
+  for (const other of others) expect(other.of('conversation:removed')).toEqual([])
+  for (const device of devices) {
+    expect(device.of('conversation:removed')).toHaveLength(1)
+    expect(device.of('conversation:activity')).toEqual([])
+  }
+})
+
 test('a deleted conversation lets everybody go', async () => {
   const { ada, bob } = scene.names('ada', 'bob')
   const id = await scene.conversation(ada, bob)

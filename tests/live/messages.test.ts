@@ -138,6 +138,61 @@ test('a long absence: the first hundred, and that there is more', async () => {
   expect(without).toMatchObject({ lastSeq: 120, hasMore: false, messages: [], changes: [] })
 })
 
+test('after more than a hundred changes too: the first hundred, and that there is more', async () => {
+  const { ada } = scene.names('ada')
+  const id = await scene.conversation(ada)
+  const a = await scene.connect(ada)
+  const http = scene.http(ada)
+  const total = 103
+  const numbers = Array.from({ length: total }, (_, index) => index)
+  const sent = await Promise.all(numbers.map((n) => a.sure('message:send', text(id, `${n}`))))
+  await Promise.all(sent.map(({ message }) => http.sure('DELETE', `/messages/${message.id}`)))
+  const join = (afterChangeSeq: number) =>
+    a.sure('conversation:join', { conversationId: id, afterSeq: total, afterChangeSeq })
+  const first = await join(0)
+  expect(first).toMatchObject({ lastSeq: total, changeSeq: total, messages: [], hasMore: true })
+  expect(first.changes.map(({ changeSeq }) => changeSeq)).toEqual(numbers.slice(1, 101))
+  const rest = await http.sure<{ data: { changeSeq: number }[]; page: object }>(
+    'GET',
+    `/conversations/${id}/changes?after=100`,
+  )
+  expect(rest.data.map(({ changeSeq }) => changeSeq)).toEqual([101, 102, 103])
+  expect(rest.page).toEqual({ hasMore: false, lastChangeSeq: total })
+  expect(await join(3)).toMatchObject({ changeSeq: total, hasMore: false, changes: { length: 100 } })
+  await http.sure('PUT', `/conversations/${id}`, { title: 'calm' })
+  expect(await a.first('conversation:updated')).toMatchObject({ changeSeq: total + 1 })
+})
+
+test('a join says how far everybody has read, where at most a hundred take part', async () => {
+  const { ada, bob, bot, late } = scene.names('ada', 'bob', 'bot', 'late')
+  const crowd = Array.from({ length: 97 }, (_, n) => `${ada}-${n}`)
+  const id = await scene.conversation(ada, bob, `agent:${bot}`, ...crowd)
+  const a = await scene.connect(ada)
+  for (const content of ['one', 'two', 'three']) await a.sure('message:send', text(id, content))
+  await scene.http(bob).sure('POST', `/conversations/${id}/read`, { seq: 2 })
+  const { receipts } = await a.sure('conversation:join', { conversationId: id })
+  const receipt = (type: string, participantId: string, readSeq: number) => ({
+    conversationId: id,
+    participantType: type,
+    participantId,
+    userId: participantId,
+    readSeq,
+  })
+  const ofOthers = receipts.filter(({ participantId }) => participantId !== ada)
+  const expected = [
+    receipt('user', bob, 2),
+    receipt('agent', bot, 0),
+    ...crowd.map((name) => receipt('user', name, 0)),
+  ]
+  expect(receipts).toHaveLength(100)
+  expect(new Set(ofOthers)).toEqual(new Set(expected))
+  await scene.http(ada).sure('POST', `/conversations/${id}/participants`, { type: 'user', id: late })
+  expect(await a.sure('conversation:join', { conversationId: id })).toMatchObject({ receipts: [] })
+  // Those that come about are told all the same.
+  await scene.http(bob).sure('POST', `/conversations/${id}/read`, { seq: 3 })
+  expect(await a.first('message:receipt', { readSeq: 3 })).toEqual(receipt('user', bob, 3))
+})
+
 test('deletes and renames reach the room, in rising changeSeq', async () => {
   const { ada, bob } = scene.names('ada', 'bob')
   const id = await scene.conversation(ada, bob)

@@ -79,6 +79,24 @@ test('read positions move forward only, reach the room, and take a message for i
   })
 })
 
+test('who reads without having joined, by socket or by REST, is seen to have read on every gateway', async () => {
+  const { ada, bob } = scene.names('ada', 'bob')
+  const id = await scene.conversation(ada, bob)
+  const rooms = [await scene.join(ada, id, 0), await scene.join(ada, id, 1)]
+  for (const content of ['one', 'two']) {
+    await rooms[0]?.sure('message:send', { conversationId: id, role: 'user', content })
+  }
+  const b = await scene.connect(bob, 1)
+  expect(await b.sure('message:read', { conversationId: id, seq: 1 })).toEqual({ readSeq: 1, unread: 1 })
+  await scene.http(bob).sure('POST', `/conversations/${id}/read`, { seq: 2 })
+  for (const room of rooms) {
+    await room.first('message:receipt', { participantId: bob, readSeq: 2 })
+    const seen = room.of('message:receipt', { participantId: bob })
+    expect(seen.map(({ readSeq }) => readSeq)).toEqual([1, 2])
+  }
+  expect(b.of('message:receipt')).toEqual([])
+})
+
 test('a room of more than 100 sockets is told once a second who came, went and read', async () => {
   const { ada, bob } = scene.names('ada', 'bob')
   const id = await scene.conversation(ada, bob)

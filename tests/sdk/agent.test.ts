@@ -39,9 +39,9 @@ function newAgent(): { agent: Agent; id: string; errors: Error[] } {
 }
 
 /** A person's view of a conversation with the agent: messages in their latest state, and answers as they were written. */
-async function talk(agentId: string) {
+async function talk(agentId?: string) {
   const ada = person('ada')
-  const { id } = await ada.conversations.create({ title: 'A question', agentId })
+  const { id } = await ada.conversations.create({ title: 'A question', ...(agentId && { agentId }) })
   const room = ada.conversation(id)
   const messages = new Map<number, Message>()
   const written: string[] = []
@@ -91,6 +91,20 @@ it('answers what was written while it was away, once', async () => {
   await room.send('good')
   await eventually(() => expect(messages.get(4)?.content).toBe('re: good'))
   expect(messages.size).toBe(4)
+})
+
+it('answers where it is added later, from then on', async () => {
+  const { agent, id, errors } = newAgent()
+  agent.onMessage((message, { reply }) => reply(`re: ${message.content}`).then(() => undefined))
+  const { ada, room, messages } = await talk()
+  await room.send('among ourselves')
+  await agent.start()
+  await ada.participants.add(room.id, { type: 'agent', id })
+  await room.send('welcome')
+  await eventually(() => expect(messages.get(3)).toMatchObject({ participantId: id, content: 're: welcome' }))
+  const answered = [...messages.values()].filter(({ participantId }) => participantId === id)
+  expect(answered.map(({ parentId }) => parentId)).toEqual([messages.get(2)?.id])
+  expect(errors).toEqual([])
 })
 
 it('stops when a participant cancels, and keeps what was written', async () => {
