@@ -294,3 +294,62 @@ test('whatever happens in whatever order, who is told of and who is in Redis is 
     { numRuns: 40 },
   )
 })
+
+test('the scripts of a room keep who is held by whom, and tell of the first and of the last, after a wipe too', async () => {
+  const id = fc.constantFrom('ada', 'a b', 'ada:1')
+  const generation = fc.constantFrom('g#1', 'g#11', 'gg#1')
+  const step = fc.oneof(
+    {
+      weight: 5,
+      arbitrary: fc.record({ do: fc.constant('enter' as const), id, generation, tell: fc.boolean() }),
+    },
+    {
+      weight: 5,
+      arbitrary: fc.record({ do: fc.constant('leave' as const), id, generation, tell: fc.boolean() }),
+    },
+    { weight: 1, arbitrary: fc.record({ do: fc.constant('wipe' as const) }) },
+  )
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { maxLength: 40 }), async (steps) => {
+      const key = roomPresenceKey(randomUUID(), 'user')
+      const channel = randomUUID()
+      await subscriber.subscribe(channel)
+      const model = new Map<string, string[]>()
+      const lines: string[] = []
+      for (const one of steps) {
+        if (one.do === 'wipe') {
+          await redis.del(key)
+          model.clear()
+          continue
+        }
+        const held = model.get(one.id) ?? []
+        const isHeld = held.includes(one.generation)
+        const line = `${one.do} ${one.id}`
+        const flag = one.tell ? '1' : '0'
+        if (one.do === 'enter') {
+          const isFirst = held.length === 0
+          if (!isHeld) model.set(one.id, [...held, one.generation])
+          if (isFirst && one.tell) lines.push(line)
+          expect(await redis.roomEnter(key, one.id, one.generation, channel, line, flag)).toBe(
+            Number(isFirst),
+          )
+        } else {
+          const rest = held.filter((other) => other !== one.generation)
+          const isTold = rest.length === 0 && (isHeld || one.tell)
+          if (rest.length > 0) model.set(one.id, rest)
+          else model.delete(one.id)
+          if (isTold) lines.push(line)
+          const answer = await redis.roomLeave(key, one.id, one.generation, channel, line, flag)
+          expect(answer).toEqual([Number(isTold), rest, Number(isHeld)])
+        }
+      }
+      const stored = Object.entries(await redis.hgetall(key)).map(([who, held]) => [who, held.split(' ')])
+      expect(new Map(stored as [string, string[]][])).toEqual(model)
+      await redis.publish(channel, 'end')
+      const told = () => heard.filter((one) => one.channel === channel).map(({ message }) => message)
+      await vi.waitFor(() => expect(told()).toEqual([...lines, 'end']), { interval: 1 })
+      await subscriber.unsubscribe(channel)
+      await redis.del(key)
+    }),
+  )
+})
