@@ -1,4 +1,7 @@
+import asyncapi from '@asyncapi/specs'
 import { startRedis, throwAwayFolder } from '@parley/devstack'
+import { Ajv, type AnySchema } from 'ajv'
+import formats from 'ajv-formats'
 import { Redis } from 'ioredis'
 import { afterAll, afterEach, beforeAll, expect, inject, test } from 'vitest'
 import { listen, streamed } from '../support/listener.ts'
@@ -248,13 +251,19 @@ test('a packet over a megabyte closes that socket and no other', async () => {
   expect(await b.first('message:new')).toMatchObject({ seq: 1 })
 })
 
-test('the sockets are described where they are', async () => {
+test('the sockets are described where they are, as AsyncAPI has it', async () => {
   const response = await fetch(`${scene.stack.gatewayUrls[0]}/asyncapi.json`)
   const document = (await response.json()) as {
     asyncapi: string
     channels: Record<string, { address: string }>
   }
   expect(document.asyncapi).toBe('3.0.0')
+  // Its schema brings the one of JSON Schema along.
+  const ajv = new Ajv({ strict: false, meta: false, validateSchema: false })
+  formats.default(ajv)
+  const validate = ajv.compile(asyncapi.schemas['3.0.0'] as AnySchema)
+  validate(document)
+  expect(validate.errors ?? []).toEqual([])
   const addresses = Object.values(document.channels).map(({ address }) => address)
   expect(addresses).toEqual(expect.arrayContaining(['message:send', 'message:new', 'resync']))
 })
