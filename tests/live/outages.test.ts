@@ -116,9 +116,12 @@ test('a wiped Redis loses nobody a message', async () => {
   expect(b.of('message:new').map(({ seq }) => seq)).toEqual([1, 2, 3])
 })
 
-test('who was added while a gateway stood still and Redis was wiped learns of it, and only they', async () => {
-  const { ada, bob } = scene.names('ada', 'bob')
-  const id = await scene.conversation(ada)
+test('who was added, and how far somebody read, while a gateway stood still and Redis was wiped is told, and only that', async () => {
+  const { ada, bob, cyd } = scene.names('ada', 'bob', 'cyd')
+  const [id, quiet] = [await scene.conversation(ada), await scene.conversation(ada, bob, cyd)]
+  const a = await scene.join(ada, quiet, 1)
+  for (const content of ['one', 'two']) await a.sure('message:send', send(quiet, content))
+  await a.first('message:new', { seq: 2 })
   const b = await scene.connect(bob, 1)
   const namesake = await listen(scene.stack.gatewayUrls[1] ?? '', scene.token(bob, [], 'elsewhere'))
   const redis = new Redis(scene.stack.redisUrl)
@@ -127,9 +130,12 @@ test('who was added while a gateway stood still and Redis was wiped learns of it
     // What the gateway was waiting for as it stopped reaches it still; what comes after that does not.
     await scene.http(ada).sure('POST', '/messages', send(id, 'nobody hears'))
     await scene.http(ada).sure('POST', `/conversations/${id}/participants`, { type: 'user', id: bob })
+    for (const seq of [1, 2]) await scene.http(cyd).sure('POST', `/conversations/${quiet}/read`, { seq })
     await until(async () => {
       const streams = await Promise.all([0, 1, 2, 3].map((n) => redis.xrange(`events:{${n}}`, '-', '+')))
-      return streams.flat().some(([, fields]) => fields.includes('participant.added') && fields.includes(id))
+      const entries = streams.flat().map(([, fields]) => fields.join(' '))
+      const has = (...words: string[]) => entries.some((entry) => words.every((word) => entry.includes(word)))
+      return has('participant.added', id) && has('receipt.read', quiet, '"readSeq":2')
     })
     await redis.flushall()
   } finally {
@@ -138,6 +144,8 @@ test('who was added while a gateway stood still and Redis was wiped learns of it
   }
   expect(await b.first('conversation:added', {}, 5_000)).toMatchObject({ conversation: { id } })
   expect(namesake.of('conversation:added')).toEqual([])
+  expect(await a.first('message:receipt', { readSeq: 2 })).toMatchObject({ participantId: cyd })
+  expect(a.of('message:receipt', { participantId: bob })).toEqual([])
   namesake.close()
 })
 

@@ -163,8 +163,8 @@ export const MUTANTS: readonly Mutant[] = [
     patches: [
       {
         file: 'services/api/src/participants/reads.ts',
-        find: 'update: { $max: { readSeq: seq } }',
-        replace: 'update: { $set: { readSeq: seq } }',
+        find: '$max: { readSeq: seq, ',
+        replace: '$set: { readSeq: seq, ',
       },
     ],
     proof: {

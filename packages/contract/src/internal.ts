@@ -90,7 +90,6 @@ export const InternalFillResult = z.strictObject({
   lastSeq: Count,
   changeSeq: Count,
   hasMore: z.boolean(),
-  receipts: z.array(Receipt),
 })
 export type InternalFillResult = z.infer<typeof InternalFillResult>
 
@@ -113,6 +112,15 @@ export const InternalAddedResult = z.strictObject({
 })
 export type InternalAdded = z.infer<typeof InternalAdded>
 export type InternalAddedResult = z.infer<typeof InternalAddedResult>
+
+/** `/internal/reads`: who has read in these conversations since then, and how far; for gateways that may have missed it. */
+export const InternalReads = z.strictObject({
+  /** Milliseconds since 1970. */
+  since: z.int(),
+  ids: z.array(Id).max(1_000),
+})
+export const InternalReadsResult = z.strictObject({ receipts: z.array(Receipt) })
+export type InternalReadsResult = z.infer<typeof InternalReadsResult>
 
 /** `/internal/authorize`: who of these may still follow the conversation, in the order asked, and who takes part. */
 export const InternalAuthorize = z.strictObject({

@@ -87,6 +87,8 @@ export interface ParticipantDocument {
   avatarUrl?: string
   joinedAt: Date
   readSeq: number
+  /** When they last said how far they had read; sending says nothing. */
+  readAt?: Date
   /** Last activity of the conversation, to the minute; orders "my conversations". */
   activityAt: Date
 }

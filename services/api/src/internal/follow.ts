@@ -12,6 +12,7 @@ import {
   parseParticipantKey,
   participantKey,
   problem,
+  type Receipt,
 } from '@parley/contract'
 import { ObjectId } from 'mongodb'
 import type { History } from '../changes/history.ts'
@@ -75,9 +76,6 @@ export function createFollowReader(options: {
     return end
   }
 
-  const everyone = (cid: ObjectId) =>
-    participants.find({ cid }, { projection: { _id: 0, key: 1, readSeq: 1 } }).toArray()
-
   return {
     /** @throws ProblemError not_found, for who may not follow it as for who asks for what does not exist */
     async join(request: JoinRequest): Promise<InternalJoinResult> {
@@ -119,10 +117,9 @@ export function createFollowReader(options: {
         deletedAt: { $exists: false },
       })
       if (!head) throw problem('not_found')
-      const [filled, changed, rows] = await Promise.all([
+      const [filled, changed] = await Promise.all([
         pages.fill(head, afterSeq, limit),
         history.since(head, afterChangeSeq, limit),
-        head.participantCount <= LIMITS.receiptsAtJoin ? everyone(head._id) : [],
       ])
       const end = await endOf(head)
       return {
@@ -135,7 +132,6 @@ export function createFollowReader(options: {
         lastSeq: Math.max(end.lastSeq, filled.messages.at(-1)?.seq ?? 0),
         changeSeq: head.changeSeq,
         hasMore: end.throughSeq > filled.throughSeq || changed.more,
-        receipts: rows.map((row) => receiptOf(conversationId, row)),
       }
     },
 
@@ -177,6 +173,17 @@ export function createFollowReader(options: {
         conversation,
         participants: (keysOf.get(id) ?? []).map(({ key }) => parseParticipantKey(key)),
       }))
+    },
+
+    /** Who has read in these conversations since then, and how far. */
+    async reads(ids: readonly string[], since: Date): Promise<Receipt[]> {
+      const rows = await participants
+        .find(
+          { cid: { $in: ids.map((id) => new ObjectId(id)) }, readAt: { $gte: since } },
+          { projection: { _id: 0, cid: 1, key: 1, readSeq: 1 } },
+        )
+        .toArray()
+      return rows.map((row) => receiptOf(row.cid.toHexString(), row))
     },
 
     /** Who of these may follow the conversation, in their order, and who takes part. Nobody, where it is gone. */

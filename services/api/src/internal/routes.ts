@@ -13,6 +13,8 @@ import {
   InternalJoin,
   InternalJoinResult,
   InternalJoins,
+  InternalReads,
+  InternalReadsResult,
   InternalRelation,
   InternalRelationResult,
   InternalRevocationsResult,
@@ -64,6 +66,12 @@ export async function internalRoutes(app: HttpServer, options: InternalRoutes): 
     '/added',
     { config, schema: { body: InternalAdded, response: { 200: InternalAddedResult } } },
     async ({ body }) => ({ added: await follow.added(body) }),
+  )
+
+  app.post(
+    '/reads',
+    { config, schema: { body: InternalReads, response: { 200: InternalReadsResult } } },
+    async ({ body }) => ({ receipts: await follow.reads(body.ids, new Date(body.since)) }),
   )
 
   app.post(

@@ -108,8 +108,11 @@ export function createReads({ participants, publisher, logger }: ReadsOptions) {
   async function write(positions: Waiting[]): Promise<void> {
     for (let at = 0; at < positions.length; at += BATCH_SIZE) {
       await participants.bulkWrite(
-        positions.slice(at, at + BATCH_SIZE).map(({ cid, key, seq }) => ({
-          updateOne: { filter: { cid, key }, update: { $max: { readSeq: seq } } },
+        positions.slice(at, at + BATCH_SIZE).map(({ cid, key, seq, receipt }) => ({
+          updateOne: {
+            filter: { cid, key },
+            update: { $max: { readSeq: seq, ...(receipt ? { readAt: new Date() } : {}) } },
+          },
         })),
         { ordered: false },
       )
@@ -137,7 +140,7 @@ export function createReads({ participants, publisher, logger }: ReadsOptions) {
       const data = { ...parseParticipantKey(key), readSeq: seq }
       return { type: 'receipt.read', org, cid: cid.toHexString(), data: JSON.stringify(data) }
     })
-    // Rooms that miss a receipt get it with the next fill: nothing is kept for it.
+    // Nothing is kept for it: gateways that miss events ask who has read since.
     publisher.publish(events).catch((error: unknown) => {
       logger.debug({ err: error, receipts: events.length }, 'receipts were not published')
     })

@@ -35,7 +35,7 @@ export function createDelivery(core: Core, metrics: FeedMetrics) {
   const { api, people, rooms, lifecycle, logger } = core
   const slots = createSlots(FILLS_AT_ONCE)
   const notices = createNotices(core)
-  const missed = createMissed(core, { notices, persist })
+  const missed = createMissed(core, { notices, onReceipt: tellReceipt, persist })
   const membership = createMembership(core, () => follow)
   const follow: Follow = createFollow(core, {
     fetch: (conversationId, { seq, change }) =>
@@ -48,9 +48,6 @@ export function createDelivery(core: Core, metrics: FeedMetrics) {
       ),
     onUnsure: membership.recheck,
     onSkipped: (room) => lifecycle.emit('skipped', room),
-    onReceipts: (room, receipts) => {
-      for (const receipt of receipts) lifecycle.emit('receipt', room, receipt)
-    },
     onMessage: (room, message) => lifecycle.emit('message', room, message),
     onMessageChanged: (room, message) => lifecycle.emit('messageChanged', room, message),
     metrics,
@@ -91,7 +88,7 @@ export function createDelivery(core: Core, metrics: FeedMetrics) {
         onParticipant(event, feed)
         break
       case 'receipt.read':
-        onReceipt(event, feed)
+        onReceipt(event)
         break
     }
   }
@@ -124,21 +121,19 @@ export function createDelivery(core: Core, metrics: FeedMetrics) {
     return at !== undefined && at !== null && change !== undefined && change <= at.change
   }
 
-  function onReceipt(event: TailEvent, feed: Feed | undefined): void {
-    if (!feed?.room.isOpen || event.data === undefined) return
-    const { type, id, readSeq } = ReadData.parse(JSON.parse(event.data))
-    const receipt: Receipt = {
-      conversationId: event.cid,
-      participantType: type,
-      participantId: id,
-      userId: id,
-      readSeq,
-    }
-    lifecycle.emit('receipt', feed.room, receipt)
+  function onReceipt({ cid, data }: TailEvent): void {
+    if (data === undefined || !follow.feed(cid)) return
+    const { type, id, readSeq } = ReadData.parse(JSON.parse(data))
+    tellReceipt({ conversationId: cid, participantType: type, participantId: id, userId: id, readSeq })
+  }
+
+  function tellReceipt(receipt: Receipt): void {
+    const feed = follow.feed(receipt.conversationId)
+    if (feed?.room.isOpen) lifecycle.emit('receipt', feed.room, receipt)
   }
 
   /** Asks the api which of these conversations moved on, and fills those. Rejects where the api can't be reached. */
-  async function compare(feeds: readonly Feed[], withReceipts: boolean): Promise<void> {
+  async function compare(feeds: readonly Feed[]): Promise<void> {
     for (let at = 0; at < feeds.length; at += HEADS_AT_ONCE) {
       const some = feeds.slice(at, at + HEADS_AT_ONCE)
       const ids = some.map(({ room }) => room.conversationId)
@@ -151,7 +146,7 @@ export function createDelivery(core: Core, metrics: FeedMetrics) {
         if (!head) follow.end(feed.room.conversationId)
         else if (head.throughSeq > position.seq || head.changeSeq > position.change) {
           feed.hint({ seq: head.throughSeq, change: head.changeSeq })
-          void feed.fill(withReceipts)
+          void feed.fill()
         }
       }
     }
@@ -163,7 +158,7 @@ export function createDelivery(core: Core, metrics: FeedMetrics) {
     )
     // Who is just joining may have been answered before what was lost.
     for (const { room } of concerned) follow.doubt(room)
-    await persist(() => compare(concerned, true))
+    await persist(() => compare(concerned))
   }
 
   /** Tries again, once a second, while the api is away. */
@@ -182,7 +177,7 @@ export function createDelivery(core: Core, metrics: FeedMetrics) {
 
   async function poll(): Promise<void> {
     try {
-      await compare([...follow.feeds()], false)
+      await compare([...follow.feeds()])
     } catch (error) {
       if (!(error instanceof ProblemError)) throw error
     }

@@ -37,7 +37,6 @@ export interface FeedDependencies {
   onUnsure(room: Room): void
   /** What lies between will not be told: the room's clients were asked to fetch the state. */
   onSkipped(room: Room): void
-  onReceipts(room: Room, receipts: InternalFillResult['receipts']): void
   /** A message went out. */
   onMessage(room: Room, message: string): void
   /** A message's latest state is about to go out. */
@@ -152,7 +151,7 @@ export function createFeed(room: Room, dependencies: FeedDependencies) {
   }
 
   /** Fetches until nothing is missing; tries again, ever more slowly, while the api is away. */
-  async function fill(withReceipts = false): Promise<void> {
+  async function fill(): Promise<void> {
     if (!sequencer || closed) return
     if (filling) {
       fillAgain = true
@@ -170,7 +169,6 @@ export function createFeed(room: Room, dependencies: FeedDependencies) {
         const result = await dependencies.fetch(room.conversationId, before)
         if (closed) return
         take(result)
-        if (withReceipts) dependencies.onReceipts(room, result.receipts)
         failures = 0
         if (!sequencer.waiting() && !fillAgain) break
         const after = sequencer.position()

@@ -1,8 +1,10 @@
 import {
   type InternalAdded,
   type InternalAddedResult,
+  type InternalReadsResult,
   parseParticipantKey,
   participantKey,
+  type Receipt,
 } from '@parley/contract'
 import type { Core } from '../services.ts'
 import type { Notices } from './notices.ts'
@@ -12,20 +14,30 @@ const GATHER_MS = 200
 /** Milliseconds by which the clocks of gateways and api may differ. */
 const CLOCKS_MS = 10_000
 const PEOPLE_AT_ONCE = 1_000
+const ROOMS_AT_ONCE = 1_000
 
 /**
- * Where events were lost, asks the api who was added to which conversations meanwhile, and tells them: a room is filled
- * by its numbers, but nobody would miss a room that they have never heard of. Some are told twice.
+ * Where events were lost, asks the api for what the numbers of a room don't show: who was added to which conversations
+ * meanwhile, since nobody would miss a room that they have never heard of, and who has read how far. Some are told
+ * twice.
  */
 export function createMissed(
-  { api, people }: Pick<Core, 'api' | 'people'>,
-  { notices, persist }: { notices: Notices; persist(work: () => Promise<void>): Promise<void> },
+  { api, people, rooms }: Pick<Core, 'api' | 'people' | 'rooms'>,
+  {
+    notices,
+    onReceipt,
+    persist,
+  }: {
+    notices: Notices
+    onReceipt(receipt: Receipt): void
+    persist(work: () => Promise<void>): Promise<void>
+  },
 ) {
   let since = Number.POSITIVE_INFINITY
   let timer: NodeJS.Timeout | null = null
 
   /** Tells those of these who have sockets here what they were added to. */
-  async function ask(
+  async function askAdded(
     keys: Iterable<readonly [orgId: string, key: string]>,
     which: Pick<InternalAdded, 'since' | 'conversationId'>,
   ): Promise<void> {
@@ -43,6 +55,17 @@ export function createMissed(
     }
   }
 
+  async function askReads(from: number): Promise<void> {
+    const ids = [...rooms.all()].map(({ conversationId }) => conversationId)
+    for (let at = 0; at < ids.length; at += ROOMS_AT_ONCE) {
+      const { receipts } = await api.internal<InternalReadsResult>('/internal/reads', {
+        since: from,
+        ids: ids.slice(at, at + ROOMS_AT_ONCE),
+      })
+      for (const receipt of receipts) onReceipt(receipt)
+    }
+  }
+
   return {
     /** Events may be missing from then on; milliseconds since 1970. */
     note(from: number): void {
@@ -53,13 +76,14 @@ export function createMissed(
         const earliest = since - CLOCKS_MS
         since = Number.POSITIVE_INFINITY
         timer = null
-        void persist(() => ask(people.all(), { since: earliest }))
+        void persist(() => askAdded(people.all(), { since: earliest }))
+        void persist(() => askReads(earliest))
       }, GATHER_MS)
     },
     /** These were added to a conversation, of which the event says no more. */
     look(orgId: string, conversationId: string, keys: readonly string[]): void {
       const added = keys.map((key) => [orgId, key] as const)
-      void persist(() => ask(added, { since: 0, conversationId }))
+      void persist(() => askAdded(added, { since: 0, conversationId }))
     },
     close(): void {
       if (timer) clearTimeout(timer)

@@ -222,7 +222,6 @@ export function createFakeApi() {
       lastSeq,
       changeSeq,
       hasMore: through < conversation.messages.length,
-      receipts: [],
     }
   }
 
@@ -280,6 +279,8 @@ export function createFakeApi() {
         return added(body)
       case '/internal/agents/ready':
         return agentReady(body)
+      case '/internal/reads':
+        return { receipts: [] }
       case '/internal/revocations':
         return { revocations }
       default:

@@ -36,3 +36,30 @@ test('who was added since then is told, of their own org alone, and of what is s
   expect(await added(callerOf('bob', { orgId: 'elsewhere' }), callerOf('bob', { type: 'agent' }))).toEqual({})
   expect(await added()).toEqual({})
 })
+
+test('who has read since then is told, of these conversations alone; who only wrote is not', async () => {
+  const { conversations, messages, reads, follow } = world.services
+  const make = async () =>
+    (await conversations.create(ada, { participants: [{ type: 'user', id: 'bob' }] })).conversation.id
+  const [asked, other] = [await make(), await make()]
+  for (const conversationId of [asked, other]) {
+    for (const content of ['one', 'two']) {
+      await messages.create(ada, { conversationId, role: 'user', content }, undefined)
+    }
+    await conversations.markRead(bob, conversationId, 1)
+  }
+  await reads.idle()
+  const since = async (before: number) =>
+    (await follow.reads([asked], new Date(Date.now() - before))).map(({ participantId, readSeq }) => [
+      participantId,
+      readSeq,
+    ])
+  expect(await since(30_000)).toEqual([['bob', 1]])
+  await world.database.participants.updateMany(
+    { cid: new ObjectId(asked) },
+    { $set: { readAt: new Date(Date.now() - 60_000) } },
+  )
+  expect(await since(30_000)).toEqual([])
+  await conversations.markRead(bob, asked, 2)
+  expect(await since(30_000)).toEqual([['bob', 2]])
+})
