@@ -140,7 +140,8 @@ export function createReads({ participants, publisher, logger }: ReadsOptions) {
       const data = { ...parseParticipantKey(key), readSeq: seq }
       return { type: 'receipt.read', org, cid: cid.toHexString(), data: JSON.stringify(data) }
     })
-    // Nothing is kept for it: gateways that miss events ask who has read since.
+    // Nothing is kept for it: gateways that lose events ask who has read since. Where only this process can't reach
+    // Redis, the room hears of it with what that person reads next.
     publisher.publish(events).catch((error: unknown) => {
       logger.debug({ err: error, receipts: events.length }, 'receipts were not published')
     })
