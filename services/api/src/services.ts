@@ -183,6 +183,7 @@ export async function createServices(options: ServicesOptions) {
     wake(): void {
       relay.wake()
       sweeper.wake()
+      reads.wake()
     },
     /** The queue is back: queue at once what waited for it. */
     wakeQueue: reconciler.wake,

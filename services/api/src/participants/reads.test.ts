@@ -28,6 +28,7 @@ async function scene(keys: string[]) {
     cid,
     events,
     write,
+    publisher,
     reads: createReads({ participants, publisher, logger }),
     at: (key: string, seq: number) => ({ cid, org: 'acme', key, seq }),
     stored: async (key: string) => (await participants.findOne({ cid, key }))?.readSeq,
@@ -57,6 +58,27 @@ describe('read positions', () => {
     reads.note(at('user:ada', 4))
     await reads.idle()
     expect(await stored('user:ada')).toBe(4)
+  })
+
+  test('whose receipts can not be published are told when that is possible again, the furthest of each', async () => {
+    const { reads, at, events, publisher } = await scene(['user:ada', 'user:bob'])
+    const told = () =>
+      events.map(({ data }) => JSON.parse(data ?? '')).map(({ id, readSeq }) => [id, readSeq])
+    const refused = vi.spyOn(publisher, 'publish').mockRejectedValue(new Error('no Redis'))
+    for (const seq of [1, 2]) await reads.mark(at('user:ada', seq))
+    reads.wake()
+    await reads.idle()
+    refused.mockRestore()
+    expect(told()).toEqual([])
+    reads.wake()
+    await reads.idle()
+    expect(told()).toEqual([['ada', 2]])
+    await reads.mark(at('user:bob', 1))
+    await reads.idle()
+    expect(told()).toEqual([
+      ['ada', 2],
+      ['bob', 1],
+    ])
   })
 
   test('that can not be written are not acknowledged', async () => {

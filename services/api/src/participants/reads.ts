@@ -9,8 +9,11 @@ const BATCH_SIZE = 1_000
  * with the write, it is there within the second that clients are promised.
  */
 const NOTE_MS = 700
-/** People in conversations whose last receipt is remembered, at most. */
-const CAPACITY = 50_000
+/** People in conversations whose last receipt is remembered, at most, and whose receipt waits to be published. */
+const MOST_TOLD = 50_000
+const MOST_UNTOLD = 10_000
+/** Receipts of one publication: few, since each mark tries again while Redis is away. */
+const TOLD_AT_ONCE = 200
 
 export interface ReadPosition {
   cid: ObjectId
@@ -51,7 +54,11 @@ export function createReads({ participants, publisher, logger }: ReadsOptions) {
   let gathering: Batch | undefined
   let running: Promise<void> | undefined
   let timer: NodeJS.Timeout | undefined
+  let publishing = false
+  let published = Promise.resolve()
   const told = new Map<string, number>()
+  /** Receipts that are not out yet, as far as is known: the furthest of each person in a conversation. */
+  const untold = new Map<string, ReadPosition>()
 
   function newBatch(): Batch {
     const { promise, resolve, reject } = Promise.withResolvers<void>()
@@ -124,27 +131,31 @@ export function createReads({ participants, publisher, logger }: ReadsOptions) {
   function isNews(position: Waiting): boolean {
     const slot = slotOf(position)
     if ((told.get(slot) ?? 0) >= position.seq) return false
-    told.delete(slot)
-    told.set(slot, position.seq)
-    if (told.size > CAPACITY) {
-      const [oldest] = told.keys()
-      if (oldest !== undefined) told.delete(oldest)
-    }
+    remember(told, MOST_TOLD, slot, position.seq)
     return true
   }
 
   function tell(positions: Waiting[]): void {
-    const news = positions.filter(isNews)
-    if (news.length === 0) return
-    const events = news.map(({ cid, org, key, seq }): StreamEvent => {
-      const data = { ...parseParticipantKey(key), readSeq: seq }
-      return { type: 'receipt.read', org, cid: cid.toHexString(), data: JSON.stringify(data) }
-    })
-    // Nothing is kept for it: gateways that lose events ask who has read since. Where only this process can't reach
-    // Redis, the room hears of it with what that person reads next.
-    publisher.publish(events).catch((error: unknown) => {
-      logger.debug({ err: error, receipts: events.length }, 'receipts were not published')
-    })
+    for (const position of positions.filter(isNews)) {
+      remember(untold, MOST_UNTOLD, slotOf(position), position)
+    }
+    if (!publishing) published = publish()
+  }
+
+  /** What does not get out waits for the next receipt, or for Redis. */
+  async function publish(): Promise<void> {
+    publishing = true
+    try {
+      while (untold.size > 0) {
+        const batch = [...untold].slice(0, TOLD_AT_ONCE)
+        await publisher.publish(batch.map(([, position]) => toEvent(position)))
+        for (const [slot, position] of batch) if (untold.get(slot) === position) untold.delete(slot)
+      }
+    } catch (error) {
+      logger.debug({ err: error, receipts: untold.size }, 'receipts were not published')
+    } finally {
+      publishing = false
+    }
   }
 
   return {
@@ -162,12 +173,30 @@ export function createReads({ participants, publisher, logger }: ReadsOptions) {
       void put(position, false)
     },
 
-    /** Resolves once nothing waits any more. */
+    /** The streams are back: tells at once what waited for them. */
+    wake: (): void => tell([]),
+
+    /** Resolves once nothing waits any more but for Redis. */
     async idle(): Promise<void> {
       while (gathering || running) {
         start()
         await running
       }
+      await published
     },
   }
+}
+
+/** Sets it as the newest; of too many the oldest goes. */
+function remember<V>(map: Map<string, V>, most: number, key: string, value: V): void {
+  map.delete(key)
+  map.set(key, value)
+  if (map.size <= most) return
+  const [oldest] = map.keys()
+  if (oldest !== undefined) map.delete(oldest)
+}
+
+function toEvent({ cid, org, key, seq }: ReadPosition): StreamEvent {
+  const data = { ...parseParticipantKey(key), readSeq: seq }
+  return { type: 'receipt.read', org, cid: cid.toHexString(), data: JSON.stringify(data) }
 }
