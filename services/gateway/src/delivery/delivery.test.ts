@@ -409,6 +409,19 @@ describe('delivery', () => {
     socket.disconnect()
   })
 
+  it('never says that somebody has read less than they had, until they come anew', async () => {
+    const conversation = newConversation()
+    const ada = await openClient('ada')
+    await ada.join(conversation)
+    const told: number[] = []
+    ada.socket.on('message:receipt', ({ readSeq }: { readSeq: number }) => told.push(readSeq))
+    const read = (readSeq: number) =>
+      gateway.event('receipt.read', conversation, { data: { ...BOB, readSeq } })
+    const left = gateway.event('participant.removed', conversation, { change: 1, member: 'user:bob' })
+    await gateway.publish([read(4), read(2), read(4), read(5), left, read(1)])
+    await vi.waitFor(() => expect(told).toEqual([4, 5, 1]))
+  })
+
   it('tells those who are not in the room that something happens, at most once a second', async () => {
     const conversation = newConversation()
     const bob = await openClient('bob')

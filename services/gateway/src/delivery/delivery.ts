@@ -4,6 +4,7 @@ import {
   ParticipantRef,
   ProblemError,
   parseParticipantKey,
+  participantKey,
   partitionOf,
   type Receipt,
 } from '@parley/contract'
@@ -127,9 +128,14 @@ export function createDelivery(core: Core, metrics: FeedMetrics) {
     tellReceipt({ conversationId: cid, participantType: type, participantId: id, userId: id, readSeq })
   }
 
+  /** Each once and none below one before: processes of the api publish them in any order. */
   function tellReceipt(receipt: Receipt): void {
-    const feed = follow.feed(receipt.conversationId)
-    if (feed?.room.isOpen) lifecycle.emit('receipt', feed.room, receipt)
+    const { conversationId, participantType: type, participantId: id, readSeq } = receipt
+    const room = follow.feed(conversationId)?.room
+    const key = participantKey({ type, id })
+    if (!room?.isOpen || readSeq <= (room.reads.get(key) ?? 0)) return
+    room.reads.set(key, readSeq)
+    lifecycle.emit('receipt', room, receipt)
   }
 
   /** Asks the api which of these conversations moved on, and fills those. Rejects where the api can't be reached. */

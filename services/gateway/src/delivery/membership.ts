@@ -42,12 +42,17 @@ export function createMembership(
   function setMembers(room: Room, now: ReadonlySet<string>): void {
     const gone = [...room.members].filter((key) => !now.has(key))
     for (const key of gone) {
-      room.members.delete(key)
+      remove(room, key)
       lifecycle.emit('expelled', room.conversationId, key)
     }
     const { size } = room.members
     for (const key of now) room.members.add(key)
     if (gone.length > 0 || room.members.size > size) lifecycle.emit('membersChanged', room)
+  }
+
+  function remove(room: Room, key: string): boolean {
+    room.reads.delete(key)
+    return room.members.delete(key)
   }
 
   async function recheck(room: Room): Promise<void> {
@@ -91,7 +96,7 @@ export function createMembership(
     /** Takes their sockets out of the room at once; an admin may stay, which the api decides. */
     removed(room: Room, key: string, sockets: Iterable<ChatSocket>): void {
       checkAgain(room)
-      if (room.members.delete(key)) lifecycle.emit('membersChanged', room)
+      if (remove(room, key)) lifecycle.emit('membersChanged', room)
       for (const socket of [...sockets]) {
         if (!room.sockets.has(socket)) continue
         if (isAdmin(socket.data.caller)) void recheck(room)

@@ -71,6 +71,8 @@ export function createRoom(options: {
     },
     /** Participant keys (`user:ada`) of everyone who takes part; none before it is open. */
     members,
+    /** How far the room was told that they have read, by participant key. */
+    reads: new Map<string, number>(),
     open(by: { orgId: string; members: Iterable<string> }): void {
       isOpen = true
       orgId = by.orgId
