@@ -25,17 +25,23 @@ if (values.list) for (const { name, proof } of chosen) say(`${name}: ${nameOf(pr
 else {
   const workspace = await createWorkspace()
   try {
-    let survivors = 0
+    let allCaught = 0
     for (const mutant of chosen) {
-      const { healthy, caught, output } = await prove(workspace, mutant, times)
-      const isCaught = healthy && caught === times
-      if (!isCaught) survivors += 1
-      const verdict = isCaught ? 'caught  ' : healthy ? 'SURVIVES' : 'UNCLEAR '
-      say(`${verdict}  ${mutant.name}: ${caught} of ${times} by ${nameOf(mutant.proof)}`)
-      if (!healthy) say(`It fails without the mutant:\n${output.slice(-2_000)}`)
+      const told = `${mutant.name}: by ${nameOf(mutant.proof)}`
+      try {
+        const { healthy, caught, output } = await prove(workspace, mutant, times)
+        const isCaught = healthy && caught === times
+        if (isCaught) allCaught += 1
+        const verdict = isCaught ? 'caught  ' : healthy ? 'SURVIVES' : 'UNCLEAR '
+        say(`${verdict}  ${told}, ${caught} of ${times}`)
+        if (!healthy) say(`It fails without the mutant:\n${output.slice(-2_000)}`)
+      } catch (error) {
+        // The others have a verdict all the same.
+        say(`UNCLEAR   ${told}: ${error instanceof Error ? error.message : error}`)
+      }
     }
-    say(`${chosen.length - survivors} of ${chosen.length} caught`)
-    process.exitCode = survivors === 0 ? 0 : 1
+    say(`${allCaught} of ${chosen.length} caught`)
+    process.exitCode = allCaught === chosen.length ? 0 : 1
   } finally {
     await workspace.remove()
   }

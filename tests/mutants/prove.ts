@@ -44,9 +44,9 @@ export async function prove(
 ): Promise<Verdict> {
   let { red, output } = await run(workspace, proof, 1)
   if (red) return { healthy: false, caught: 0, output }
-  await workspace.patch(patches)
   let caught = 0
   try {
+    await workspace.patch(patches)
     for (let seed = 1; seed <= times; seed++) {
       ;({ red, output } = await run(workspace, proof, seed))
       if (red) caught += 1

@@ -14,6 +14,13 @@ export interface Patch {
   replace: string
 }
 
+/** The source with the patch; throws where it does not fit. */
+export function patched(source: string, { file, find, replace }: Patch): string {
+  const parts = source.split(find)
+  if (parts.length !== 2) throw new Error(`${file}: found ${parts.length - 1} times, not once: ${find}`)
+  return parts.join(replace)
+}
+
 export interface Workspace {
   path: string
   patch(patches: readonly Patch[]): Promise<void>
@@ -37,13 +44,12 @@ export async function createWorkspace(): Promise<Workspace> {
   return {
     path,
     async patch(patches) {
-      for (const { file, find, replace } of patches) {
-        const target = join(path, file)
+      for (const patch of patches) {
+        const target = join(path, patch.file)
         const source = await readFile(target, 'utf8')
-        const parts = source.split(find)
-        if (parts.length !== 2) throw new Error(`${file}: found ${parts.length - 1} times, not once: ${find}`)
+        const broken = patched(source, patch)
         if (!originals.has(target)) originals.set(target, source)
-        await writeFile(target, parts.join(replace))
+        await writeFile(target, broken)
       }
     },
     async restore() {
