@@ -56,6 +56,25 @@ test('a join says who is there, the caller too', async () => {
   expect(online.users.sort()).toEqual([ada, bob].sort())
 })
 
+test('those who join in the same moment on different gateways learn of each other', async () => {
+  const rooms = Array.from({ length: 20 }, () => Object.values(scene.names('ada', 'bob', 'cyd', 'dan')))
+  const joins = await Promise.all(
+    rooms.map(async (people) => {
+      const id = await scene.conversation(...people)
+      const listeners = await Promise.all(people.map((person, index) => scene.connect(person, index % 2)))
+      return listeners.map((listener) => ({ id, people, listener }))
+    }),
+  )
+  const joined = joins.flat().map(async ({ id, people, listener }) => {
+    const { online } = await listener.sure('conversation:join', { conversationId: id })
+    return { people, online, listener }
+  })
+  for (const { people, online, listener } of await Promise.all(joined)) {
+    for (const userId of people)
+      if (!online.users.includes(userId)) await listener.first('user:joined', { userId })
+  }
+})
+
 test('a page that reloads, on another gateway even, causes no event; a second device neither', async () => {
   const { ada, bob } = scene.names('ada', 'bob')
   const id = await scene.conversation(ada, bob)
@@ -215,6 +234,32 @@ test('a Redis that lost everything has who is there again, and nobody is told of
     { timeoutMs: 15_000 },
   )
   expect(a.heard.slice(told).filter(({ event }) => event !== 'resync')).toEqual([])
+})
+
+test('who came and who left while a gateway heard nothing of the others is told there soon after', async () => {
+  const { ada, bob, cyd } = scene.names('ada', 'bob', 'cyd')
+  const id = await scene.conversation(ada, bob, cyd)
+  const a = await scene.join(ada, id, 0)
+  const b = await scene.join(bob, id, 1)
+  await a.first('user:joined', { userId: bob })
+  const redis = new Redis(scene.stack.redisUrl)
+  scene.stack.pause('gateway-0')
+  try {
+    await redis.call('CLIENT', 'KILL', 'TYPE', 'pubsub')
+    await b.sure('conversation:leave', { conversationId: id })
+    await scene.join(cyd, id, 1)
+    await until(async () => {
+      const held = await redis.hkeys(`conversation:${id}:users`)
+      return held.includes(cyd) && !held.includes(bob)
+    })
+  } finally {
+    scene.stack.resume('gateway-0')
+    redis.disconnect()
+  }
+  await a.first('user:left', { userId: bob }, 15_000)
+  await a.first('user:joined', { userId: cyd })
+  const { users } = await a.sure('conversation:online', { conversationId: id })
+  expect(users.sort()).toEqual([ada, cyd].sort())
 })
 
 test('the people of a gateway that was killed are offline within 15 s, and those elsewhere are not', async () => {

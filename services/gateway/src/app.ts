@@ -169,7 +169,7 @@ export async function buildApp(dependencies: GatewayDependencies): Promise<Gatew
       follow,
       expiry,
       dispatch,
-      whoIsHere: services.presence.online,
+      lookWhoIsHere: services.presence.look,
       forget: createForget(io),
     }),
   )

@@ -1,8 +1,9 @@
-import type { InternalAgentReadyResult, Online } from '@parley/contract'
+import type { InternalAgentReadyResult } from '@parley/contract'
 import { ProblemError, problem } from '@parley/contract'
 import { describeError } from '@parley/service-kit'
 import type { Follow } from '../delivery/follow.ts'
 import type { Dispatch } from '../events/dispatch.ts'
+import type { Look } from '../presence/rolls.ts'
 import type { Core } from '../services.ts'
 import type { ChatSocket } from '../sockets.ts'
 import type { Expiry } from './expiry.ts'
@@ -16,12 +17,12 @@ export function createAccept(
     follow: Follow
     expiry: Expiry<ChatSocket>
     dispatch: Dispatch
-    whoIsHere(conversationId: string): Promise<Online>
+    lookWhoIsHere(conversationId: string): Promise<Look>
     forget(socket: ChatSocket): void
   },
 ) {
   const { api, people, lifecycle, outbound, logger } = core
-  const { follow, expiry, dispatch, whoIsHere, forget } = dependencies
+  const { follow, expiry, dispatch, lookWhoIsHere, forget } = dependencies
 
   /** An agent's auto conversation: found or made, joined, told; tried again while the api is away. */
   async function welcomeAgent(socket: ChatSocket): Promise<void> {
@@ -37,7 +38,7 @@ export function createAccept(
         await follow.join(
           socket,
           { conversationId },
-          () => whoIsHere(conversationId),
+          () => lookWhoIsHere(conversationId),
           ({ lastSeq, changeSeq }) => {
             // What came after the one and before the other would be in neither.
             if (lastSeq !== conversation.lastSeq || changeSeq !== conversation.changeSeq) {

@@ -1,4 +1,4 @@
-import { type InternalFillResult, ProblemError } from '@parley/contract'
+import { type Caller, type InternalFillResult, ProblemError } from '@parley/contract'
 import type { TailEvent } from '@parley/events'
 import { encodeFrame } from './frames.ts'
 import {
@@ -44,9 +44,10 @@ export interface FeedDependencies {
   metrics: FeedMetrics
 }
 
-/** A join that waits for the api's answer; `recheck`: what that says may be out of date already. */
+/** A join that waits for the api's answer, asked for as `caller`; `recheck`: what it says may be out of date already. */
 export interface Attempt {
   recheck: boolean
+  caller: Caller
 }
 
 export type Feed = ReturnType<typeof createFeed>

@@ -10,6 +10,7 @@ import {
   problem,
   type ServerPayload,
 } from '@parley/contract'
+import type { Look } from '../presence/rolls.ts'
 import type { Core } from '../services.ts'
 import type { ChatSocket } from '../sockets.ts'
 import { type Attempt, createFeed, type Feed, type FeedDependencies } from './feed.ts'
@@ -18,7 +19,7 @@ import type { Room } from './room.ts'
 import type { Position } from './sequencer.ts'
 
 /** Times that a join asks the api because something changed meanwhile. */
-const MOST_ASKED = 6
+const MOST_ASKED = 5
 
 type Removal = ServerPayload<'conversation:removed'>['reason']
 export type Follow = ReturnType<typeof createFollow>
@@ -52,37 +53,39 @@ export function createFollow(
     lifecycle.emit('roomClosed', room)
   }
 
-  /** Asks the api, until nothing has happened since that its answer should have known of. */
+  /** Nothing has happened since that the api's answer should have known of. */
+  const isCurrent = (
+    { room }: Feed,
+    attempt: Attempt,
+    socket: ChatSocket,
+    answer: InternalJoinResult,
+  ): boolean =>
+    !attempt.recheck && attempt.caller === socket.data.caller && (room.isOpen || answer.members !== undefined)
+
   async function ask(
     feed: Feed,
     attempt: Attempt,
     socket: ChatSocket,
     payload: JoinPayload,
-    whoIsHere: () => Promise<Online>,
-  ): Promise<{ answer: InternalJoinResult; online: Online }> {
-    const { room } = feed
-    let online: Online | null = null
+  ): Promise<InternalJoinResult> {
     for (let asked = 0; asked < MOST_ASKED; asked++) {
-      attempt.recheck = false
       const { caller } = socket.data
-      const answer = await joins.ask({ caller, ...payload, ...(room.isOpen ? {} : { members: true }) })
-      // Only now: those whose joins were answered together ask together.
-      online ??= await whoIsHere()
-      if (!socket.connected) throw problem('unavailable', { detail: 'The socket is gone' })
-      const isCurrent = !attempt.recheck && caller === socket.data.caller
-      if (isCurrent && (room.isOpen || answer.members)) return { answer, online }
+      attempt.recheck = false
+      attempt.caller = caller
+      const answer = await joins.ask({ caller, ...payload, ...(feed.room.isOpen ? {} : { members: true }) })
+      if (isCurrent(feed, attempt, socket, answer)) return answer
     }
     throw problem('unavailable', { retryAfter: 1 })
   }
 
   /**
    * Lets a socket follow a conversation. Interest comes first, so that nothing passes between the api's answer and
-   * the room; `acknowledge` is called, and the socket is in the room, in one turn.
+   * the room; `acknowledge` is called, and the socket is in the room, in one turn, in which also the look is over.
    */
   async function join<T>(
     socket: ChatSocket,
     payload: JoinPayload,
-    whoIsHere: () => Promise<Online>,
+    lookWhoIsHere: () => Promise<Look>,
     acknowledge: (result: JoinResult) => T,
   ): Promise<T> {
     const { session, orgId } = socket.data
@@ -92,18 +95,25 @@ export function createFollow(
     }
     const feed = ensure(payload.conversationId)
     const { room } = feed
-    const attempt: Attempt = { recheck: false }
+    const attempt: Attempt = { recheck: false, caller: socket.data.caller }
     feed.attempts.add(attempt)
     session.joining++
+    let look: Look | undefined
     try {
-      const { answer, online } = await ask(feed, attempt, socket, payload, whoIsHere)
+      const first = await ask(feed, attempt, socket, payload)
+      // Only now: those whose joins were answered together ask together.
+      look = await lookWhoIsHere()
+      const answer = isCurrent(feed, attempt, socket, first)
+        ? first
+        : await ask(feed, attempt, socket, payload)
+      if (!socket.connected) throw problem('unavailable', { detail: 'The socket is gone' })
       if (!room.isOpen) {
         // Not before: who is refused may be of another org.
         room.open({ orgId, members: (answer.members ?? []).map(participantKey) })
         feed.open({ seq: answer.throughSeq, stored: answer.lastSeq, change: answer.changeSeq })
         lifecycle.emit('roomOpened', room)
       }
-      const { result, from } = merge(feed, answer, payload, online)
+      const { result, from } = merge(feed, answer, payload, look.join(socket.data.key))
       const acknowledged = acknowledge(result)
       const isNew = !room.sockets.has(socket)
       room.add(socket, from)
@@ -111,6 +121,7 @@ export function createFollow(
       if (isNew) lifecycle.emit('joined', socket, room)
       return acknowledged
     } finally {
+      look?.close()
       session.joining--
       feed.attempts.delete(attempt)
       closeIfEmpty(feed)

@@ -7,5 +7,5 @@ export const conversationJoin = defineEvent(
   JoinPayload,
   ({ follow, presence }) =>
     (socket, payload, { reply }) =>
-      follow.join(socket, payload, () => presence.online(payload.conversationId, socket.data.caller), reply),
+      follow.join(socket, payload, () => presence.look(payload.conversationId), reply),
 )

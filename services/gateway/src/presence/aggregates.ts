@@ -62,10 +62,11 @@ export function createAggregates({ rooms, peopleIn }: { rooms: Rooms; peopleIn(r
     receipt(room: Room, receipt: Receipt): void {
       of(room).receipts.set(`${receipt.participantType}:${receipt.participantId}`, receipt)
     },
-    /** Who went and came again within the second is not told of. */
+    /** Told is what they did last, also of who went and came again: a newcomer to the room may have seen either. */
     turn(room: Room, turn: Turn, key: string): void {
       const { turns } = of(room)
-      if (!turns[OPPOSITE[turn]].delete(key)) turns[turn].add(key)
+      turns[OPPOSITE[turn]].delete(key)
+      turns[turn].add(key)
     },
     close(): void {
       clearTimeout(timer)

@@ -1,4 +1,4 @@
-import { ParticipantRef, ParticipantType, participantKey } from '@parley/contract'
+import { ParticipantRef, ParticipantType, parseParticipantKey, participantKey } from '@parley/contract'
 import { z } from 'zod'
 import type { Bus } from '../bus/bus.ts'
 import { conversationOf } from '../bus/room-channels.ts'
@@ -8,7 +8,7 @@ import type { Rooms } from '../delivery/rooms.ts'
 import type { ChatSocket } from '../sockets.ts'
 import type { Aggregates } from './aggregates.ts'
 import type { Audience } from './audience.ts'
-import type { Crowds } from './crowds.ts'
+import type { Rolls } from './rolls.ts'
 
 const Told = z.object({
   orgId: z.string(),
@@ -21,18 +21,16 @@ const Told = z.object({
 /** Passes on to sockets here what the presence scripts tell all gateways. */
 export function announcePresence({
   bus,
-  rooms,
   outbound,
   audience,
   aggregates,
-  crowds,
+  rolls,
 }: {
   bus: Bus
-  rooms: Rooms
   outbound: Outbound
   audience: Audience
   aggregates: Aggregates
-  crowds: Crowds
+  rolls: Rolls
 }): void {
   bus.handle('presence', (_channel, payload) => {
     const { orgId, type, id, status, at } = Told.parse(JSON.parse(payload))
@@ -57,26 +55,32 @@ export function announcePresence({
     }
   })
 
-  const place = (turn: 'joined' | 'left') => (channel: string, payload: string) => {
-    const { type, id } = ParticipantRef.parse(JSON.parse(payload))
-    const room = rooms.get(conversationOf(channel))
-    if (!room) return
-    const key = participantKey({ type, id })
-    // Who comes or goes is one of those that make a room large.
-    if (turn === 'joined') crowds.came(room, key)
-    const isLarge = aggregates.isLarge(room)
-    if (turn === 'left') crowds.went(room, key)
-    if (isLarge) {
-      aggregates.turn(room, turn, key)
-      return
-    }
-    rooms.emit(room.conversationId, turn === 'joined' ? 'user:joined' : 'user:left', {
-      conversationId: room.conversationId,
-      participantType: type,
-      participantId: id,
-      userId: id,
-    })
+  const turn = (isHere: boolean) => (channel: string, payload: string) => {
+    const key = participantKey(ParticipantRef.parse(JSON.parse(payload)))
+    rolls.turn(conversationOf(channel), key, isHere)
   }
-  bus.handle('joined', place('joined'))
-  bus.handle('left', place('left'))
+  bus.handle('joined', turn(true))
+  bus.handle('left', turn(false))
+}
+
+/** Tells the sockets of a room here that somebody (`user:ada`) came or went. */
+export function announcePlace(
+  { rooms, aggregates }: { rooms: Rooms; aggregates: Aggregates },
+  conversationId: string,
+  key: string,
+  isHere: boolean,
+): void {
+  const room = rooms.get(conversationId)
+  if (!room) return
+  if (aggregates.isLarge(room)) {
+    aggregates.turn(room, isHere ? 'joined' : 'left', key)
+    return
+  }
+  const { type, id } = parseParticipantKey(key)
+  rooms.emit(conversationId, isHere ? 'user:joined' : 'user:left', {
+    conversationId,
+    participantType: type,
+    participantId: id,
+    userId: id,
+  })
 }

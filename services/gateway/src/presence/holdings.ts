@@ -123,12 +123,12 @@ export function createHoldings({
       return entries.size
     },
 
-    /** Renews the lease. Rejects while Redis is away. Resolves to whether this is a new generation. */
-    async renew(): Promise<boolean> {
+    /** Renews the lease. Rejects while Redis is away. `taken`: this is a new generation. */
+    async renew(): Promise<{ taken: boolean; lostData: boolean }> {
       const { taken, lostData, previous } = await leases.renew()
       if (lostData) settledAt = performance.now() + settleMs
       if (previous !== undefined) superseded.add(previous)
-      return taken
+      return { taken, lostData }
     },
 
     /**

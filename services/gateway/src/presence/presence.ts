@@ -1,4 +1,4 @@
-import { type Online, type ParticipantType, PRESENCE_CHANNEL, participantKey } from '@parley/contract'
+import { type Online, PRESENCE_CHANNEL } from '@parley/contract'
 import type { Logger } from '@parley/service-kit'
 import type { Redis } from 'ioredis'
 import type { Bus } from '../bus/bus.ts'
@@ -7,14 +7,14 @@ import type { Rooms } from '../delivery/rooms.ts'
 import type { Lifecycle } from '../lifecycle.ts'
 import type { ChatSocket } from '../sockets.ts'
 import { createAggregates } from './aggregates.ts'
-import { announcePresence } from './announce.ts'
+import { announcePlace, announcePresence } from './announce.ts'
 import { createAudience } from './audience.ts'
-import { createCrowds } from './crowds.ts'
 import type { Holding } from './holding.ts'
 import { createHoldings } from './holdings.ts'
 import { createLeases } from './leases.ts'
 import { createPresenceReads } from './reads.ts'
 import { createReaper } from './reaper.ts'
+import { createRolls } from './rolls.ts'
 import { definePresenceScripts } from './scripts.ts'
 import { createPresenceWrites } from './writes.ts'
 
@@ -55,12 +55,19 @@ export function createPresence(options: {
   const reaper = createReaper({ redis, leases, writes })
   const holdings = createHoldings({ leases, reaper, writes, logger, settleMs: times.settleMs })
   const reads = createPresenceReads({ redis, leases, writes })
-  const crowds = createCrowds({ bus, lifecycle, inRoom: reads.inRoom, logger })
-  const aggregates = createAggregates({ rooms, peopleIn: crowds.size })
-  announcePresence({ bus, rooms, outbound, aggregates, crowds, audience: createAudience(lifecycle) })
-
+  const aggregates = createAggregates({ rooms, peopleIn: (room) => rolls.size(room.conversationId) })
   /** Sockets here by conversation and participant; those that were cut off count until the debounce ends. */
   const places = new Map<string, Map<string, number>>()
+  const rolls = createRolls({
+    bus,
+    lifecycle,
+    read: reads.inRoom,
+    here: (conversationId) => places.get(conversationId)?.keys() ?? [],
+    tell: (...turn) => announcePlace({ rooms, aggregates }, ...turn),
+    settleMs: times.settleMs,
+    logger,
+  })
+  announcePresence({ bus, outbound, aggregates, rolls, audience: createAudience(lifecycle) })
   const timers = new Set<NodeJS.Timeout>()
   let reapFrom = Number.POSITIVE_INFINITY
 
@@ -128,8 +135,9 @@ export function createPresence(options: {
   function renew(): Promise<void> {
     renewing ??= holdings
       .renew()
-      .then((taken) => {
+      .then(({ taken, lostData }) => {
         if (taken) reapFrom = performance.now() + times.settleMs
+        if (lostData) rolls.checkLater()
         flush()
       })
       .catch((error: unknown) => logger.debug({ error }, 'the presence lease was not renewed'))
@@ -165,25 +173,16 @@ export function createPresence(options: {
   return {
     ...reads,
 
-    /**
-     * Who has a socket in the conversation's room, on any gateway; `joining` is about to. By the sockets of this
-     * gateway alone where Redis does not answer.
-     */
-    async online(conversationId: string, joining?: { type: ParticipantType; id: string }): Promise<Online> {
-      const found = await reads.inRoom(conversationId).catch((error: unknown) => {
-        logger.debug({ error }, 'who is in a room is told from this gateway alone')
-        return { users: [], agents: [] }
-      })
-      const users = new Set(found.users)
-      const agents = new Set(found.agents)
-      const here = [...(places.get(conversationId)?.keys() ?? [])]
-      if (joining) here.push(participantKey(joining))
-      for (const key of here) {
-        const colon = key.indexOf(':')
-        const ids = key.slice(0, colon) === 'agent' ? agents : users
-        ids.add(key.slice(colon + 1))
+    look: rolls.look,
+
+    /** Who has a socket in the room on any gateway, or on this one where Redis does not answer. */
+    async online(conversationId: string): Promise<Online> {
+      const look = await rolls.look(conversationId)
+      try {
+        return look.now()
+      } finally {
+        look.close()
       }
-      return { users: [...users], agents: [...agents] }
     },
 
     /** Leaves the rest to the other gateways: within seconds, who did not come back there is offline. */
@@ -192,6 +191,7 @@ export function createPresence(options: {
       clearInterval(renewals)
       clearInterval(reaps)
       for (const timer of timers) clearTimeout(timer)
+      rolls.close()
       aggregates.close()
       await renewing
       await reaping

@@ -1,8 +1,8 @@
 import {
-  type Online,
   onlineKey,
   type ParticipantType,
   type Presence,
+  participantKey,
   presenceKey,
   roomPresenceKey,
   seenKey,
@@ -23,33 +23,30 @@ export function createPresenceReads({
   leases: Leases
   writes: PresenceWrites
 }) {
-  /** Rooms being read: a thousand who join at once ask once. */
-  const reading = new Map<string, Promise<Online>>()
-
   async function isOnline(person: Person): Promise<boolean> {
     const members = await redis.smembers(presenceKey(person.orgId, person.type, person.id))
     if (members.length === 0) return false
     return (await leases.alive(members.map(generationOf))).size > 0
   }
 
-  async function idsInRoom(conversationId: string, type: ParticipantType): Promise<string[]> {
+  async function keysInRoom(conversationId: string, type: ParticipantType): Promise<string[]> {
     const held = Object.entries(await redis.hgetall(roomPresenceKey(conversationId, type)))
     const generations = new Map(held.map(([id, text]) => [id, text.split(' ')]))
     const alive = await leases.alive([...generations.values()].flat())
-    return [...generations].filter(([, of]) => of.some((one) => alive.has(one))).map(([id]) => id)
+    return [...generations].flatMap(([id, of]) =>
+      of.some((one) => alive.has(one)) ? [participantKey({ type, id })] : [],
+    )
   }
 
   return {
-    async inRoom(conversationId: string): Promise<Online> {
-      let found = reading.get(conversationId)
-      if (!found) {
-        inOneWrite(redis)
-        found = Promise.all([idsInRoom(conversationId, 'user'), idsInRoom(conversationId, 'agent')])
-          .then(([users, agents]) => ({ users, agents }))
-          .finally(() => reading.delete(conversationId))
-        reading.set(conversationId, found)
-      }
-      return found
+    /** Keys (`user:ada`) of those who have a socket in the room. */
+    async inRoom(conversationId: string): Promise<string[]> {
+      inOneWrite(redis)
+      const [users, agents] = await Promise.all([
+        keysInRoom(conversationId, 'user'),
+        keysInRoom(conversationId, 'agent'),
+      ])
+      return [...users, ...agents]
     },
 
     /** `at`: when they were last seen to come or go; null where that is not known any more. */

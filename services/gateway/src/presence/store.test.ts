@@ -128,7 +128,7 @@ describe('people', () => {
     expect(await told(org)).toEqual(['ada online', 'ada offline'])
     // Its first write after the pause still goes out under the generation that was cleared away.
     paused.holdings.hold(person(org, 'late', 'bob'))
-    expect(await paused.holdings.renew()).toBe(true)
+    expect(await paused.holdings.renew()).toEqual({ taken: true, lostData: false })
     await paused.holdings.flush()
     expect(paused.leases.generation).not.toBe(before)
     expect(await told(org)).toContain('ada online')

@@ -1,0 +1,191 @@
+import { type Online, roomChannel } from '@parley/contract'
+import type { Logger } from '@parley/service-kit'
+import type { Bus } from '../bus/bus.ts'
+import type { Lifecycle } from '../lifecycle.ts'
+
+/** Rooms that are checked at a time. */
+const BATCH = 200
+
+/** Who is in a room, kept up to date until it is closed. */
+export interface Look {
+  now(): Online
+  /** The same for `joining` (`user:ada`), who is there from now on and hears of what changes. */
+  join(joining: string): Online
+  close(): void
+}
+
+interface Reading {
+  /** null: Redis did not answer. */
+  found: Promise<string[] | null>
+  /** Comings and goings that all gateways were told of since it began, in their order. */
+  turns: [key: string, isHere: boolean][]
+  looks: number
+}
+
+export type Rolls = ReturnType<typeof createRolls>
+
+/**
+ * For each room that is open here, whom its sockets were told to be in it. Whoever comes is told the same and hears of
+ * the same changes from then on. The first one reads it from Redis; what is told of while they read is noted, so that
+ * people who come at once to different gateways learn of each other. After a break, in which messages between gateways
+ * may have been lost, the rooms are told what they missed.
+ */
+export function createRolls({
+  bus,
+  lifecycle,
+  read,
+  here,
+  tell,
+  settleMs,
+  logger,
+}: {
+  bus: Bus
+  lifecycle: Lifecycle
+  /** Rejects while Redis is away. */
+  read(conversationId: string): Promise<string[]>
+  /** Who has a socket in the room on this gateway: they are there, whatever Redis says. */
+  here(conversationId: string): Iterable<string>
+  /** Tells the sockets here. */
+  tell(conversationId: string, key: string, isHere: boolean): void
+  /** Milliseconds after a break within which every gateway has written to Redis again whom it holds. */
+  settleMs: number
+  logger: Logger
+}) {
+  const rolls = new Map<string, Set<string>>()
+  /** By conversation, readings that somebody still looks at. */
+  const open = new Map<string, Set<Reading>>()
+  /** Of them the one that has no answer yet. */
+  const pending = new Map<string, Reading>()
+  let timer: NodeJS.Timeout | undefined
+  lifecycle.on('roomClosed', ({ conversationId }) => rolls.delete(conversationId))
+
+  function turn(conversationId: string, key: string, isHere: boolean): void {
+    for (const { turns } of open.get(conversationId) ?? []) turns.push([key, isHere])
+    const roll = rolls.get(conversationId)
+    if (!roll) return
+    // Who comes or goes is one of those that make a room large.
+    if (isHere) roll.add(key)
+    tell(conversationId, key, isHere)
+    if (!isHere) roll.delete(key)
+  }
+
+  function begin(conversationId: string): Reading {
+    // Heard first, read then.
+    const found = bus
+      .hold(roomChannel(conversationId))
+      .then(() => read(conversationId))
+      .catch((error: unknown) => {
+        logger.debug({ error }, 'who is in a room is told from this gateway alone')
+        return null
+      })
+      .finally(() => pending.delete(conversationId))
+    const reading: Reading = { found, turns: [], looks: 0 }
+    pending.set(conversationId, reading)
+    const readings = open.get(conversationId)
+    if (readings) readings.add(reading)
+    else open.set(conversationId, new Set([reading]))
+    return reading
+  }
+
+  function end(conversationId: string, reading: Reading): void {
+    reading.looks -= 1
+    if (reading.looks > 0) return
+    bus.release(roomChannel(conversationId))
+    const readings = open.get(conversationId)
+    if (readings?.delete(reading) && readings.size === 0) open.delete(conversationId)
+  }
+
+  /** `now()`: null where Redis did not answer. */
+  async function consult(conversationId: string) {
+    const reading = pending.get(conversationId) ?? begin(conversationId)
+    reading.looks += 1
+    const found = await reading.found
+    return {
+      now(): Set<string> | null {
+        if (!found) return null
+        const keys = new Set(found)
+        for (const [key, isHere] of reading.turns) place(keys, key, isHere)
+        return keys
+      },
+      close: () => end(conversationId, reading),
+    }
+  }
+
+  /** Tells a room what it was not told. Resolves to whether that is known. */
+  async function check(conversationId: string): Promise<boolean> {
+    const { now, close } = await consult(conversationId)
+    try {
+      const [there, roll] = [now(), rolls.get(conversationId)]
+      if (!there || !roll) return there !== null
+      for (const key of here(conversationId)) there.add(key)
+      for (const key of there) if (!roll.has(key)) turn(conversationId, key, true)
+      for (const key of [...roll]) if (!there.has(key)) turn(conversationId, key, false)
+      return true
+    } finally {
+      close()
+    }
+  }
+
+  async function checkAll(): Promise<void> {
+    const all = [...rolls.keys()]
+    for (let i = 0; i < all.length; i += BATCH) {
+      const known = await Promise.all(all.slice(i, i + BATCH).map(check))
+      if (known.includes(false)) return checkLater()
+    }
+  }
+
+  function checkLater(): void {
+    clearTimeout(timer)
+    timer = setTimeout(() => void checkAll(), settleMs)
+  }
+  bus.onRestored(checkLater)
+
+  return {
+    turn,
+    /** How many people are in a room, on all gateways; 0 where it is not open here. */
+    size: (conversationId: string): number => rolls.get(conversationId)?.size ?? 0,
+    /** To be called when Redis lost its data: who opened a room before all had written theirs again saw too few. */
+    checkLater,
+
+    /** Who has a socket in the room on any gateway, or on this one where Redis does not answer. To be closed. */
+    async look(conversationId: string): Promise<Look> {
+      const reading = rolls.has(conversationId) ? null : await consult(conversationId)
+      const now = () => {
+        const keys = new Set(rolls.get(conversationId) ?? reading?.now())
+        for (const key of here(conversationId)) keys.add(key)
+        return keys
+      }
+      return {
+        now: () => toOnline(now()),
+        join(joining) {
+          if (!rolls.has(conversationId)) {
+            const found = reading?.now()
+            if (!found) checkLater()
+            rolls.set(conversationId, found ?? new Set())
+          }
+          return toOnline(now().add(joining))
+        },
+        close: () => reading?.close(),
+      }
+    },
+
+    close(): void {
+      clearTimeout(timer)
+    },
+  }
+}
+
+function place(keys: Set<string>, key: string, isHere: boolean): void {
+  if (isHere) keys.add(key)
+  else keys.delete(key)
+}
+
+function toOnline(keys: Iterable<string>): Online {
+  const online: Online = { users: [], agents: [] }
+  for (const key of keys) {
+    const colon = key.indexOf(':')
+    const ids = key.slice(0, colon) === 'agent' ? online.agents : online.users
+    ids.push(key.slice(colon + 1))
+  }
+  return online
+}
