@@ -42,6 +42,12 @@ export function createLeases(redis: Redis, { gatewayId, leaseMs }: { gatewayId: 
     return next
   }
 
+  async function meet(generations: Iterable<string>): Promise<string[]> {
+    const asked = [...new Set(generations)]
+    if (asked.some((one) => !live.has(one) && !ended.has(one))) await refresh()
+    return asked
+  }
+
   return {
     /** Undefined until the first lease. */
     get generation(): string | undefined {
@@ -71,9 +77,14 @@ export function createLeases(redis: Redis, { gatewayId, leaseMs }: { gatewayId: 
 
     /** Of some generations those that live, by what was read last; one that was not met before is looked up. */
     async alive(generations: Iterable<string>): Promise<Set<string>> {
-      const asked = [...new Set(generations)]
-      if (asked.some((one) => !live.has(one) && !ended.has(one))) await refresh()
+      const asked = await meet(generations)
       return new Set(asked.filter((one) => live.has(one)))
+    },
+
+    /** The same, and those that have ended and are not yet cleared away. */
+    async uncleared(generations: Iterable<string>): Promise<Set<string>> {
+      const asked = await meet(generations)
+      return new Set(asked.filter((one) => live.has(one) || ended.has(one)))
     },
 
     /** Ends a generation's lease in `ms` milliseconds: what it holds then goes the way of a dead gateway's. */

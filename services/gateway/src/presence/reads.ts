@@ -13,7 +13,11 @@ import type { Leases } from './leases.ts'
 import { inOneWrite } from './one-write.ts'
 import { generationOf, type PresenceWrites } from './writes.ts'
 
-/** Reads what all gateways hold, leaving out what has no live lease. All reject while Redis is away. */
+/**
+ * Reads what all gateways hold. What a dead one held counts until it is cleared away and told of: whoever reads and then
+ * hears of changes would otherwise miss someone for ever who came back in between, which is told to nobody. What was
+ * left behind under no lease at all does not count. All reject while Redis is away.
+ */
 export function createPresenceReads({
   redis,
   leases,
@@ -26,15 +30,15 @@ export function createPresenceReads({
   async function isOnline(person: Person): Promise<boolean> {
     const members = await redis.smembers(presenceKey(person.orgId, person.type, person.id))
     if (members.length === 0) return false
-    return (await leases.alive(members.map(generationOf))).size > 0
+    return (await leases.uncleared(members.map(generationOf))).size > 0
   }
 
   async function keysInRoom(conversationId: string, type: ParticipantType): Promise<string[]> {
     const held = Object.entries(await redis.hgetall(roomPresenceKey(conversationId, type)))
     const generations = new Map(held.map(([id, text]) => [id, text.split(' ')]))
-    const alive = await leases.alive([...generations.values()].flat())
+    const uncleared = await leases.uncleared([...generations.values()].flat())
     return [...generations].flatMap(([id, of]) =>
-      of.some((one) => alive.has(one)) ? [participantKey({ type, id })] : [],
+      of.some((one) => uncleared.has(one)) ? [participantKey({ type, id })] : [],
     )
   }
 

@@ -9,6 +9,7 @@ import { afterAll, beforeAll, describe, expect, inject, test, vi } from 'vitest'
 import type { Holding } from './holding.ts'
 import { createHoldings } from './holdings.ts'
 import { createLeases } from './leases.ts'
+import { createPresenceReads } from './reads.ts'
 import { createReaper } from './reaper.ts'
 import { definePresenceScripts } from './scripts.ts'
 import { createPresenceWrites } from './writes.ts'
@@ -38,7 +39,8 @@ function gateway({ leaseMs = 60_000, settleMs = 0 } = {}) {
   const writes = createPresenceWrites(redis)
   const reaper = createReaper({ redis, leases, writes })
   const holdings = createHoldings({ leases, reaper, writes, logger, settleMs })
-  return { leases, reaper, holdings }
+  const reads = createPresenceReads({ redis, leases, writes })
+  return { leases, reaper, holdings, reads }
 }
 type Gateway = ReturnType<typeof gateway>
 
@@ -246,6 +248,49 @@ test('a room tells of the first gateway that holds somebody and of the last', as
   const lines = heard.filter(({ channel }) => channel === roomChannel(cid)).map(({ message }) => message)
   expect(lines).toEqual(['joined {"type":"agent","id":"a b:c"}', 'left {"type":"agent","id":"a b:c"}', 'end'])
   expect(await redis.exists(roomPresenceKey(cid, 'agent'))).toBe(0)
+})
+
+test('whom a dead gateway held is read as there until they are told to have left', async () => {
+  const [org, cid] = [randomUUID(), randomUUID()]
+  await subscriber.subscribe(roomChannel(cid))
+  const holdingsOf = (id: string): Holding[] => [
+    person(org, id, id),
+    { kind: 'room', conversationId: cid, type: 'user', id },
+  ]
+  const [one, two, dead] = [gateway(), gateway(), gateway()]
+  await settled(one, two, dead)
+  for (const id of ['returns', 'stays away']) holdingsOf(id).forEach(dead.holdings.hold)
+  await settled(dead)
+  await expire(dead)
+  await one.leases.refresh()
+  const read = async () => ({
+    room: (await one.reads.inRoom(cid)).sort(),
+    list: (await one.reads.list(org, 'user', null, 10)).ids,
+  })
+  expect(await read()).toEqual({
+    room: ['user:returns', 'user:stays away'],
+    list: ['returns', 'stays away'],
+  })
+  // Nobody was told of their going, so nobody has to be told of their return.
+  holdingsOf('returns').forEach(two.holdings.hold)
+  await settled(two)
+  await one.reaper.run()
+  expect(await read()).toEqual({ room: ['user:returns'], list: ['returns'] })
+  await redis.publish(roomChannel(cid), 'end')
+  await vi.waitFor(() => expect(heard.at(-1)?.message).toBe('end'))
+  const lines = heard.flatMap(({ channel, message }) => (channel === roomChannel(cid) ? [message] : []))
+  expect(lines.filter((line) => line.startsWith('left'))).toEqual(['left {"type":"user","id":"stays away"}'])
+  expect(lines.filter((line) => line.includes('"returns"'))).toHaveLength(1)
+  expect((await told(org)).slice(2)).toEqual(['stays away offline'])
+})
+
+test('what nobody will ever clear away is not read as there', async () => {
+  const [org, cid, one] = [randomUUID(), randomUUID(), gateway()]
+  await settled(one)
+  await redis.sadd(presenceKey(org, 'user', 'ada'), 'ghost#1:x')
+  await redis.hset(roomPresenceKey(cid, 'user'), 'ada', 'ghost#1')
+  expect(await one.reads.inRoom(cid)).toEqual([])
+  expect(await one.reads.status({ orgId: org, type: 'user', id: 'ada' })).toMatchObject({ status: 'offline' })
 })
 
 test('whatever happens in whatever order, who is told of and who is in Redis is who has a live socket', async () => {
