@@ -3,6 +3,7 @@ import { type Stack, type StackOptions, startStack } from '@parley/devstack'
 import { createBareMember } from '../support/bare-member.ts'
 import { createHttp, type Http } from '../support/http.ts'
 import type { Delivered, Member } from '../support/member.ts'
+import { participantOf } from '../support/participant.ts'
 import { INSPECTABLE } from '../support/process.ts'
 import { createSdkMember } from '../support/sdk-member.ts'
 
@@ -15,6 +16,7 @@ export interface Bed {
   /** Where clients go; with proxies in between these differ from the stack's own. */
   apiUrls: readonly string[]
   gatewayUrls: readonly string[]
+  /** Names here and below: `ada`, a person, or `agent:helper`. */
   token(name: string, roles?: string[]): string
   http(name: string, roles?: string[]): Http
   /** A new conversation of these people; the first one owns it. */
@@ -55,8 +57,17 @@ export function makeBed(
   const org = `org-${randomBytes(4).toString('hex')}`
   /** All that were made: a row that ends by an error has closed none of them. */
   const members: Member[] = []
-  const token = (name: string, roles?: string[]) =>
-    stack.token({ sub: name, orgId: org, name, expiresIn: 80_000, ...(roles ? { roles } : {}) })
+  const token = (name: string, roles?: string[]) => {
+    const { type, id } = participantOf(name)
+    return stack.token({
+      sub: id,
+      type,
+      orgId: org,
+      name: id,
+      expiresIn: 80_000,
+      ...(roles ? { roles } : {}),
+    })
+  }
   const http = (name: string, roles?: string[]) => createHttp(apiUrls, token(name, roles))
   return {
     stack,
@@ -67,7 +78,7 @@ export function makeBed(
     http,
     async conversation(people) {
       const [owner = '', ...others] = people
-      const participants = others.map((id) => ({ type: 'user', id, role: 'member' }))
+      const participants = others.map((name) => ({ ...participantOf(name), role: 'member' }))
       // An externalId, so that a repeat after a lost answer finds the first one.
       const externalId = randomBytes(8).toString('hex')
       const body = { title: 'Chat', externalId, participants: participants.slice(0, 100) }

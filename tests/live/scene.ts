@@ -1,6 +1,7 @@
 import { type Stack, startStack } from '@parley/devstack'
 import { createHttp } from '../support/http.ts'
 import { type Listener, listen } from '../support/listener.ts'
+import { participantOf } from '../support/participant.ts'
 import { joinRoom } from '../support/socket.ts'
 
 export type Scene = Awaited<ReturnType<typeof openScene>>
@@ -12,8 +13,8 @@ export async function openScene(options: Parameters<typeof startStack>[0] = {}) 
   const org = 'live'
   let count = 0
   const token = (key: string, roles: ('member' | 'admin')[] = [], orgId = org) => {
-    const [type, id] = key.includes(':') ? key.split(':') : ['user', key]
-    return stack.token({ sub: id ?? key, type: type === 'agent' ? 'agent' : 'user', orgId, roles })
+    const { type, id } = participantOf(key)
+    return stack.token({ sub: id, type, orgId, roles })
   }
   const http = (key: string, roles: ('member' | 'admin')[] = []) =>
     createHttp(stack.apiUrls, token(key, roles))
@@ -37,9 +38,7 @@ export async function openScene(options: Parameters<typeof startStack>[0] = {}) 
     /** `keys`: `ada`, or `agent:helper`; the first is the owner. */
     async conversation(...keys: string[]): Promise<string> {
       const [owner = '', ...others] = keys
-      const participants = others.map((key) =>
-        key.startsWith('agent:') ? { type: 'agent', id: key.slice(6) } : { type: 'user', id: key },
-      )
+      const participants = others.map(participantOf)
       const { id } = await http(owner).sure<{ id: string }>('POST', '/conversations', { participants })
       return id
     },
