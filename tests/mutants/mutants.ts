@@ -134,6 +134,12 @@ export const MUTANTS: readonly Mutant[] = [
         find: '[...ids.values()] }, org, deletedAt',
         replace: '[...ids.values()] }, ...(org ? {} : { org }), deletedAt',
       },
+      {
+        file: 'services/api/src/participants/heads.ts',
+        // biome-ignore lint/suspicious/noTemplateCurlyInString: text of the source
+        find: '`${cid.toHexString()} ${org}`',
+        replace: 'cid.toHexString()',
+      },
     ],
     proof: { project: 'blackbox', file: 'tests/security/permissions.test.ts' },
   },
