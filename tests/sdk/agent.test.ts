@@ -107,6 +107,17 @@ it('answers where it is added later, from then on', async () => {
   expect(errors).toEqual([])
 })
 
+it('answers what was written while it was away also where many took part before it', async () => {
+  const { agent, id } = newAgent()
+  const { ada, room, messages } = await talk()
+  for (let n = 0; n < 20; n++) await ada.participants.add(room.id, { type: 'user', id: `reader-${n}` })
+  await ada.participants.add(room.id, { type: 'agent', id })
+  await room.send('is anybody there?')
+  agent.onMessage((message, { reply }) => reply(`re: ${message.content}`).then(() => undefined))
+  await agent.start()
+  await eventually(() => expect(messages.get(2)?.content).toBe('re: is anybody there?'))
+})
+
 it('stops when a participant cancels, and keeps what was written', async () => {
   const { agent, id, errors } = newAgent()
   const aborted = Promise.withResolvers<string>()

@@ -26,8 +26,21 @@ export async function findUnanswered(
     return others.filter((message) => message.seq > after)
   }
   if (others.length === 0) return []
-  const conversation = await parley.conversations.get(conversationId)
-  const me = conversation.participants.find(({ type, id }) => type === 'agent' && id === self)
-  if (!me) return []
-  return others.filter((message) => message.createdAt >= me.joinedAt)
+  const since = await joinedAt(parley, conversationId, self)
+  return since === null ? [] : others.filter((message) => message.createdAt >= since)
+}
+
+/** When the agent began to take part, however many did before it; null: it doesn't. */
+async function joinedAt(parley: Parley, conversationId: string, self: string): Promise<string | null> {
+  let cursor: string | null | undefined
+  do {
+    const { data, page } = await parley.participants.list(conversationId, {
+      limit: 100,
+      ...(cursor ? { cursor } : {}),
+    })
+    const me = data.find(({ type, id }) => type === 'agent' && id === self)
+    if (me) return me.joinedAt
+    cursor = page.nextCursor
+  } while (cursor)
+  return null
 }
