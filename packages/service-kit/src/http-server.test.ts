@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import { Agent, get } from 'node:http'
 import { type AddressInfo, connect, createServer } from 'node:net'
 import { Problem, problem } from '@parley/contract'
 import type { InjectOptions } from 'fastify'
@@ -194,6 +195,30 @@ describe('health and metrics', () => {
     expect(line).toMatch(/\{service="test",method="GET",route="[^"]+",status="200"\} 1$/)
     expect(text).not.toContain('/things/good')
     expect(text).toContain('process_cpu_seconds_total')
+  })
+})
+
+describe('the end', () => {
+  it('answers what was under way, and no connection holds it up that is kept alive', async () => {
+    const ending = createHttpServer({ logger })
+    const [asked, goOn] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+    ending.get('/slow', open, async () => {
+      asked.resolve()
+      await goOn.promise
+      return {}
+    })
+    await ending.listen({ host: '127.0.0.1', port: 0 })
+    const agent = new Agent({ keepAlive: true })
+    const request = get(`${ending.listeningOrigin}/slow`, { agent })
+    await asked.promise
+    const ended = ending.close()
+    await vi.waitFor(() => expect(ending.server.listening).toBe(false))
+    goOn.resolve()
+    const [response] = await once(request, 'response')
+    response.resume()
+    await ended
+    expect([response.statusCode, response.headers.connection]).toEqual([200, 'close'])
+    agent.destroy()
   })
 })
 

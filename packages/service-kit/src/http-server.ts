@@ -107,6 +107,16 @@ export function createHttpServer({
     reply.header('x-request-id', request.id)
     done()
   })
+  // What is idle when the end begins is closed. What is answered later would stay open, kept alive, and hold the end up.
+  let ending = false
+  app.addHook('preClose', (done) => {
+    ending = true
+    done()
+  })
+  app.addHook('onSend', (_request, reply, _payload, done) => {
+    if (ending) reply.header('connection', 'close')
+    done()
+  })
   // JSON.parse makes `__proto__` an ordinary own key, which the schemas then refuse by name and place. An empty body
   // is no body, whatever its type says: clients send the header out of habit.
   app.removeContentTypeParser(['application/json', 'text/plain'])
