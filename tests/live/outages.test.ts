@@ -181,7 +181,8 @@ test('of two Redises each may go by itself: gateways say so, go on as they can, 
     await is(1, 0)
     expect(await health(0, apart)).toEqual(degraded)
     await talk(1_000)
-    expect(await whoIsHere()).toEqual(['bob'])
+    // As the room was last told.
+    expect(await whoIsHere()).toEqual(['ada', 'bob'])
     await apart.stack.start('redis-0')
     await is(1, 1)
     expect(await health(0, apart)).toEqual({ status: 200, degraded: [] })

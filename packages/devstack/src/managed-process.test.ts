@@ -67,6 +67,13 @@ test('one that takes no SIGTERM is killed after its grace', async () => {
   await process.start()
   expect(await process.stop(200)).toEqual({ code: null, signal: 'SIGKILL' })
   expect(process.pid).toBeUndefined()
+  expect(await process.stop(200)).toBeNull()
+})
+
+test('one that goes by itself says with which code', async () => {
+  const { process } = managed(`process.on('SIGTERM', () => process.exit(3)); console.log('ready'); ${stays}`)
+  await process.start()
+  expect(await process.stop(5_000)).toEqual({ code: 3, signal: null })
 })
 
 test('it keeps the last 200 lines', async () => {

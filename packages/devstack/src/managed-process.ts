@@ -23,7 +23,7 @@ export type ProcessSpec = {
   forwardOutput: boolean
 }
 
-/** How a process ended: one of the two; neither, where it did not run. */
+/** How a process ended: by itself with a code, or by a signal. */
 export type Exit = { code: number | null; signal: NodeJS.Signals | null }
 
 export type ManagedProcess = ReturnType<typeof createManagedProcess>
@@ -175,12 +175,12 @@ export function createManagedProcess(spec: ProcessSpec) {
       signal(name)
       if (running) await gone(running)
     },
-    /** SIGTERM, then SIGKILL after `graceMs`; it stays away. */
-    async stop(graceMs: number): Promise<Exit> {
+    /** SIGTERM, then SIGKILL after `graceMs`; it stays away. Resolves to how it ended; null: it did not run. */
+    async stop(graceMs: number): Promise<Exit | null> {
       wanted = false
       clearTimeout(revival)
       const running = child
-      if (!running) return { code: null, signal: null }
+      if (!running) return null
       const timer = setTimeout(() => running.kill('SIGKILL'), graceMs)
       // One that was paused takes no SIGTERM before it goes on.
       running.kill('SIGTERM')

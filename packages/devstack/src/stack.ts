@@ -68,12 +68,12 @@ export type Stack = {
   kill(name: string, signal?: NodeJS.Signals): Promise<void>
   pause(name: string): void
   resume(name: string): void
-  /** SIGTERM, then SIGKILL after `graceMs` (10,000); it stays away. */
-  stop(name: string, graceMs?: number): Promise<Exit>
+  /** SIGTERM, then SIGKILL after `graceMs` (10,000); it stays away. Resolves to how it ended; null: it did not run. */
+  stop(name: string, graceMs?: number): Promise<Exit | null>
   /** Starts what was stopped, on its port with its data; resolves when it is ready. */
   start(name: string): Promise<void>
-  /** `stop` (gracefully) and `start`; how it ended in between. */
-  restart(name: string): Promise<Exit>
+  /** `stop` (gracefully) and `start`. Resolves to how it ended. */
+  restart(name: string): Promise<Exit | null>
   /** Resolves when all that is meant to run, or the one named, is ready. */
   waitReady(name?: string): Promise<void>
   /** The last 200 lines that the process wrote. */
