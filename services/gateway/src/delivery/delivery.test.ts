@@ -24,6 +24,13 @@ const voided = (conversation: FakeConversation, seq: number) =>
 const edited = (conversation: FakeConversation, message: Message) =>
   gateway.event('message.updated', conversation, { change: message.changeSeq, data: message })
 
+const bobRemoved = (conversation: FakeConversation, change: number) =>
+  gateway.event('participant.removed', conversation, {
+    change,
+    member: 'user:bob',
+    data: { participant: BOB, conversation: conversation.view() },
+  })
+
 /** What a client of the contract holds: messages by seq, and what it must complain about. */
 async function openClient(name = 'ada') {
   const socket = await gateway.connect(gateway.token(name, ORG))
@@ -209,13 +216,7 @@ describe('delivery', () => {
     await bob.join(conversation)
     const removed = once(bob.socket, 'conversation:removed')
     const change = conversation.remove(BOB)
-    await gateway.publish([
-      gateway.event('participant.removed', conversation, {
-        change,
-        member: 'user:bob',
-        data: { participant: BOB, conversation: conversation.view() },
-      }),
-    ])
+    await gateway.publish([bobRemoved(conversation, change)])
     expect(await removed).toEqual({ conversationId: conversation.id, reason: 'removed' })
     await gateway.publish([created(conversation, conversation.add('among ourselves'))])
     await vi.waitFor(() => expect(ada.seqs).toEqual([1]))
@@ -242,13 +243,7 @@ describe('delivery', () => {
     await ada.join(conversation)
     onceJoinIsAnswered(async () => {
       const change = conversation.remove(BOB)
-      await gateway.publish([
-        gateway.event('participant.removed', conversation, {
-          change,
-          member: 'user:bob',
-          data: { participant: BOB, conversation: conversation.view() },
-        }),
-      ])
+      await gateway.publish([bobRemoved(conversation, change)])
       await vi.waitFor(() => expect(ada.changes).toEqual([1]))
     })
     const answer = await bob.socket.emitWithAck('conversation:join', { conversationId: conversation.id })
@@ -280,13 +275,7 @@ describe('delivery', () => {
     await bob.join(conversation)
     conversation.members.pop()
     const removed = once(bob.socket, 'conversation:removed')
-    await gateway.publish([
-      gateway.event('participant.removed', conversation, {
-        change,
-        member: 'user:bob',
-        data: { participant: BOB, conversation: conversation.view() },
-      }),
-    ])
+    await gateway.publish([bobRemoved(conversation, change)])
     expect(await removed).toEqual({ conversationId: conversation.id, reason: 'removed' })
   })
 
@@ -306,13 +295,7 @@ describe('delivery', () => {
     conversation.touch()
     await gateway.publish([edited(conversation, conversation.edit(conversation.add('one')))])
     await vi.waitFor(() => expect(conversation.members).toEqual([ADA]))
-    await gateway.publish([
-      gateway.event('participant.removed', conversation, {
-        change: conversation.changeSeq,
-        member: 'user:bob',
-        data: { participant: BOB, conversation: conversation.view() },
-      }),
-    ])
+    await gateway.publish([bobRemoved(conversation, conversation.changeSeq)])
     expect(await removed).toMatchObject({ reason: 'removed' })
     await gateway.publish([created(conversation, conversation.add('two'))])
     await vi.waitFor(() => expect(ada.seqs).toEqual([1, 2]))
