@@ -87,8 +87,9 @@ export function createHoldings({
     for (let i = 0; i < waiting.length; i += BATCH) {
       await Promise.all(waiting.slice(i, i + BATCH).map(([name, entry]) => write(name, entry)))
     }
-    // Only now: with the new generation's in place, clearing an old one's away makes nobody the last to go.
-    if (generation !== leases.generation) return
+    // Only now: with the new generation's in place, clearing an old one's away makes nobody the last to go. After a
+    // loss, others have to have written theirs again, too.
+    if (generation !== leases.generation || performance.now() < settledAt) return
     for (const previous of superseded) {
       await reaper.clear(previous)
       superseded.delete(previous)

@@ -12,10 +12,15 @@ export function createLeases(redis: Redis, { gatewayId, leaseMs }: { gatewayId: 
   let count = 0
   let generation: string | undefined
   let epoch: string | undefined
+  /** Names the Redis process that answers; it may have begun with a file, or as a replica, that lacks the latest. */
+  let server = ''
+  let isServerInDoubt = true
   let live = new Set<string>()
   let ended = new Set<string>()
   let reading: Promise<unknown> | undefined
   let next: Promise<string[]> | undefined
+
+  const epochOf = (stored: string): string => `${server} ${stored}`
 
   async function read(): Promise<string[]> {
     const [alive, dead] = await redis.leaseList(LEASES_KEY)
@@ -53,23 +58,32 @@ export function createLeases(redis: Redis, { gatewayId, leaseMs }: { gatewayId: 
     get generation(): string | undefined {
       return generation
     },
-    /** Names one life of Redis's data. */
+    /** Names one life of Redis's data: in one process, since it was last emptied. */
     get epoch(): string | undefined {
       return epoch
     },
 
     /** Rejects while Redis is away. `taken`: this is a new generation; `previous` has to be cleared away. */
     async renew(): Promise<{ taken: boolean; lostData: boolean; previous?: string }> {
+      if (isServerInDoubt) {
+        server = /run_id:(\w+)/.exec(await redis.info('server'))?.[1] ?? ''
+        isServerInDoubt = false
+      }
       const kept = generation === undefined ? null : await redis.leaseRenew(LEASES_KEY, generation, leaseMs)
-      if (kept !== null && kept === epoch) return { taken: false, lostData: false }
+      if (kept !== null && epochOf(kept) === epoch) return { taken: false, lostData: false }
       const previous = generation
       const before = epoch
       count += 1
       const next = `${gatewayId}#${count}`
-      epoch = await redis.leaseTake(LEASES_KEY, next, leaseMs, randomBytes(8).toString('hex'))
+      epoch = epochOf(await redis.leaseTake(LEASES_KEY, next, leaseMs, randomBytes(8).toString('hex')))
       generation = next
       const lostData = before !== undefined && before !== epoch
       return previous === undefined ? { taken: true, lostData } : { taken: true, lostData, previous }
+    },
+
+    /** To be called when the connection was made anew: the next renewal finds out whether Redis is the same process. */
+    doubt(): void {
+      isServerInDoubt = true
     },
 
     /** Reads all leases; resolves to the generations that have ended and are not yet cleared away. */

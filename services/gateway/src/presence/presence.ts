@@ -160,6 +160,7 @@ export function createPresence(options: {
   }
   const onReady = () => {
     reapFrom = performance.now() + times.settleMs
+    leases.doubt()
     void renew()
   }
   redis.on('ready', onReady)

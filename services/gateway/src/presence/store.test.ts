@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { type AddressInfo, createServer } from 'node:net'
 import { LEASES_KEY, PRESENCE_CHANNEL, presenceKey, roomChannel, roomPresenceKey } from '@parley/contract'
+import { startRedis, throwAwayFolder } from '@parley/devstack'
 import { createLogger } from '@parley/service-kit'
 import fc from 'fast-check'
 import { Redis } from 'ioredis'
@@ -34,12 +35,12 @@ afterAll(async () => {
   await Promise.all([redis.quit(), subscriber.quit()])
 })
 
-function gateway({ leaseMs = 60_000, settleMs = 0 } = {}) {
-  const leases = createLeases(redis, { gatewayId: randomUUID(), leaseMs })
-  const writes = createPresenceWrites(redis)
-  const reaper = createReaper({ redis, leases, writes })
+function gateway({ leaseMs = 60_000, settleMs = 0, on = redis } = {}) {
+  const leases = createLeases(on, { gatewayId: randomUUID(), leaseMs })
+  const writes = createPresenceWrites(on)
+  const reaper = createReaper({ redis: on, leases, writes })
   const holdings = createHoldings({ leases, reaper, writes, logger, settleMs })
-  const reads = createPresenceReads({ redis, leases, writes })
+  const reads = createPresenceReads({ redis: on, leases, writes })
   return { leases, reaper, holdings, reads }
 }
 type Gateway = ReturnType<typeof gateway>
@@ -173,6 +174,35 @@ describe('people', () => {
     await settled(one)
     expect(await told(org)).toEqual(['ada online'])
     expect(one.holdings.size).toBe(1)
+  })
+
+  test('who came or went after the file was written that Redis was restored from are known again', async () => {
+    const org = randomUUID()
+    const folder = await throwAwayFolder()
+    const server = await startRedis({ dataDir: folder.path, log: () => undefined })
+    const own = new Redis(server.url)
+    own.on('error', () => undefined)
+    definePresenceScripts(own)
+    try {
+      const one = gateway({ on: own })
+      one.holdings.hold(person(org, 'a', 'stays'))
+      one.holdings.hold(person(org, 'b', 'leaves'))
+      await settled(one)
+      await own.save()
+      one.holdings.release(person(org, 'b', 'leaves'))
+      one.holdings.hold(person(org, 'c', 'comes'))
+      await settled(one)
+      await server.process.kill()
+      await server.process.start()
+      await vi.waitFor(() => expect(own.status).toBe('ready'))
+      one.leases.doubt()
+      await settled(one)
+      expect((await one.reads.list(org, 'user', null, 10)).ids).toEqual(['comes', 'stays'])
+    } finally {
+      own.disconnect()
+      await server.process.destroy()
+      await folder.remove()
+    }
   })
 
   test('go offline with their last live socket, whatever a dead generation left beside it', async () => {
