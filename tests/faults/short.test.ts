@@ -1,10 +1,15 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { createRandom } from '../support/random.ts'
-import { comesTrue } from '../support/until.ts'
 import { type Bed, startBed } from './bed.ts'
 import { startLinkedBed } from './r3-links.ts'
 import type { Row } from './row.ts'
 import { LINKED_ROWS, ROWS } from './rows.ts'
+import { type Head, summaryFaults } from './summaries.ts'
+
+interface HeadPage {
+  data: Head[]
+  page: { nextCursor: string | null }
+}
 
 const seed = 7
 const log = () => undefined
@@ -25,15 +30,17 @@ test.for(Object.values(ROWS) as Row<unknown, Bed>[])('$name: $title', (row) => r
 
 test('every bucket that was filled has its summary', async () => {
   const admin = bed.http('admin', ['admin'])
-  const behind = async () => {
-    const { data } = await admin.sure<{ data: { lastSeq: number; summaryCoversSeq: number }[] }>(
-      'GET',
-      '/conversations?limit=100',
-    )
-    return data.filter(({ lastSeq, summaryCoversSeq }) => summaryCoversSeq < Math.floor(lastSeq / 10) * 10)
+  async function all(): Promise<Head[]> {
+    const heads: Head[] = []
+    for (let cursor: string | null = ''; cursor !== null; ) {
+      const query: string = cursor === '' ? '' : `&cursor=${encodeURIComponent(cursor)}`
+      const { data, page } = await admin.sure<HeadPage>('GET', `/conversations?limit=100${query}`)
+      heads.push(...data)
+      cursor = page.nextCursor
+    }
+    return heads
   }
-  await comesTrue(async () => (await behind()).length === 0, 70_000)
-  expect(await behind()).toEqual([])
+  expect(await summaryFaults(all, 70_000)).toEqual([])
 })
 
 test(`${LINKED_ROWS.R3.name}: ${LINKED_ROWS.R3.title}`, async () => {

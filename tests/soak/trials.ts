@@ -34,12 +34,15 @@ function trial<P, B extends { close(): Promise<void> }>(row: Row<P, B>, start: (
   }
 }
 
+/** What a Redis that lost its data makes of jobs shows soon. */
+const startSummarizedBed = () => startBed({ env: { SUMMARY_RECONCILE_MS: '2000' } })
+
 export const TRIALS: readonly Trial[] = [
   trial(ROWS.R6, startBed),
   trial(ROWS.R5, startBed),
   trial(ROWS.R8, startBed),
   trial(ROWS.R10, startBed),
-  trial(ROWS.R4, startBed),
+  trial(ROWS.R4, startSummarizedBed),
   trial(ROWS.R1, startBed),
   trial(ROWS.P1, startBed),
   trial(ROWS.D1, startBed),
