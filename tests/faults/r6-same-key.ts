@@ -1,3 +1,4 @@
+import { createHttp } from '../support/http.ts'
 import { type Delivered, deliveryFaults, storageFaults } from '../support/member.ts'
 import { openSocket } from '../support/socket.ts'
 import { comesTrue, each } from '../support/until.ts'
@@ -6,26 +7,28 @@ import type { Row } from './row.ts'
 
 export const r6: Row<{ times: number; rooms: number }, Bed> = {
   name: 'R6',
-  title: 'the same clientMessageId at once by REST and over two gateways',
+  title: 'the same clientMessageId at once by REST on two api processes and over two gateways',
   short: { times: 200, rooms: 4 },
   full: (minutes) => ({ times: Math.min(10_000, minutes * 3_000), rooms: 16 }),
   async run(bed, { random, size }) {
     const faults: string[] = []
     const person = 'twin'
     const ids = await Promise.all(Array.from({ length: size.rooms }, () => bed.conversation([person])))
-    const http = bed.http(person)
     const sockets = await Promise.all(bed.gatewayUrls.map((url) => openSocket(url, bed.token(person))))
     const witnesses = ids.map((id, index) => bed.member('bare', person, id, index))
     await Promise.all(witnesses.map((witness) => witness.join()))
     const acked = new Map<string, Delivered[]>(ids.map((id) => [id, []]))
 
-    const byRest = (body: object) => http.sure<Delivered>('POST', '/messages', body)
+    const byRest = (url: string) => {
+      const http = createHttp([url], bed.token(person))
+      return (body: object) => http.sure<Delivered>('POST', '/messages', body)
+    }
     const bySocket = (socket: (typeof sockets)[number]) => async (body: object) => {
       const answer = await socket.timeout(10_000).emitWithAck('message:send', body)
       if (!answer.ok) throw new Error(`refused: ${answer.error.code}`)
       return answer.message as Delivered
     }
-    const ways = [byRest, byRest, ...sockets.map(bySocket)]
+    const ways = [...bed.apiUrls.map(byRest), ...sockets.map(bySocket)]
 
     await each(Array(size.times).keys(), 16, async (number) => {
       const conversationId = random.pick(ids)

@@ -1,5 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { Redis } from 'ioredis'
+import { counterAt } from '../support/process.ts'
+import { comesTrue } from '../support/until.ts'
 import type { Bed } from './bed.ts'
 import { runChat } from './chat.ts'
 import type { Row } from './row.ts'
@@ -16,15 +18,19 @@ export const r8: Row<{ times: number; messages: number; pauseMs: [number, number
   async run(bed, { random, size, log }) {
     const redis = new Redis(bed.stack.redisUrl, { maxRetriesPerRequest: null })
     redis.on('error', () => undefined)
-    const gateways = bed.stack.processes().filter((name) => name.startsWith('gateway-'))
+    const trimmed = (gateway: number) =>
+      counterAt(bed.gatewayUrls[gateway] ?? '', 'gateway_stream_losses_total', 'reason="trimmed"')
+    let losses = 0
     try {
       const { faults, figures } = await runChat(bed, {
         rooms: 6,
         members: ['bare', 'sdk', 'bare'],
         messages: size.messages,
         lanes: 1,
-        steps: Array.from({ length: size.times }, () => async () => {
-          const name = random.pick(gateways)
+        steps: Array.from({ length: size.times }, () => async (chat) => {
+          const gateway = random.int(0, bed.gatewayUrls.length - 1)
+          const name = `gateway-${gateway}`
+          const before = await trimmed(gateway)
           const pause = random.int(...size.pauseMs)
           log(`pause ${name} for ${pause} ms and trim`)
           bed.stack.pause(name)
@@ -36,10 +42,18 @@ export const r8: Row<{ times: number; messages: number; pauseMs: [number, number
           } finally {
             bed.stack.resume(name)
           }
+          // Without it the row would hold for no reason.
+          let after = before
+          const noticed = await comesTrue(async () => {
+            after = await trimmed(gateway)
+            return after > before
+          }, 10_000)
+          losses += after - before
+          if (!noticed) chat.faults.push(`${name} lost nothing, or did not notice`)
         }),
         settleMs: 15_000,
       })
-      return { faults, figures }
+      return { faults, figures: { ...figures, losses } }
     } finally {
       redis.disconnect()
     }

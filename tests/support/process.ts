@@ -11,10 +11,11 @@ export async function residentMiB(pid: number | undefined): Promise<number> {
   return Number(/VmRSS:\s+(\d+) kB/.exec(status)?.[1] ?? 0) / 1024
 }
 
-/** A counter of the service at this address, over all its labels. */
-export async function counterAt(url: string, name: string): Promise<number> {
+/** A counter of the service at this address, over all its labels or those with `label` (`reason="x"`). */
+export async function counterAt(url: string, name: string, label = ''): Promise<number> {
   const text = await (await fetch(`${url}/metrics`, { signal: AbortSignal.timeout(5_000) })).text()
-  const counts = text.matchAll(new RegExp(`^${name}(?:\\{[^}]*\\})? (\\d+)`, 'gm'))
+  const labels = label === '' ? '(?:\\{[^}]*\\})?' : `\\{[^}]*${label}[^}]*\\}`
+  const counts = text.matchAll(new RegExp(`^${name}${labels} (\\d+)`, 'gm'))
   return [...counts].reduce((sum, [, count]) => sum + Number(count), 0)
 }
 
