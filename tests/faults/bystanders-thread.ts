@@ -1,41 +1,56 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { parentPort, workerData } from 'node:worker_threads'
 import { createBareMember } from '../support/bare-member.ts'
+import type { Delivered } from '../support/member.ts'
+import { comesTrue } from '../support/until.ts'
+import type { BystanderLogs, BystanderTimes, BystanderWork } from './bystanders.ts'
 
-export interface BystanderWork {
-  conversationId: string
-  apiUrls: string[]
-  gatewayUrls: string[]
-  sender: { name: string; token: string }
-  reader: { name: string; token: string }
-}
-export interface BystanderReport {
-  /** Milliseconds from send to acknowledgement. */
-  times: number[]
-  faults: string[]
-}
+const REST_MS = 20
+/** Milliseconds within which the reader has what was acknowledged. */
+const SETTLE_MS = 15_000
 
-/** Two people who talk on while others storm; a worker thread, told `talk` and `stop`. */
-const { sender, reader, ...common } = workerData as BystanderWork
-const a = createBareMember({ ...common, ...sender })
-const b = createBareMember({ ...common, ...reader, gatewayUrls: [...common.gatewayUrls].reverse() })
+/** The thread of {@link startBystanders}: it is told `talk`, `stop` (which it answers with times) and `end` (with logs). */
+const { sender, reader, gatewayUrls, ...common } = workerData as BystanderWork
+const sentAt = new Map<string | null, number>()
+const acknowledged: Delivered[] = []
+let arrivals: number[] = []
+const a = createBareMember({ ...common, ...sender, gatewayUrls })
+const b = createBareMember({
+  ...common,
+  ...reader,
+  gatewayUrls: gatewayUrls.toReversed(),
+  heard({ clientMessageId }) {
+    const sent = sentAt.get(clientMessageId)
+    if (sent !== undefined) arrivals.push(performance.now() - sent)
+  },
+})
 let talking = false
-let round = 0
 
-async function talk(): Promise<BystanderReport> {
-  const times: number[] = []
-  const mark = ++round
-  for (let n = 0; talking; n++) {
-    const { tookMs } = await a.send(`During the storm ${n}`, `${sender.name}-${mark}-${n}`)
-    times.push(tookMs)
-    await delay(20)
+async function talk(): Promise<BystanderTimes> {
+  const acks: number[] = []
+  arrivals = []
+  while (talking) {
+    const key = `${sender.name}-${acknowledged.length}`
+    sentAt.set(key, performance.now())
+    const { tookMs, ...sent } = await a.send(`In the middle of it, ${key}`, key)
+    acks.push(tookMs)
+    acknowledged.push(sent)
+    await delay(REST_MS)
   }
-  return { times, faults: [...a.faults, ...b.faults] }
+  const last = acknowledged.at(-1)?.seq ?? 0
+  await comesTrue(() => (b.log.at(-1)?.seq ?? 0) >= last, SETTLE_MS)
+  return { acks, arrivals }
 }
 
-parentPort?.on('message', (what: 'talk' | 'stop') => {
+const post = (message: unknown) => parentPort?.postMessage(message)
+const logOf = ({ name, log, faults }: typeof a): BystanderLogs['members'][number] => ({ name, log, faults })
+
+let round: Promise<BystanderTimes> | undefined
+parentPort?.on('message', (what: 'talk' | 'stop' | 'end') => {
   talking = what === 'talk'
-  if (talking) void talk().then((report) => parentPort?.postMessage(report))
+  if (what === 'talk') round = talk()
+  else if (what === 'stop') void round?.then(post)
+  else post({ members: [logOf(a), logOf(b)], acknowledged } satisfies BystanderLogs)
 })
 await Promise.all([a.join(), b.join()])
-parentPort?.postMessage('ready')
+post('ready')

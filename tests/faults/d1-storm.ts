@@ -1,14 +1,20 @@
-import { once } from 'node:events'
 import { setTimeout as delay } from 'node:timers/promises'
-import { Worker } from 'node:worker_threads'
 import type { Socket } from 'socket.io-client'
 import { joinRoom, openSocket } from '../support/socket.ts'
 import { each } from '../support/until.ts'
 import type { Bed } from './bed.ts'
-import type { BystanderReport, BystanderWork } from './d1-bystanders.ts'
+import { startBystanders } from './bystanders.ts'
 import { percentile, type Row } from './row.ts'
 
 const ROOM_SIZE = 10
+
+/** Why somebody was not let in: by what the gateway says, else by the error itself. */
+function refusalOf(error: unknown): { code: string; reconnectAfterMs?: number } {
+  if (!(error instanceof Error)) throw error
+  const data =
+    'data' in error ? (error.data as { code: string; reconnectAfterMs?: number } | undefined) : undefined
+  return data ?? { code: error.message }
+}
 
 export const d1: Row<{ sockets: number; times: number }, Bed> = {
   name: 'D1',
@@ -26,6 +32,7 @@ export const d1: Row<{ sockets: number; times: number }, Bed> = {
     )
     const idle = people.flatMap(({ names, id }) => names.map((name) => ({ token: bed.token(name), id })))
 
+    let refusals: Record<string, number> = {}
     async function arrive({ token, id }: (typeof idle)[number]): Promise<Socket> {
       for (;;) {
         try {
@@ -33,10 +40,10 @@ export const d1: Row<{ sockets: number; times: number }, Bed> = {
           await joinRoom(socket, id)
           return socket
         } catch (error) {
+          const { code, reconnectAfterMs } = refusalOf(error)
+          refusals[`refused as ${code}`] = (refusals[`refused as ${code}`] ?? 0) + 1
           // Told when to come again, a client does so; with nothing told it waits a second or so.
-          const told =
-            error instanceof Error && 'data' in error ? (error.data as { reconnectAfterMs?: number }) : {}
-          await delay(told?.reconnectAfterMs ?? random.int(500, 1_500))
+          await delay(reconnectAfterMs ?? random.int(500, 1_500))
         }
       }
     }
@@ -45,42 +52,42 @@ export const d1: Row<{ sockets: number; times: number }, Bed> = {
     log(`${idle.length} connect`)
     await each(idle, 50, async (who) => void sockets.push(await arrive(who)))
 
-    // In a thread of their own: what is measured is the gateway's patience, not this thread's.
-    const [a, b] = [`${prefix}-a`, `${prefix}-b`]
-    const conversationId = await bed.conversation([a, b])
-    const work: BystanderWork = {
-      conversationId,
-      apiUrls: [...bed.apiUrls],
-      gatewayUrls: [...bed.gatewayUrls],
-      sender: { name: a, token: bed.token(a) },
-      reader: { name: b, token: bed.token(b) },
-    }
-    const bystanders = new Worker(new URL('./d1-bystanders.ts', import.meta.url), {
-      workerData: work,
-      execArgv: ['--conditions=@parley/source'],
-    })
-    await once(bystanders, 'message')
-    const times: number[] = []
+    const talkers = [`${prefix}-a`, `${prefix}-b`] as const
+    const bystanders = await startBystanders(bed, await bed.conversation(talkers), talkers)
+    const acks: number[] = []
+    const arrivals: number[] = []
     const figures: Record<string, number> = { sockets: idle.length }
+    refusals = {}
     for (let round = 0; round < size.times; round++) {
       log(`storm ${round + 1}/${size.times}`)
       for (const socket of sockets) socket.disconnect()
       sockets = []
       const begun = performance.now()
-      bystanders.postMessage('talk')
+      bystanders.talk()
       await Promise.all(idle.map(async (who) => void sockets.push(await arrive(who))))
       const took = performance.now() - begun
-      bystanders.postMessage('stop')
-      const [heard] = (await once(bystanders, 'message')) as [BystanderReport]
-      times.push(...heard.times)
-      faults.push(...heard.faults)
+      const heard = await bystanders.stop()
+      acks.push(...heard.acks)
+      arrivals.push(...heard.arrivals)
       figures.backMs = Math.max(figures.backMs ?? 0, Math.round(took))
       if (took > 60_000) faults.push(`all back only after ${Math.round(took)} ms`)
     }
-    figures.othersP99 = percentile(times, 0.99)
+    figures.lines = acks.length
+    figures.othersP99 = percentile(acks, 0.99)
+    figures.arrivalP99 = percentile(arrivals, 0.99)
+    if (acks.length === 0) faults.push('nobody talked')
     if (figures.othersP99 > 1_000) faults.push(`others' p99 ${figures.othersP99} ms`)
+    if (figures.arrivalP99 > 1_000) faults.push(`others heard after ${figures.arrivalP99} ms (p99)`)
+    faults.push(...(await bystanders.faults()))
     for (const socket of sockets) socket.disconnect()
-    await bystanders.terminate()
-    return { faults, figures }
+    await bystanders.close()
+    return {
+      faults,
+      figures: {
+        ...figures,
+        refusals: Object.values(refusals).reduce((sum, count) => sum + count, 0),
+        ...refusals,
+      },
+    }
   },
 }

@@ -39,7 +39,7 @@ export interface BareMember extends Member {
  * lenient: what the socket repeats, swaps or leaves out is a fault.
  */
 export function createBareMember(options: MemberOptions): BareMember {
-  const { name, conversationId, gatewayUrls, apiUrls, token, transport = 'websocket' } = options
+  const { name, conversationId, gatewayUrls, apiUrls, token, transport = 'websocket', heard } = options
   const http = createHttp(apiUrls, token)
   const log: Delivered[] = []
   const deleted = new Set<string>()
@@ -63,6 +63,7 @@ export function createBareMember(options: MemberOptions): BareMember {
     if (seq > held) {
       log.push({ id, seq, clientMessageId })
       held = seq
+      heard?.({ id, seq, clientMessageId })
     }
     see(message)
   }

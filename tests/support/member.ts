@@ -44,6 +44,8 @@ export interface MemberOptions {
   token: string
   /** Of a bare member: websocket unless it says otherwise. */
   transport?: 'websocket' | 'polling'
+  /** Of a bare member: called with each message as it is handed over. */
+  heard?(message: Delivered): void
 }
 
 /**
