@@ -95,9 +95,9 @@ export function unbearable(random: Random, conversationId: string): (string | Bu
   }
 }
 
-/** Asks for all that a conversation has: whoever asks so again and again and never reads costs the most. */
-export const greedy = (random: Random, conversationId: string): string =>
-  `42/chat,${random.int(0, 99)}["conversation:join",{"conversationId":"${conversationId}","afterSeq":0}]`
+/** Asks for all that a conversation has, with this number for the acknowledgement. */
+export const greedy = (id: number, conversationId: string): string =>
+  `42/chat,${id}["conversation:join",{"conversationId":"${conversationId}","afterSeq":0}]`
 
 export const HTTP_GARBAGE = [
   'GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n',
