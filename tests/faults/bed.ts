@@ -5,6 +5,7 @@ import { createHttp, type Http } from '../support/http.ts'
 import type { Delivered, Member } from '../support/member.ts'
 import { participantOf } from '../support/participant.ts'
 import { INSPECTABLE } from '../support/process.ts'
+import { rotated } from '../support/rotated.ts'
 import { createSdkMember } from '../support/sdk-member.ts'
 
 export type MemberKind = 'bare' | 'sdk'
@@ -89,10 +90,14 @@ export function makeBed(
       return id
     },
     member(kind, name, conversationId, gateway) {
-      const from = gateway % gatewayUrls.length
-      const rotated = [...gatewayUrls.slice(from), ...gatewayUrls.slice(0, from)]
       const create = kind === 'bare' ? createBareMember : createSdkMember
-      const made = create({ name, conversationId, apiUrls, gatewayUrls: rotated, token: token(name) })
+      const made = create({
+        name,
+        conversationId,
+        apiUrls,
+        gatewayUrls: rotated(gatewayUrls, gateway),
+        token: token(name),
+      })
       members.push(made)
       return made
     },

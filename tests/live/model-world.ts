@@ -4,6 +4,7 @@ import type { Bed } from '../faults/bed.ts'
 import { createBareMember } from '../support/bare-member.ts'
 import type { Http } from '../support/http.ts'
 import { type Delivered, deliveryFaults, type Member, storageFaults } from '../support/member.ts'
+import { rotated } from '../support/rotated.ts'
 import { comesTrue } from '../support/until.ts'
 
 /** One step of a sequence; `rest`: milliseconds before the next one is begun. */
@@ -52,29 +53,29 @@ export interface World {
 
 /** Longer than anything takes on a busy machine, shorter than a test's patience. */
 const PATIENCE_MS = 30_000
+/** Of the people; the last one is not in the room at first. */
+export const KINDS = ['sdk', 'websocket', 'polling', 'upgrade', 'late'] as const
 let worlds = 0
 
 /**
- * A new conversation of four, two on each gateway: three in the room by the SDK, a bare websocket and bare polling,
- * the fourth not yet.
+ * A new conversation of five, spread over the gateways: four in the room by the SDK, a bare websocket, bare polling, and
+ * polling that becomes a websocket; the fifth not yet.
  */
 export async function openWorld(bed: Bed): Promise<World> {
   const prefix = `world${++worlds}`
-  const names = ['sdk', 'socket', 'polling', 'late'].map((kind) => `${prefix}-${kind}`)
-  const id = await bed.conversation(names)
-  const people = names.map((name, index): Person => {
+  const nameOf = (kind: string) => `${prefix}-${kind}`
+  const id = await bed.conversation(KINDS.map(nameOf))
+  const people = KINDS.map((kind, index): Person => {
+    const name = nameOf(kind)
     const [http, kept] = [bed.http(name), { name, inside: false }]
-    if (index === 0) return { ...kept, http, member: bed.member('sdk', name, id, index) }
-    const gatewayUrls = index % 2 === 0 ? bed.gatewayUrls : bed.gatewayUrls.toReversed()
-    const transport = index === 2 ? ('polling' as const) : ('websocket' as const)
-    const { apiUrls } = bed
+    if (kind === 'sdk') return { ...kept, http, member: bed.member('sdk', name, id, index) }
     const member = createBareMember({
       name,
       conversationId: id,
-      apiUrls,
-      gatewayUrls,
+      apiUrls: bed.apiUrls,
+      gatewayUrls: rotated(bed.gatewayUrls, index),
       token: bed.token(name),
-      transport,
+      transport: kind === 'late' ? 'websocket' : kind,
     })
     return { ...kept, http, member, sendOnce: member.sendOnce }
   })
@@ -96,7 +97,7 @@ export async function openWorld(bed: Bed): Promise<World> {
       await Promise.all(world.running)
     },
   }
-  for (const person of people.slice(0, 3)) enter(world, person)
+  for (const person of people.slice(0, -1)) enter(world, person)
   return world
 }
 

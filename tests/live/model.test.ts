@@ -1,12 +1,11 @@
 import { expect, test } from 'vitest'
-import { startBed } from '../faults/bed.ts'
 import { createRandom } from '../support/random.ts'
-import { model } from './model.ts'
+import { model, startModelBed } from './model.ts'
 
 const seed = 11
 
 test(model.title, async () => {
-  const bed = await startBed({ workers: 0 })
+  const bed = await startModelBed()
   try {
     const { faults } = await model.run(bed, {
       random: createRandom(seed),

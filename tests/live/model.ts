@@ -1,7 +1,7 @@
 import fc from 'fast-check'
-import type { Bed } from '../faults/bed.ts'
+import { type Bed, startBed } from '../faults/bed.ts'
 import type { Row } from '../faults/row.ts'
-import { type Action, act, openWorld, settle, type World } from './model-world.ts'
+import { type Action, act, KINDS, openWorld, settle, type World } from './model-world.ts'
 
 export interface ModelSize {
   /** Sequences of commands, each in a new conversation. */
@@ -30,9 +30,13 @@ function command(action: Action, check: (model: Model) => boolean, change: (mode
   }
 }
 
+const GATEWAYS = ['gateway-0', 'gateway-1', 'gateway-2'] as const
+/** Three gateways: where one is away, the others still have to agree. */
+export const startModelBed = (): Promise<Bed> => startBed({ gateways: GATEWAYS.length, workers: 0 })
+
 const nothing = () => undefined
 const always = () => true
-const who = fc.nat({ max: 3 })
+const who = fc.nat({ max: KINDS.length - 1 })
 /** Milliseconds before the next command. */
 const rest = fc.nat({ max: 120 })
 
@@ -74,7 +78,7 @@ const erase = fc
 const kill = fc
   .record({
     do: fc.constant('kill' as const),
-    name: fc.constantFrom('api-0', 'api-1', 'gateway-0', 'gateway-1'),
+    name: fc.constantFrom('api-0', 'api-1', ...GATEWAYS),
     down: fc.nat({ max: 300 }),
     rest,
   })
@@ -82,7 +86,7 @@ const kill = fc
 const pause = fc
   .record({
     do: fc.constant('pause' as const),
-    name: fc.constantFrom('gateway-0', 'gateway-1'),
+    name: fc.constantFrom(...GATEWAYS),
     down: fc.integer({ min: 100, max: 1_200 }),
     rest,
   })

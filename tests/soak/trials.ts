@@ -5,7 +5,7 @@ import { startLinkedBed } from '../faults/r3-links.ts'
 import { startSummaryBed } from '../faults/r9-summaries.ts'
 import type { Report, Row } from '../faults/row.ts'
 import { BACKLOG_ROWS, LINKED_ROWS, REPLICATED_ROWS, ROWS, SUMMARY_ROWS } from '../faults/rows.ts'
-import { model } from '../live/model.ts'
+import { model, startModelBed } from '../live/model.ts'
 import { s1, startRestBed } from '../security/fuzz.ts'
 import { createRandom } from '../support/random.ts'
 
@@ -44,7 +44,7 @@ export const TRIALS: readonly Trial[] = [
   trial(ROWS.R10, startBed),
   trial(ROWS.R4, startSummarizedBed),
   trial(ROWS.R1, startBed),
-  trial(ROWS.P1, startBed),
+  trial(ROWS.P1, () => startBed({ gateways: 3 })),
   trial(ROWS.D1, startBed),
   trial(ROWS.D2, startBed),
   trial(ROWS.D3, startBed),
@@ -52,6 +52,6 @@ export const TRIALS: readonly Trial[] = [
   trial(LINKED_ROWS.R3, startLinkedBed),
   trial(SUMMARY_ROWS.R9, startSummaryBed),
   trial(BACKLOG_ROWS.BACKLOG, startBacklogBed),
-  trial(model, () => startBed({ workers: 0 })),
+  trial(model, startModelBed),
   trial(s1, startRestBed),
 ]

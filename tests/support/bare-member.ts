@@ -105,7 +105,7 @@ export function createBareMember(options: MemberOptions): BareMember {
   function connect(): void {
     if (closed || away) return
     const opened = io(`${gatewayUrls[turn++ % gatewayUrls.length]}/chat`, {
-      transports: [transport],
+      transports: transport === 'upgrade' ? ['polling', 'websocket'] : [transport],
       auth: { token },
       forceNew: true,
       reconnection: false,

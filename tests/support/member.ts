@@ -42,8 +42,8 @@ export interface MemberOptions {
   /** The first one is used first. */
   gatewayUrls: readonly string[]
   token: string
-  /** Of a bare member: websocket unless it says otherwise. */
-  transport?: 'websocket' | 'polling'
+  /** Of a bare member: websocket unless it says otherwise; `upgrade` is polling first, as Socket.IO does by default. */
+  transport?: 'websocket' | 'polling' | 'upgrade'
   /** Of a bare member: called with each message as it is handed over. */
   heard?(message: Delivered): void
 }

@@ -1,5 +1,6 @@
 import { createParley, isParleyError, type Parley, type Room } from '@parley/client'
 import type { Delivered, Member, MemberOptions } from './member.ts'
+import { rotated } from './rotated.ts'
 import { until } from './until.ts'
 
 /** A member on the SDK, as an application would use it: what it hands over is the log. */
@@ -15,9 +16,7 @@ export function createSdkMember(options: MemberOptions): Member {
   let room: Room | null = null
 
   async function open(): Promise<void> {
-    const from = turn++ % gatewayUrls.length
-    const rotated = [...gatewayUrls.slice(from), ...gatewayUrls.slice(0, from)]
-    const opened = createParley({ apiUrl: apiUrls, gatewayUrls: rotated, token })
+    const opened = createParley({ apiUrl: apiUrls, gatewayUrls: rotated(gatewayUrls, turn++), token })
     const entered = opened.conversation(conversationId)
     client = opened
     room = entered
