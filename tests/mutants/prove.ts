@@ -30,10 +30,10 @@ async function run(
   proof: Proof,
   seed: number,
 ): Promise<{ red: boolean; output: string }> {
-  const { code, output } = await workspace.node(command(proof, seed), MINUTES_5)
+  const { exit, output } = await workspace.node(command(proof, seed), MINUTES_5)
   const ran = 'row' in proof ? /^(holds|FAILS) /m.test(output) : /Tests\s.*(passed|failed)/.test(output)
-  if (!ran) throw new Error(`${nameOf(proof)} did not run:\n${output.slice(-3_000)}`)
-  return { red: code !== 0, output }
+  if (!ran) throw new Error(`${nameOf(proof)} did not run (${exit}):\n${output.slice(-3_000)}`)
+  return { red: exit !== 0, output }
 }
 
 /** Runs the mutant's proof on the source as it is, then so many times on the broken one. */

@@ -26,8 +26,8 @@ export interface Workspace {
   patch(patches: readonly Patch[]): Promise<void>
   /** Takes all patches back. */
   restore(): Promise<void>
-  /** Runs node in the copy; resolves with its exit code and the end of what it wrote. */
-  node(args: readonly string[], timeoutMs: number): Promise<{ code: number | null; output: string }>
+  /** Runs node in the copy; resolves with its exit code, or the signal that ended it, and the end of what it wrote. */
+  node(args: readonly string[], timeoutMs: number): Promise<{ exit: number | NodeJS.Signals; output: string }>
   remove(): Promise<void>
 }
 
@@ -74,9 +74,9 @@ export async function createWorkspace(): Promise<Workspace> {
         child.stderr.on('data', keep)
         const timer = setTimeout(() => child.kill('SIGTERM'), timeoutMs)
         child.once('error', reject)
-        child.once('close', (code) => {
+        child.once('close', (code, signal) => {
           clearTimeout(timer)
-          resolve({ code, output })
+          resolve({ exit: signal ?? code ?? 1, output })
         })
       })
     },
