@@ -4,6 +4,7 @@ import type { Socket } from 'socket.io-client'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { createFakeApi, createFakeConversation, type FakeConversation } from '../testing/fake-api.ts'
 import { startTestGateway } from '../testing/gateway.ts'
+import { GAP_MS } from './feed.ts'
 
 const ORG = 'acme'
 const ADA = { type: 'user', id: 'ada' } as const
@@ -124,11 +125,17 @@ describe('delivery', () => {
     const conversation = newConversation()
     const ada = await openClient()
     await ada.join(conversation)
-    fake.calls.length = 0
-    const [one, two] = [conversation.add('one'), conversation.add('two')]
-    await gateway.publish([created(conversation, two)])
-    await gateway.publish([created(conversation, one)])
-    await vi.waitFor(() => expect(ada.seqs).toEqual([1, 2]))
+    let tookMs = Number.POSITIVE_INFINITY
+    // Where the machine takes longer than a gap may last, asking is right, and shows nothing.
+    while (tookMs > GAP_MS) {
+      fake.calls.length = 0
+      const [one, two] = [conversation.add('one'), conversation.add('two')]
+      const begun = performance.now()
+      await gateway.publish([created(conversation, two)])
+      await gateway.publish([created(conversation, one)])
+      await vi.waitFor(() => expect(ada.seqs).toEqual(storedSeqs(conversation)), { interval: 5 })
+      tookMs = performance.now() - begun
+    }
     expect(fake.calls).toEqual([])
   })
 

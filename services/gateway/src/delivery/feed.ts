@@ -15,7 +15,7 @@ import type { Room } from './room.ts'
 import { createSequencer, type Position, type Sequencer } from './sequencer.ts'
 
 /** Milliseconds that a gap may last before the api is asked: two api processes write a little out of order. */
-const GAP_MS = 50
+export const GAP_MS = 50
 /** A room this far behind is told to fetch for itself. */
 const MOST_BEHIND = 1_000
 /** Events kept for a room whose first join is under way, or behind a gap; more are asked for again. */
