@@ -122,17 +122,20 @@ export const InternalReads = z.strictObject({
 export const InternalReadsResult = z.strictObject({ receipts: z.array(Receipt) })
 export type InternalReadsResult = z.infer<typeof InternalReadsResult>
 
-/** `/internal/authorize`: who of these may still follow the conversation, in the order asked, and who takes part. */
+/** `/internal/authorize`: who of these may still follow the conversation, in the order asked. */
 export const InternalAuthorize = z.strictObject({
   conversationId: Id,
   callers: z.array(Caller).max(1_000),
+  /** Also list everyone who takes part. */
+  members: z.boolean().optional(),
 })
 export const InternalAuthorizeResult = z.strictObject({
   /** false: the conversation is gone. */
   exists: z.boolean(),
   allowed: z.array(z.boolean()),
-  members: z.array(ParticipantRef),
+  members: z.array(ParticipantRef).optional(),
 })
+export type InternalAuthorize = z.infer<typeof InternalAuthorize>
 export type InternalAuthorizeResult = z.infer<typeof InternalAuthorizeResult>
 
 /** `/internal/relations`: does the caller share a conversation with this participant (always true for admins). */

@@ -2,6 +2,7 @@ import {
   type Caller,
   type InternalAdded,
   type InternalAddedResult,
+  type InternalAuthorize,
   type InternalAuthorizeResult,
   type InternalFillResult,
   type InternalHead,
@@ -186,15 +187,17 @@ export function createFollowReader(options: {
       return rows.map((row) => receiptOf(row.cid.toHexString(), row))
     },
 
-    /** Who of these may follow the conversation, in their order, and who takes part. Nobody, where it is gone. */
-    async authorize(conversationId: string, callers: readonly Caller[]): Promise<InternalAuthorizeResult> {
+    /** Who of these may follow the conversation, in their order, and, asked for it, who takes part: read at once. */
+    async authorize(request: InternalAuthorize): Promise<InternalAuthorizeResult> {
+      const { conversationId, callers, members = false } = request
       const cid = new ObjectId(conversationId)
+      const whom = members ? {} : { key: { $in: callers.map(participantKey) } }
       const [head, rows] = await Promise.all([
         conversations.findOne(
           { _id: cid, deletedAt: { $exists: false } },
           { projection: { _id: 0, org: 1 } },
         ),
-        participants.find({ cid }, { projection: { _id: 0, key: 1 } }).toArray(),
+        participants.find({ cid, ...whom }, { projection: { _id: 0, key: 1 } }).toArray(),
       ])
       const keys = new Set(rows.map(({ key }) => key))
       return {
@@ -202,7 +205,7 @@ export function createFollowReader(options: {
         allowed: callers.map(
           (caller) => head?.org === caller.orgId && (isAdmin(caller) || keys.has(participantKey(caller))),
         ),
-        members: rows.map(({ key }) => parseParticipantKey(key)),
+        ...(members ? { members: rows.map(({ key }) => parseParticipantKey(key)) } : {}),
       }
     },
 

@@ -77,7 +77,7 @@ export async function internalRoutes(app: HttpServer, options: InternalRoutes): 
   app.post(
     '/authorize',
     { config, schema: { body: InternalAuthorize, response: { 200: InternalAuthorizeResult } } },
-    ({ body }) => follow.authorize(body.conversationId, body.callers),
+    ({ body }) => follow.authorize(body),
   )
 
   app.post(

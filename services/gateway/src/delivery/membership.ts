@@ -27,12 +27,12 @@ export function createMembership(
       const callers = some.map(({ data }) => data.caller)
       const { exists, allowed, members } = await api.internal<InternalAuthorizeResult>(
         '/internal/authorize',
-        { conversationId, callers },
+        { conversationId, callers, members: at === 0 },
         { key: conversationId },
       )
       if (!exists) follow().end(conversationId)
       if (!room.isOpen) return
-      setMembers(room, new Set(members.map(participantKey)))
+      if (members) setMembers(room, new Set(members.map(participantKey)))
       some.forEach((socket, index) => {
         if (allowed[index] !== true && room.sockets.has(socket)) follow().expel(socket, room, 'removed')
       })

@@ -225,10 +225,8 @@ export function createFakeApi() {
     }
   }
 
-  function authorize({
-    conversationId,
-    callers,
-  }: z.infer<typeof InternalAuthorize>): InternalAuthorizeResult {
+  function authorize(request: InternalAuthorize): InternalAuthorizeResult {
+    const { conversationId, callers } = request
     const conversation = conversations.get(conversationId)
     const exists = conversation !== undefined && !conversation.deleted
     const members = exists ? [...conversation.members] : []
@@ -236,7 +234,7 @@ export function createFakeApi() {
     return {
       exists,
       allowed: callers.map((caller) => keys.has(participantKey(caller)) || (exists && isAdmin(caller))),
-      members,
+      ...(request.members ? { members } : {}),
     }
   }
 
