@@ -6,11 +6,19 @@ const BEARER = /^Bearer +([\w.~+/=-]+)$/i
 
 export type CallerOf = (request: FastifyRequest) => Promise<Caller>
 
-/** Who asks over HTTP, by the token shown. Throws `unauthenticated`, `token_expired`. */
+/** Who asks over HTTP, by the token shown; judged once for a request. Throws `unauthenticated`, `token_expired`. */
 export function createCallerOf(verifier: Verifier): CallerOf {
-  return async ({ headers: { authorization } }) => {
+  const callers = new WeakMap<FastifyRequest, Promise<Caller>>()
+
+  async function judge({ headers: { authorization } }: FastifyRequest): Promise<Caller> {
     const token = authorization === undefined ? undefined : BEARER.exec(authorization)?.[1]
     if (token === undefined) throw problem('unauthenticated')
     return (await verifier.verify(token)).caller
+  }
+
+  return (request) => {
+    const caller = callers.get(request) ?? judge(request)
+    callers.set(request, caller)
+    return caller
   }
 }
