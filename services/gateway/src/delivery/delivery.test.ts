@@ -334,6 +334,24 @@ describe('delivery', () => {
     ])
   })
 
+  it('tells who was added also where the room is past that already, if they still take part', async () => {
+    const conversation = newConversation()
+    conversation.touch()
+    const [ada, bob, eve] = [await openClient('ada'), await openClient('bob'), await openClient('eve')]
+    await ada.join(conversation)
+    const heard: string[] = []
+    bob.socket.on('conversation:added', () => heard.push('bob'))
+    eve.socket.on('conversation:added', () => heard.push('eve'))
+    const added = (id: string) =>
+      gateway.event('participant.added', conversation, {
+        change: 1,
+        member: `user:${id}`,
+        data: { participant: { type: 'user', id }, conversation: conversation.view() },
+      })
+    await gateway.publish([added('eve'), added('bob')])
+    await vi.waitFor(() => expect(heard).toEqual(['bob']))
+  })
+
   it('gives a joiner the messages as the room was told of them, also who does not ask for changes', async () => {
     const conversation = newConversation()
     const ada = await openClient('ada')

@@ -94,7 +94,7 @@ export function createDelivery(core: Core, metrics: FeedMetrics) {
     }
   }
 
-  /** `conversation` is JSON text; absent where the event had no space for it. */
+  /** `conversation` is JSON text; absent where the event had no space for it, or where it may be undone: the api knows. */
   function onAdded({ org, cid }: TailEvent, keys: readonly string[], conversation: string | undefined): void {
     if (conversation === undefined) missed.look(org, cid, keys)
     else notices.added(org, keys, conversation)
@@ -102,14 +102,15 @@ export function createDelivery(core: Core, metrics: FeedMetrics) {
 
   function onParticipant(event: TailEvent, feed: Feed | undefined): void {
     const { type, org, cid, member, data } = event
+    const behind = isBehind(event, feed)
     if (feed) follow.doubt(feed.room)
-    if (member === undefined || isBehind(event, feed)) {
-      if (feed) membership.recheck(feed.room)
-    } else if (type === 'participant.added') {
-      const conversation = data && JSON.stringify(AboutParticipant.parse(JSON.parse(data)).conversation)
-      onAdded(event, [member], conversation)
-      if (feed) membership.added(feed.room, member)
-    } else {
+    if (feed && (behind || member === undefined)) membership.recheck(feed.room)
+    if (member === undefined) return
+    if (type === 'participant.added') {
+      const now = behind ? undefined : data
+      onAdded(event, [member], now && JSON.stringify(AboutParticipant.parse(JSON.parse(now)).conversation))
+      if (feed && !behind) membership.added(feed.room, member)
+    } else if (!behind) {
       notices.removed(event, [parseParticipantKey(member)])
       lifecycle.emit('expelled', cid, member)
       if (feed) membership.removed(feed.room, member, people.of(org, member))
