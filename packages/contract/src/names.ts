@@ -26,12 +26,15 @@ export const summaryJobId = (conversationId: string, bucket: number | string): s
 /** Who is summarising a conversation at the moment. */
 export const summaryLeaseKey = (conversationId: string): string => `summary:lease:${conversationId}`
 
-/**
- * Set of `<gateway>#<generation>:<socket>`: the live sockets of a participant. An org's colons are encoded, or `a:b` of
- * the org `acme` would be `b` of the org `acme:a`.
- */
+/** An org's colons are encoded, or `a:b` of the org `acme` would be `b` of the org `acme:a`. */
+const personTag = (orgId: string, type: ParticipantType, id: string): string =>
+  `{${type}:${orgId.replace(/[%:]/g, encodeURIComponent)}:${id}}`
+/** Set of `<gateway>#<generation>:<socket>`: the live sockets of a participant. */
 export const presenceKey = (orgId: string, type: ParticipantType, id: string): string =>
-  `presence:${type}:${orgId.replace(/[%:]/g, encodeURIComponent)}:${id}`
+  `presence:${personTag(orgId, type, id)}`
+/** When a participant was last seen to come or go: milliseconds since 1970. In the same slot as who they are. */
+export const seenKey = (orgId: string, type: ParticipantType, id: string): string =>
+  `seen:${personTag(orgId, type, id)}`
 /** Who of a type has a socket in a conversation's room. */
 export const roomPresenceKey = (conversationId: string, type: ParticipantType): string =>
   `conversation:${conversationId}:${type}s`
@@ -41,8 +44,6 @@ export const LEASES_KEY = 'presence:leases'
 export const heldKey = (generation: string): string => `presence:held:${generation}`
 /** Sorted set: who of an org is online, as far as known; readers check each. */
 export const onlineKey = (orgId: string, type: ParticipantType): string => `presence:online:${type}:${orgId}`
-/** Sorted set: who of an org was seen to come or go, by when: milliseconds since 1970. */
-export const seenKey = (orgId: string, type: ParticipantType): string => `presence:seen:${type}:${orgId}`
 /** Pub/sub between gateways: who came and went, in all orgs. */
 export const PRESENCE_CHANNEL = 'presence'
 /** Pub/sub between gateways: what passes in a conversation and is not stored. */

@@ -56,7 +56,7 @@ export function createPresenceReads({
     /** `at`: when they were last seen to come or go; null where that is not known any more. */
     async status(person: Person): Promise<Presence> {
       const { orgId, type, id } = person
-      const [online, seen] = await Promise.all([isOnline(person), redis.zscore(seenKey(orgId, type), id)])
+      const [online, seen] = await Promise.all([isOnline(person), redis.get(seenKey(orgId, type, id))])
       const at = seen === null ? null : new Date(Number(seen)).toISOString()
       return { type, id, status: online ? 'online' : 'offline', at }
     },

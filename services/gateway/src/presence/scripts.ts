@@ -5,16 +5,22 @@ declare module 'ioredis' {
   interface RedisCommander<Context> {
     presenceAdd(
       key: string,
+      seen: string,
       member: string,
       channel: string,
       message: string,
+      at: number,
+      seenMs: number,
       tell: '0' | '1',
     ): Result<number, Context>
     presenceRemove(
       key: string,
+      seen: string,
       member: string,
       channel: string,
       message: string,
+      at: number,
+      seenMs: number,
       always: '0' | '1',
     ): Result<[told: number, remaining: string[], found: number], Context>
     roomEnter(
@@ -41,16 +47,16 @@ declare module 'ioredis' {
 
 /** What each script does stands in its file. */
 export function definePresenceScripts(redis: Redis): void {
-  const scripts = {
-    presenceAdd: 'presence-add',
-    presenceRemove: 'presence-remove',
-    roomEnter: 'room-enter',
-    roomLeave: 'room-leave',
-    leaseTake: 'lease-take',
-    leaseRenew: 'lease-renew',
-    leaseList: 'lease-list',
-  }
-  for (const [command, file] of Object.entries(scripts)) {
-    redis.defineCommand(command, { numberOfKeys: 1, lua: lua(file) })
+  const scripts = [
+    ['presenceAdd', 'presence-add', 2],
+    ['presenceRemove', 'presence-remove', 2],
+    ['roomEnter', 'room-enter', 1],
+    ['roomLeave', 'room-leave', 1],
+    ['leaseTake', 'lease-take', 1],
+    ['leaseRenew', 'lease-renew', 1],
+    ['leaseList', 'lease-list', 1],
+  ] as const
+  for (const [command, file, numberOfKeys] of scripts) {
+    redis.defineCommand(command, { numberOfKeys, lua: lua(file) })
   }
 }

@@ -1,7 +1,14 @@
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { type AddressInfo, createServer } from 'node:net'
-import { LEASES_KEY, PRESENCE_CHANNEL, presenceKey, roomChannel, roomPresenceKey } from '@parley/contract'
+import {
+  LEASES_KEY,
+  PRESENCE_CHANNEL,
+  type Presence,
+  presenceKey,
+  roomChannel,
+  roomPresenceKey,
+} from '@parley/contract'
 import { startRedis, throwAwayFolder } from '@parley/devstack'
 import { createLogger } from '@parley/service-kit'
 import fc from 'fast-check'
@@ -13,7 +20,7 @@ import { createLeases } from './leases.ts'
 import { createPresenceReads } from './reads.ts'
 import { createReaper } from './reaper.ts'
 import { definePresenceScripts } from './scripts.ts'
-import { createPresenceWrites } from './writes.ts'
+import { createPresenceWrites, type Transition } from './writes.ts'
 
 // A database of this file's own: leases are known to all of Redis.
 const url = `${inject('redisUrl')}/7`
@@ -58,10 +65,14 @@ async function told(orgId: string): Promise<string[]> {
   await redis.publish(PRESENCE_CHANNEL, end)
   await vi.waitFor(() => expect(heard.some(({ message }) => message === end)).toBe(true))
   return heard.flatMap(({ message }) => {
-    if (!message.startsWith('presence ')) return []
-    const transition = JSON.parse(message.slice('presence '.length))
-    return transition.orgId === orgId ? [`${transition.id} ${transition.status}`] : []
+    const transition = transitionIn(message, orgId)
+    return transition ? [`${transition.id} ${transition.status}`] : []
   })
+}
+function transitionIn(message: string, orgId: string): Transition | null {
+  if (!message.startsWith('presence ')) return null
+  const transition: Transition = JSON.parse(message.slice('presence '.length))
+  return transition.orgId === orgId ? transition : null
 }
 const sockets = (orgId: string, id = 'ada') => redis.scard(presenceKey(orgId, 'user', id))
 
@@ -90,6 +101,28 @@ describe('people', () => {
     await settled(two)
     expect(await told(org)).toEqual(['ada online', 'ada offline'])
     expect([one.holdings.size, two.holdings.size]).toEqual([0, 0])
+  })
+
+  test('are online and offline since a known time from the moment on', async () => {
+    const org = randomUUID()
+    const one = gateway()
+    await settled(one)
+    const ids = Array.from({ length: 50 }, (_, index) => `u${index}`)
+    const statuses: Promise<Presence>[] = []
+    const onMessage = (_: string, message: string) => {
+      const transition = transitionIn(message, org)
+      if (transition) statuses.push(one.reads.status(transition))
+    }
+    subscriber.on('message', onMessage)
+    for (const id of ids) one.holdings.hold(person(org, 's', id))
+    await settled(one)
+    for (const id of ids) one.holdings.release(person(org, 's', id))
+    await settled(one)
+    await told(org)
+    subscriber.off('message', onMessage)
+    const found = await Promise.all(statuses)
+    expect(found).toHaveLength(100)
+    for (const { at } of found) expect(at).toEqual(expect.any(String))
   })
 
   test('of an org whose name goes on into theirs are others', async () => {

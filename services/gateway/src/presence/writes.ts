@@ -60,26 +60,29 @@ export function createPresenceWrites(redis: Redis, now: () => Date = () => new D
   const additions = new DataLoader<Addition, void>(addAll, together)
   const removals = new DataLoader<Removal, Removed>(removeAll, together)
 
-  const transition = (person: Person, status: PresenceStatus): string => {
-    const { orgId, type, id } = person
-    const told: Transition = { orgId, type, id, status, at: now().toISOString() }
-    return busMessage('presence', JSON.stringify(told))
-  }
   const byGeneration = (items: readonly (Addition | Removal)[]): [key: string, members: string[]][] =>
     [...Map.groupBy(items, ({ generation }) => generation)].map(([generation, own]) => [
       heldKey(generation),
       own.map(({ holding }) => encodeHolding(holding)),
     ])
-  const byList = (
-    people: readonly Person[],
-    keyOf: (orgId: string, type: Person['type']) => string,
-  ): [key: string, people: Person[]][] => [...Map.groupBy(people, ({ orgId, type }) => keyOf(orgId, type))]
+  const byList = (people: readonly Person[]): [key: string, people: Person[]][] => [
+    ...Map.groupBy(people, ({ orgId, type }) => onlineKey(orgId, type)),
+  ]
 
   type Of<K extends Holding['kind']> = Extract<Holding, { kind: K }>
   const aboutPerson = (generation: string, holding: Of<'person'>, status: PresenceStatus) => {
     const { orgId, type, id, socket } = holding
-    const member = `${generation}:${socket}`
-    return [presenceKey(orgId, type, id), member, PRESENCE_CHANNEL, transition(holding, status)] as const
+    const at = now()
+    const told: Transition = { orgId, type, id, status, at: at.toISOString() }
+    return [
+      presenceKey(orgId, type, id),
+      seenKey(orgId, type, id),
+      `${generation}:${socket}`,
+      PRESENCE_CHANNEL,
+      busMessage('presence', JSON.stringify(told)),
+      at.getTime(),
+      SEEN_MS,
+    ] as const
   }
   const aboutRoom = (generation: string, holding: Of<'room'>, turn: 'joined' | 'left') => {
     const { conversationId, type, id } = holding
@@ -87,8 +90,7 @@ export function createPresenceWrites(redis: Redis, now: () => Date = () => new D
     return [roomPresenceKey(conversationId, type), id, generation, roomChannel(conversationId), told] as const
   }
 
-  /** Resolves to 1 where the holding is the first of its person, or of its person in the room. */
-  function enter({ generation, holding, tell }: Addition): Promise<number> {
+  function enter({ generation, holding, tell }: Addition): Promise<unknown> {
     const flag = tell ? '1' : '0'
     return holding.kind === 'person'
       ? redis.presenceAdd(...aboutPerson(generation, holding, 'online'), flag)
@@ -108,12 +110,6 @@ export function createPresenceWrites(redis: Redis, now: () => Date = () => new D
     const people = wanted.flatMap(({ holding }) => (holding.kind === 'person' ? [holding] : []))
     const listed = Promise.all(byGeneration(wanted).map(([key, members]) => redis.sadd(key, ...members)))
     const [outcomes] = await Promise.all([Promise.allSettled(wanted.map(enter)), listed, listOnline(people)])
-    const first = wanted.flatMap(({ holding, tell }, index) => {
-      const outcome = outcomes[index]
-      const isFirst = outcome?.status === 'fulfilled' && outcome.value === 1
-      return isFirst && tell && holding.kind === 'person' ? [holding] : []
-    })
-    await see(first)
     return outcomes.map(errorOf)
   }
 
@@ -130,7 +126,6 @@ export function createPresenceWrites(redis: Redis, now: () => Date = () => new D
     await Promise.all([
       ...byGeneration(gone).map(([key, members]) => redis.srem(key, ...members)),
       listOffline(last),
-      see(last),
     ])
     return outcomes.map((outcome) => {
       if (outcome.status === 'rejected') return errorOf(outcome) ?? new Error('not removed')
@@ -141,27 +136,16 @@ export function createPresenceWrites(redis: Redis, now: () => Date = () => new D
 
   async function listOnline(people: readonly Person[]): Promise<void> {
     await Promise.all(
-      byList(people, onlineKey).map(([key, own]) => redis.zadd(key, ...own.flatMap(({ id }) => [0, id]))),
+      byList(people).map(([key, own]) => redis.zadd(key, ...own.flatMap(({ id }) => [0, id]))),
     )
   }
 
   /** The list of who is online follows the sets; where a person came back meanwhile, they are put back. */
   async function listOffline(people: readonly Person[]): Promise<void> {
-    const removed = byList(people, onlineKey).map(([key, own]) => redis.zrem(key, ...own.map(({ id }) => id)))
+    const removed = byList(people).map(([key, own]) => redis.zrem(key, ...own.map(({ id }) => id)))
     const left = people.map(({ orgId, type, id }) => redis.scard(presenceKey(orgId, type, id)))
     const [counts] = await Promise.all([Promise.all(left), ...removed])
     await listOnline(people.filter((_, index) => (counts[index] ?? 0) > 0))
-  }
-
-  async function see(people: readonly Person[]): Promise<void> {
-    const at = now().getTime()
-    await Promise.all(
-      byList(people, seenKey).flatMap(([key, own]): Promise<unknown>[] => [
-        redis.zadd(key, ...own.flatMap(({ id }) => [at, id])),
-        redis.zremrangebyscore(key, '-inf', at - SEEN_MS),
-        redis.pexpire(key, SEEN_MS),
-      ]),
-    )
   }
 
   return {
