@@ -2,8 +2,10 @@ import net from 'node:net'
 import tls from 'node:tls'
 import { createReader, createSplitter, encodeCommand } from './resp.ts'
 
-/** Any answer that is this much late means a connection that leads nowhere. */
-const STALLED_MS = 2_000
+/** Milliseconds for which a question may let Redis wait before it answers. */
+export const MOST_BLOCK_MS = 1_000
+/** Milliseconds without a byte that mean a connection that leads nowhere. */
+const STALLED_MS = MOST_BLOCK_MS + 2_000
 const READ_BYTES = 64 * 1_024
 const ERROR = '-'.charCodeAt(0)
 
@@ -56,24 +58,23 @@ export function connectStreams(url: string, { name }: { name: string }) {
   }
 
   socket.setNoDelay(true)
+  socket.setTimeout(STALLED_MS, () => end('no answer in time'))
   socket.on('error', (error) => end('the connection failed', error))
   socket.on('close', () => end('the connection was lost'))
 
   /**
    * Sends commands together; resolves to the last one's answer, as bytes. Rejects with a {@link ConnectionError}, and
-   * with that alone: where Redis refuses the last one, or where the answer is `STALLED_MS` over what it may take.
+   * with that alone: where Redis refuses the last one, or where nothing comes for two seconds longer than it may wait.
    */
-  function ask(commands: readonly Command[], mayTakeMs = 0): Promise<Buffer> {
+  function ask(commands: readonly Command[]): Promise<Buffer> {
     return new Promise((resolve, reject) => {
       if (ended || waiting) {
         reject(ended ?? new ConnectionError('one thing at a time'))
         return
       }
-      const timer = setTimeout(() => end('no answer in time'), mayTakeMs + STALLED_MS)
       waiting = {
         replies: commands.length,
         settle(reply) {
-          clearTimeout(timer)
           waiting = null
           if (reply instanceof ConnectionError) reject(reply)
           else if (reply[0] !== ERROR) resolve(reply)

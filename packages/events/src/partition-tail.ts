@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import { ConnectionError, type StreamConnection } from './connection.ts'
+import { ConnectionError, MOST_BLOCK_MS, type StreamConnection } from './connection.ts'
 import { type Partition, streamKey, type TailEvent } from './entries.ts'
 import type { EventsLogger } from './logger.ts'
 import { after, type Look, type LossReason, look, type Position } from './position.ts'
@@ -46,7 +46,7 @@ export function createPartitionTail(options: PartitionTailOptions) {
           const { hasPulse } = await check(session)
           failures = 0
           onState(hasPulse ? 'live' : 'silent')
-          await follow(session, performance.now() + checkMs)
+          await follow(session)
         }
       } catch (error) {
         if (!(error instanceof ConnectionError)) throw error
@@ -81,11 +81,15 @@ export function createPartitionTail(options: PartitionTailOptions) {
     return seen
   }
 
-  async function follow(session: StreamConnection, deadline: number): Promise<void> {
-    for (let left = checkMs; left > 0; left = Math.ceil(deadline - performance.now())) {
-      if (!position) return
-      const command = ['XREAD', 'COUNT', BATCH, 'BLOCK', left, 'STREAMS', key, position.cursor]
-      const read = readEvents(createReader(await session.ask([command], left)), isWanted)
+  /** Until the next check. All tails of a process check at the same moments: one wake-up then serves them all. */
+  async function follow(session: StreamConnection): Promise<void> {
+    const deadline = (Math.floor(performance.now() / checkMs) + 1) * checkMs
+    for (;;) {
+      const left = Math.ceil(deadline - performance.now())
+      if (left <= 0 || !position) return
+      const block = Math.min(left, MOST_BLOCK_MS)
+      const command = ['XREAD', 'COUNT', BATCH, 'BLOCK', block, 'STREAMS', key, position.cursor]
+      const read = readEvents(createReader(await session.ask([command])), isWanted)
       position = after(position, read)
       tell(read)
     }

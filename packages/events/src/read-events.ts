@@ -40,7 +40,7 @@ export function readEvents(reader: Reader, wants: Wants): Batch {
   batch.count = reader.enter()
   for (let entry = 1; entry <= batch.count; entry++) {
     reader.enter()
-    const id = reader.at
+    const id = reader.place()
     reader.skip()
     const event = readEvent(reader, wants)
     if (event === undefined && entry < batch.count) continue
@@ -64,8 +64,8 @@ function readEvent(reader: Reader, wants: Wants): Omit<TailEvent, 'at'> | null |
   let named = 0
   for (let fields = reader.enter(); fields > 1; fields -= 2) {
     const name = reader.word()
-    if (name === V) version = reader.at
-    else if (name === TYPE) type = reader.at
+    if (name === V) version = reader.place()
+    else if (name === TYPE) type = reader.place()
     else if (name === ORG || name === CID) {
       const text = reader.text()
       if (name === ORG) event.org = text

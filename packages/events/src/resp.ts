@@ -133,9 +133,8 @@ export function createReader(bytes: Buffer) {
     },
     /** Does an error come next? */
     isError: (): boolean => bytes[at] === ERROR,
-    get at(): number {
-      return at
-    },
+    /** Where the next value begins, for {@link textAt}. */
+    place: (): number => at,
   }
 }
 
