@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { createProxy } from '@parley/devstack'
 import { afterEach, expect, inject, it, vi } from 'vitest'
 import { createLogger } from './logging.ts'
@@ -37,12 +38,20 @@ it('comes back after its connection was cut', async () => {
 it('leaves a connection that answers nothing any more, although nobody closed it', async () => {
   const proxy = await createProxy(Number(new URL(inject('redisUrl')).port))
   try {
-    const redis = connectTo(`redis://127.0.0.1:${proxy.port}`, 'fast')
-    await redisReady(redis, 5_000)
+    const [fast, queue] = (['fast', 'queue'] as const).map((kind) =>
+      connectTo(`redis://127.0.0.1:${proxy.port}`, kind),
+    )
+    if (!fast || !queue) throw new Error('not connected')
+    await Promise.all([redisReady(fast, 5_000), redisReady(queue, 5_000)])
     proxy.strand()
-    await expect(redis.ping()).rejects.toThrow('timed out')
-    await vi.waitFor(async () => expect(await redis.ping()).toBe('PONG'), { timeout: 3_000 })
+    const key = randomUUID()
+    const waiting = queue.bzpopmin(key, 10)
+    await expect(fast.ping()).rejects.toThrow('timed out')
+    await vi.waitFor(async () => expect(await fast.ping()).toBe('PONG'), { timeout: 3_000 })
+    // What was asked is asked again on the next connection.
+    await fast.zadd(key, 1, 'job')
+    expect(await waiting).toEqual([key, 'job', '1'])
   } finally {
     await proxy.close()
   }
-})
+}, 30_000)

@@ -7,7 +7,8 @@ import type { Logger } from './logging.ts'
  *   and its address lead elsewhere by now, of which TCP would tell after a quarter of an hour.
  * - `subscribing`: for who subscribes anew on each connection by itself, and asks something every 2 s: a silent
  *   connection is given up after 6 s, and nothing that was meant for the last one is repeated on the next.
- * - `queue`: as BullMQ's workers want it: commands wait for the connection.
+ * - `queue`: as BullMQ's workers want it: commands wait for the connection. A silent one is given up after 13 s: they ask
+ *   Redis to wait for up to ten.
  */
 export type RedisKind = 'fast' | 'subscribing' | 'queue'
 
@@ -19,7 +20,7 @@ const KINDS = {
     enableOfflineQueue: false,
     socketTimeout: 6_000,
   },
-  queue: { maxRetriesPerRequest: null },
+  queue: { maxRetriesPerRequest: null, socketTimeout: 13_000 },
 } satisfies Record<RedisKind, RedisOptions>
 
 /** Milliseconds between attempts to reconnect. */
