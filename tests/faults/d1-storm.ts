@@ -13,7 +13,8 @@ function refusalOf(error: unknown): { code: string; reconnectAfterMs?: number } 
   if (!(error instanceof Error)) throw error
   const data =
     'data' in error ? (error.data as { code: string; reconnectAfterMs?: number } | undefined) : undefined
-  return data ?? { code: error.message }
+  const below = 'description' in error ? (error.description as { message?: string } | undefined) : undefined
+  return data ?? { code: below?.message ?? error.message }
 }
 
 export const d1: Row<{ sockets: number; times: number }, Bed> = {

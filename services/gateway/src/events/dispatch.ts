@@ -84,9 +84,10 @@ export function createDispatch(options: {
    * What an event waits for, and what waits for it: events of one conversation are handled in the order they came.
    * Letters of a streamed answer go by their message alone: they are told at once, and a message on its way to the
    * store would hold them up. The answer's end goes by both: after its letters, and before what is sent behind it. Of
-   * an answer that is not open here nobody knows the conversation.
+   * an answer that is not open here nobody knows the conversation. New tokens go by themselves: the last one stays.
    */
-  function lanesOf(payload: unknown): string[] {
+  function lanesOf(event: string, payload: unknown): string[] {
+    if (event === 'auth:refresh') return [event]
     const conversationId = idIn(payload, 'conversationId')
     if (conversationId !== undefined) return [conversationId]
     const messageId = idIn(payload, 'messageId')
@@ -143,7 +144,7 @@ export function createDispatch(options: {
     session.pending++
     session.lanes ??= new Map()
     const { lanes } = session
-    const keys = lanesOf(payload)
+    const keys = lanesOf(event, payload)
     const before = keys.flatMap((key) => lanes.get(key) ?? [])
     const start = () => run(handler, socket, payload, answer)
     const begun =

@@ -36,7 +36,7 @@ describe('events of one conversation are handled in the order they came', () => 
 
   /** Events of one socket, all at once; what has begun then, and what begins as each of those ends. */
   async function runAll(...events: (readonly [string, object])[]): Promise<string[][]> {
-    const { begun, dispatch } = open('message:send', 'message:stream')
+    const { begun, dispatch } = open('message:send', 'message:stream', 'auth:refresh')
     const { socket } = createFakeSocket()
     for (const [event, payload] of events) dispatch(socket, [event, payload])
     const names = () => begun.map(({ op = 'send' }) => op)
@@ -58,6 +58,11 @@ describe('events of one conversation are handled in the order they came', () => 
   test('but letters of an answer wait for no message, only for its end', async () => {
     expect(await runAll(send, stream('delta'))).toEqual([['send', 'delta'], [], []])
     expect(await runAll(send, stream('end'), stream('delta'))).toEqual([['send'], ['end'], ['delta'], []])
+  })
+
+  test('and tokens one after the other: the last one stays', async () => {
+    const refresh = (op: string) => ['auth:refresh', { op }] as const
+    expect(await runAll(refresh('one'), send, refresh('two'))).toEqual([['one', 'send'], ['two'], [], []])
   })
 
   test('of one that is open elsewhere only by itself', async () => {
