@@ -1,5 +1,6 @@
 export * from './api-client.ts'
 export * from './config.ts'
+export * from './cors.ts'
 export * from './cursors.ts'
 export * from './health.ts'
 export * from './http-server.ts'

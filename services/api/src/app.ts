@@ -1,6 +1,8 @@
 import type { ServiceVerifier, VerifiedToken, Verifier } from '@parley/auth'
 import {
+  cors,
   createHttpServer,
+  createOriginCheck,
   type HttpServer,
   health,
   type Logger,
@@ -15,7 +17,6 @@ import { internalRoutes } from './internal/routes.ts'
 import { messageRoutes } from './messages/routes.ts'
 import { openapi } from './openapi/plugin.ts'
 import { authentication } from './plugins/authentication.ts'
-import { cors } from './plugins/cors.ts'
 import { currentReads } from './plugins/current-reads.ts'
 import { limits } from './plugins/limits.ts'
 import { securityHeaders } from './plugins/security-headers.ts'
@@ -51,7 +52,11 @@ export async function buildApp(deps: ApiDependencies): Promise<HttpServer> {
 
   problemErrors(app)
   await securityHeaders(app)
-  await cors(app, { origins: deps.corsOrigins, production: deps.production })
+  await cors(app, {
+    isAllowed: createOriginCheck({ origins: deps.corsOrigins, production: deps.production }),
+    methods: ['GET', 'HEAD', 'POST', 'PUT', 'DELETE'],
+    headers: ['content-type', 'idempotency-key'],
+  })
   await openapi(app)
   authentication(app, deps)
   currentReads(app, deps)

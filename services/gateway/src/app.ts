@@ -4,6 +4,7 @@ import { CHAT_NAMESPACE, LIMITS, PARTITIONS } from '@parley/contract'
 import { createTail, type Partition, type StreamConnection } from '@parley/events'
 import {
   type ApiClient,
+  cors,
   createHttpServer,
   createOriginCheck,
   type HttpServer,
@@ -22,7 +23,6 @@ import { hearRooms } from './bus/room-channels.ts'
 import type { GatewayConfig } from './config.ts'
 import { createAccept } from './connection/accept.ts'
 import { createAdmission } from './connection/admission.ts'
-import { cors } from './connection/cors.ts'
 import { drain } from './connection/drain.ts'
 import { createExpiry } from './connection/expiry.ts'
 import { createForget } from './connection/forget.ts'
@@ -84,7 +84,7 @@ export async function buildApp(dependencies: GatewayDependencies): Promise<Gatew
 
   const app = createHttpServer({ logger })
   problemErrors(app)
-  await cors(app, isAllowedOrigin)
+  await cors(app, { isAllowed: isAllowedOrigin, methods: ['GET', 'HEAD'] })
   health(app, {
     isReady: () => revocationFeed.isLoaded() && !draining,
     degraded: () => [
