@@ -39,6 +39,16 @@ test('a foreign origin stays out; a listed one, and none, get in', async () => {
   expect(await from('https://app.example.com.evil.org')).toBe('origin_not_allowed')
 })
 
+test('a page of a listed origin may ask who is online; another gets no leave to read the answer', async () => {
+  const allowed = async (origin: string) => {
+    const headers = { origin, 'access-control-request-method': 'GET' }
+    const url = `${scene.stack.gatewayUrls[0]}/presence/user/ada`
+    return (await fetch(url, { method: 'OPTIONS', headers })).headers.get('access-control-allow-origin')
+  }
+  expect(await allowed('https://app.example.com')).toBe('https://app.example.com')
+  expect(await allowed('https://evil.example.org')).toBeNull()
+})
+
 test('another namespace, the main one too, lets nobody in', async () => {
   for (const namespace of ['/', '/admin']) {
     const code = await refusal(scene.token('ada'), { namespace })
