@@ -54,6 +54,8 @@ export function createMessageLog(options: LogOptions) {
   let inFlight = 0
   let scheduled = false
   let closed = false
+  /** The last events did not get through. */
+  let failing = false
   /** The primary's election that numbers in memory were learnt under. */
   let election: string | undefined
 
@@ -304,14 +306,9 @@ export function createMessageLog(options: LogOptions) {
       if (to) event.to = to
       return event
     })
-    const rows = seats.map(({ row }) => row)
-    publisher.publish(events).then(
-      () => folder.published(rows),
-      // The rows stay unsettled, and the sweeper publishes them.
-      (error: unknown) => {
-        for (const { cid } of rows) sweeper.note(cid)
-        logger.warn({ err: error, count: rows.length }, 'messages wait to be published')
-      },
+    publish(
+      events,
+      seats.map(({ row }) => row),
     )
   }
 
@@ -324,11 +321,20 @@ export function createMessageLog(options: LogOptions) {
       seq: row.seq,
       data: 'null',
     }
-    publisher.publish([event]).then(
-      () => folder.published([row]),
+    publish([event], [row])
+  }
+
+  /** Rows whose events don't get through stay unsettled, and the sweeper publishes them. */
+  function publish(events: StreamEvent[], rows: (MessageDocument | VoidDocument)[]): void {
+    publisher.publish(events).then(
+      () => {
+        failing = false
+        folder.published(rows)
+      },
       (error: unknown) => {
-        sweeper.note(row.cid)
-        logger.warn({ err: error }, 'a void number waits to be published')
+        for (const { cid } of rows) sweeper.note(cid)
+        if (!failing) logger.warn({ err: error }, 'messages wait to be published')
+        failing = true
       },
     )
   }
