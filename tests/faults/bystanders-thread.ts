@@ -5,12 +5,11 @@ import type { Delivered } from '../support/member.ts'
 import { comesTrue } from '../support/until.ts'
 import type { BystanderLogs, BystanderTimes, BystanderWork } from './bystanders.ts'
 
-const REST_MS = 20
 /** Milliseconds within which the reader has what was acknowledged. */
 const SETTLE_MS = 15_000
 
 /** The thread of {@link startBystanders}: it is told `talk`, `stop` (which it answers with times) and `end` (with logs). */
-const { sender, reader, gatewayUrls, ...common } = workerData as BystanderWork
+const { sender, reader, gatewayUrls, restMs, ...common } = workerData as BystanderWork
 const sentAt = new Map<string | null, number>()
 const acknowledged: Delivered[] = []
 let arrivals: number[] = []
@@ -35,7 +34,7 @@ async function talk(): Promise<BystanderTimes> {
     const { tookMs, ...sent } = await a.send(`In the middle of it, ${key}`, key)
     acks.push(tookMs)
     acknowledged.push(sent)
-    await delay(REST_MS)
+    await delay(restMs)
   }
   const last = acknowledged.at(-1)?.seq ?? 0
   await comesTrue(() => (b.log.at(-1)?.seq ?? 0) >= last, SETTLE_MS)

@@ -5,6 +5,8 @@ import type { Bed } from './bed.ts'
 
 export interface BystanderWork {
   conversationId: string
+  /** Milliseconds between an acknowledgement and the next line. */
+  restMs: number
   apiUrls: readonly string[]
   gatewayUrls: readonly string[]
   sender: { name: string; token: string }
@@ -30,9 +32,11 @@ export async function startBystanders(
   bed: Bed,
   conversationId: string,
   [sender, reader]: readonly [string, string],
+  restMs = 20,
 ) {
   const work: BystanderWork = {
     conversationId,
+    restMs,
     apiUrls: bed.apiUrls,
     gatewayUrls: bed.gatewayUrls,
     sender: { name: sender, token: bed.token(sender) },

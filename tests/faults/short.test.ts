@@ -1,9 +1,10 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { createRandom } from '../support/random.ts'
 import { type Bed, startBed } from './bed.ts'
+import { startLimitedBed } from './d4-over-limit.ts'
 import { startLinkedBed } from './r3-links.ts'
 import type { Row } from './row.ts'
-import { LINKED_ROWS, ROWS } from './rows.ts'
+import { LIMITED_ROWS, LINKED_ROWS, ROWS } from './rows.ts'
 import { type Head, summaryFaults } from './summaries.ts'
 
 interface HeadPage {
@@ -43,11 +44,16 @@ test('every bucket that was filled has its summary', async () => {
   expect(await summaryFaults(all, 70_000)).toEqual([])
 })
 
-test(`${LINKED_ROWS.R3.name}: ${LINKED_ROWS.R3.title}`, async () => {
-  const linked = await startLinkedBed()
-  try {
-    await run(LINKED_ROWS.R3, linked)
-  } finally {
-    await linked.close()
-  }
-})
+/** A row on a bed of its own. */
+function testApart<P, B extends { close(): Promise<void> }>(row: Row<P, B>, start: () => Promise<B>): void {
+  test(`${row.name}: ${row.title}`, async () => {
+    const own = await start()
+    try {
+      await run(row, own)
+    } finally {
+      await own.close()
+    }
+  })
+}
+testApart(LIMITED_ROWS.D4, startLimitedBed)
+testApart(LINKED_ROWS.R3, startLinkedBed)

@@ -1,10 +1,18 @@
 import { startBacklogBed } from '../faults/backlog.ts'
 import { startBed } from '../faults/bed.ts'
+import { startLimitedBed } from '../faults/d4-over-limit.ts'
 import { startReplicatedBed } from '../faults/r2-primary.ts'
 import { startLinkedBed } from '../faults/r3-links.ts'
 import { startSummaryBed } from '../faults/r9-summaries.ts'
 import type { Report, Row } from '../faults/row.ts'
-import { BACKLOG_ROWS, LINKED_ROWS, REPLICATED_ROWS, ROWS, SUMMARY_ROWS } from '../faults/rows.ts'
+import {
+  BACKLOG_ROWS,
+  LIMITED_ROWS,
+  LINKED_ROWS,
+  REPLICATED_ROWS,
+  ROWS,
+  SUMMARY_ROWS,
+} from '../faults/rows.ts'
 import { model, startModelBed } from '../live/model.ts'
 import { s1, startRestBed } from '../security/fuzz.ts'
 import { createRandom } from '../support/random.ts'
@@ -48,6 +56,7 @@ export const TRIALS: readonly Trial[] = [
   trial(ROWS.D1, startBed),
   trial(ROWS.D2, startBed),
   trial(ROWS.D3, startBed),
+  trial(LIMITED_ROWS.D4, startLimitedBed),
   trial(REPLICATED_ROWS.R2, startReplicatedBed),
   trial(LINKED_ROWS.R3, startLinkedBed),
   trial(SUMMARY_ROWS.R9, startSummaryBed),
