@@ -226,6 +226,28 @@ test('entries trimmed before they were read are said to be unseen', async () => 
   await vi.waitFor(() => expect(told).toEqual(['started', 1, 'trimmed', 4]), soon)
 })
 
+test('where more is left than one read takes, what was lost before it is said to be missing since then', async () => {
+  let hold = false
+  let readUntil = 0
+  const { tail, told } = follow({
+    connect: () => connectStreams(hold ? nowhere : server.url, { name: 'tail' }),
+    onLoss: (_, reason, until) => {
+      told.push(reason)
+      readUntil = until
+    },
+  })
+  await connected(tail)
+  hold = true
+  await admin.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes')
+  await vi.waitFor(() => expect(tail.connected()).toBe(false), soon)
+  const before = Date.now()
+  await publisher().publish(Array.from({ length: 700 }, (_, n) => message(n + 1)))
+  await admin.xtrim(streamKey(0), 'MAXLEN', 600)
+  hold = false
+  await vi.waitFor(() => expect(told.at(-1)).toBe('trimmed'), soon)
+  expect(readUntil).toBeLessThanOrEqual(before)
+})
+
 test('entries trimmed from a stream that was empty at the start are said to be unseen', async () => {
   let hold = false
   const { tail, told } = follow({
