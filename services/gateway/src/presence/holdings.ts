@@ -57,8 +57,9 @@ export function createHoldings({
         entry.missed = false
         continue
       }
-      // Others may not have written theirs again yet: who is there too must not be called gone.
-      if (lost && performance.now() < settledAt) return
+      // Others may not have written theirs again yet: who is there too must not be called gone. A newcomer to a room may:
+      // rooms are checked once all have.
+      if ((lost || entry.holding.kind === 'person') && performance.now() < settledAt) return
       const found = await reaper.remove(generation, entry.holding, lost)
       if (entry.gone) {
         if (!found && !lost && entry.under === generation && !entry.missed) entry.missed = true

@@ -209,6 +209,22 @@ describe('people', () => {
     expect(one.holdings.size).toBe(1)
   })
 
+  test('who came and left after Redis lost its data are not called gone either before others wrote theirs', async () => {
+    const org = randomUUID()
+    const [one, two] = [gateway({ settleMs: 60_000 }), gateway()]
+    await settled(one, two)
+    two.holdings.hold(person(org, 'a'))
+    await settled(two)
+    await redis.flushdb()
+    await settled(one)
+    one.holdings.hold(person(org, 'b'))
+    await settled(one)
+    one.holdings.release(person(org, 'b'))
+    await settled(one, two)
+    expect(await sockets(org)).toBeGreaterThan(0)
+    expect((await told(org)).at(-1)).toBe('ada online')
+  })
+
   test('who came or went after the file was written that Redis was restored from are known again', async () => {
     const org = randomUUID()
     const folder = await throwAwayFolder()
