@@ -82,3 +82,16 @@ test('what was released while Redis was away is not heard again', async () => {
   const heard = async () => (await publisher.pubsub('NUMSUB', kept, released, late)).filter(Number.isInteger)
   await vi.waitFor(async () => expect(await heard()).toEqual([1, 0, 0]))
 })
+
+test('who held a channel before the first connection is told that they may have missed something', async () => {
+  const channel = randomUUID()
+  const late = connect('subscribing')
+  const own = createBus({ subscriber: late, publisher, logger })
+  const restored = new Promise<void>((resolve) => own.onRestored(resolve))
+  await own.hold(channel)
+  expect(await publisher.pubsub('NUMSUB', channel)).toEqual([channel, 0])
+  await restored
+  expect(await publisher.pubsub('NUMSUB', channel)).toEqual([channel, 1])
+  own.close()
+  await closeRedis(late)
+})

@@ -26,7 +26,6 @@ export function createBus({
   const holders = new Map<string, { count: number; subscribed: Promise<void> }>()
   const handlers = new Map<string, BusHandler>()
   const restored: (() => void)[] = []
-  let wasReady = false
 
   async function subscribe(channel: string): Promise<void> {
     if (subscriber.status !== 'ready') return
@@ -38,13 +37,11 @@ export function createBus({
   }
 
   const onReady = () => {
-    const again = wasReady
-    wasReady = true
     const channels = [...holders.keys()]
-    const subscribed = channels.length > 0 ? subscriber.subscribe(...channels) : Promise.resolve()
-    subscribed.then(
+    if (channels.length === 0) return
+    subscriber.subscribe(...channels).then(
       () => {
-        if (again) for (const listener of restored) listener()
+        for (const listener of restored) listener()
       },
       (error: unknown) =>
         logger.debug({ error }, 'subscribing was cut short, the next connection repeats it'),
@@ -110,7 +107,7 @@ export function createBus({
       )
     },
 
-    /** Called whenever hearing starts again after a break. */
+    /** Called whenever channels that were held already begin to be heard: after a break, or a first connection that was late. */
     onRestored(listener: () => void): void {
       restored.push(listener)
     },
