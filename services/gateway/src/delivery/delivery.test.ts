@@ -430,6 +430,29 @@ describe('delivery', () => {
     await vi.waitFor(() => expect(told).toEqual([4, 5, 1]))
   })
 
+  it('shows who joins what was read while the answer was on its way', async () => {
+    for (const heard of ['conversation:activity', 'message:new']) {
+      const conversation = newConversation()
+      const [ada, bob] = [await openClient('ada'), await openClient('bob')]
+      if (heard === 'message:new') await bob.join(conversation)
+      onceJoinIsAnswered(async () => {
+        const read = gateway.event('receipt.read', conversation, { data: { ...BOB, readSeq: 1 } })
+        const message = conversation.add('one')
+        const sent = gateway.event('message.created', conversation, {
+          seq: message.seq,
+          data: message,
+          to: ['user:bob'],
+        })
+        await Promise.all([once(bob.socket, heard), gateway.publish([read, sent])])
+      })
+      const { receipts } = await ada.join(conversation)
+      expect(receipts).toMatchObject([
+        { participantId: 'ada', readSeq: 0 },
+        { participantId: 'bob', readSeq: 1 },
+      ])
+    }
+  })
+
   it('tells those who are not in the room that something happens, at most once a second', async () => {
     const conversation = newConversation()
     const bob = await openClient('bob')

@@ -134,9 +134,9 @@ export function createDelivery(core: Core, metrics: FeedMetrics) {
     const { conversationId, participantType: type, participantId: id, readSeq } = receipt
     const room = follow.feed(conversationId)?.room
     const key = participantKey({ type, id })
-    if (!room?.isOpen || readSeq <= (room.reads.get(key) ?? 0)) return
+    if (!room || readSeq <= (room.reads.get(key) ?? 0)) return
     room.reads.set(key, readSeq)
-    lifecycle.emit('receipt', room, receipt)
+    if (room.isOpen) lifecycle.emit('receipt', room, receipt)
   }
 
   /** Asks the api which of these conversations moved on, and fills those. Rejects where the api can't be reached. */

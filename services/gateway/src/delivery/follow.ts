@@ -8,6 +8,7 @@ import {
   type Online,
   participantKey,
   problem,
+  type Receipt,
   type ServerPayload,
 } from '@parley/contract'
 import type { Look } from '../presence/rolls.ts'
@@ -144,7 +145,7 @@ export function createFollow(
       messages: answer.messages,
       hasMore: answer.hasMore,
       changes: answer.changes,
-      receipts: answer.receipts,
+      receipts: answer.receipts.map((receipt) => withRead(receipt, feed.room.reads)),
       online,
     }
     if (answer.role !== null) result.unread = Math.max(0, result.lastSeq - answer.readSeq)
@@ -212,4 +213,10 @@ export function createFollow(
 function withChanges(messages: readonly Message[], changes: readonly Change[]): Message[] {
   const latest = new Map(changes.flatMap(({ message }) => (message ? [[message.id, message]] : [])))
   return messages.map((message) => latest.get(message.id) ?? message)
+}
+
+/** The same, or what the room was told since. */
+function withRead(receipt: Receipt, reads: ReadonlyMap<string, number>): Receipt {
+  const { participantType: type, participantId: id, readSeq } = receipt
+  return { ...receipt, readSeq: Math.max(readSeq, reads.get(participantKey({ type, id })) ?? 0) }
 }

@@ -71,7 +71,7 @@ export function createRoom(options: {
     },
     /** Participant keys (`user:ada`) of everyone who takes part; none before it is open. */
     members,
-    /** How far the room was told that they have read, by participant key. */
+    /** How far they have read, by participant key, as the room was told; before it is open, as was heard. */
     reads: new Map<string, number>(),
     open(by: { orgId: string; members: Iterable<string> }): void {
       isOpen = true

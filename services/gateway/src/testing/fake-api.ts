@@ -187,7 +187,13 @@ export function createFakeApi() {
       messages,
       changes: afterChangeSeq === undefined ? [] : conversation.changesAfter(afterChangeSeq),
       hasMore: later.length > messages.length,
-      receipts: [],
+      receipts: conversation.members.map(({ type, id }) => ({
+        conversationId: conversation.id,
+        participantType: type,
+        participantId: id,
+        userId: id,
+        readSeq: 0,
+      })),
       members: [...conversation.members],
     }
   }
