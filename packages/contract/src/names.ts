@@ -26,15 +26,15 @@ export const summaryJobId = (conversationId: string, bucket: number | string): s
 /** Who is summarising a conversation at the moment. */
 export const summaryLeaseKey = (conversationId: string): string => `summary:lease:${conversationId}`
 
-/** An org's colons are encoded, or `a:b` of the org `acme` would be `b` of the org `acme:a`. */
-const personTag = (orgId: string, type: ParticipantType, id: string): string =>
-  `{${type}:${orgId.replace(/[%:]/g, encodeURIComponent)}:${id}}`
-/** Set of `<gateway>#<generation>:<socket>`: the live sockets of a participant. */
+/**
+ * Set of `<gateway>#<generation>:<socket>`: the live sockets of a participant. An org's colons are encoded, or `a:b` of
+ * the org `acme` would be `b` of the org `acme:a`; braces are, since they would choose another slot of a Redis Cluster.
+ */
 export const presenceKey = (orgId: string, type: ParticipantType, id: string): string =>
-  `presence:${personTag(orgId, type, id)}`
-/** When a participant was last seen to come or go: milliseconds since 1970. In the same slot as who they are. */
+  `presence:${type}:${orgId.replace(/[%:{}]/g, encodeURIComponent)}:${id.replace(/[%{}]/g, encodeURIComponent)}`
+/** When a participant was last seen to come or go: milliseconds since 1970. In the same slot as their sockets. */
 export const seenKey = (orgId: string, type: ParticipantType, id: string): string =>
-  `seen:${personTag(orgId, type, id)}`
+  `seen:{${presenceKey(orgId, type, id)}}`
 /** Who of a type has a socket in a conversation's room. */
 export const roomPresenceKey = (conversationId: string, type: ParticipantType): string =>
   `conversation:${conversationId}:${type}s`

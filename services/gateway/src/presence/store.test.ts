@@ -8,6 +8,7 @@ import {
   presenceKey,
   roomChannel,
   roomPresenceKey,
+  seenKey,
 } from '@parley/contract'
 import { startRedis, throwAwayFolder } from '@parley/devstack'
 import { createLogger } from '@parley/service-kit'
@@ -123,6 +124,21 @@ describe('people', () => {
     const found = await Promise.all(statuses)
     expect(found).toHaveLength(100)
     for (const { at } of found) expect(at).toEqual(expect.any(String))
+  })
+
+  test('are held under the names of the contract, and in one slot with when they were seen', async () => {
+    const org = randomUUID()
+    const one = gateway()
+    await settled(one)
+    one.holdings.hold(person(org, 'a', 'b:ada'))
+    await settled(one)
+    expect(await redis.smembers(`presence:user:${org}:b:ada`)).toEqual([`${one.leases.generation}:a`])
+    for (const odd of ['a', 'a}b', '{a}b', '{}', '%7Ba']) {
+      const key = presenceKey(odd, 'user', odd)
+      expect(key).not.toMatch(/[{}]/)
+      expect(seenKey(odd, 'user', odd)).toContain(`{${key}}`)
+    }
+    expect(presenceKey(org, 'user', '{')).not.toBe(presenceKey(org, 'user', '%7B'))
   })
 
   test('of an org whose name goes on into theirs are others', async () => {
