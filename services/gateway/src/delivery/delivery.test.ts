@@ -417,6 +417,23 @@ describe('delivery', () => {
     socket.disconnect()
   })
 
+  it('tells nobody that they were added where their removal came first', async () => {
+    const conversation = newConversation()
+    const [ada, bob] = [await openClient('ada'), await openClient('bob')]
+    await ada.join(conversation)
+    const heard: string[] = []
+    bob.socket.onAny((event: string) => heard.push(event))
+    const added = gateway.event('participant.added', conversation, {
+      change: conversation.touch(),
+      member: 'user:bob',
+      data: { participant: BOB, conversation: conversation.view() },
+    })
+    await gateway.publish([bobRemoved(conversation, conversation.remove(BOB)), added])
+    await vi.waitFor(() => expect(ada.changes).toEqual([1, 2]))
+    await bob.socket.emitWithAck('conversation:online', { conversationId: conversation.id })
+    expect(heard).toEqual(['conversation:removed'])
+  })
+
   it('never says that somebody has read less than they had, until they come anew', async () => {
     const conversation = newConversation()
     const ada = await openClient('ada')

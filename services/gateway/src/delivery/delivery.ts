@@ -117,10 +117,14 @@ export function createDelivery(core: Core, metrics: FeedMetrics) {
     }
   }
 
-  /** At least once: what the room has behind it may have been undone since. */
-  function isBehind({ change }: TailEvent, feed: Feed | undefined): boolean {
+  /**
+   * At least once: what the room has behind it may have been undone since, and an addition also where the room has heard
+   * of a later change.
+   */
+  function isBehind({ type, change }: TailEvent, feed: Feed | undefined): boolean {
     const at = feed?.position()
-    return at !== undefined && at !== null && change !== undefined && change <= at.change
+    if (!feed || !at || change === undefined) return false
+    return change <= at.change || (type === 'participant.added' && change < feed.lastChange())
   }
 
   function onReceipt({ cid, data }: TailEvent): void {

@@ -237,6 +237,8 @@ export function createFeed(room: Room, dependencies: FeedDependencies) {
     advance,
     fill,
     position: (): Readonly<Position> | null => sequencer?.position() ?? null,
+    /** The last change heard of, 0 before it is open. */
+    lastChange: (): number => sequencer?.known().change ?? 0,
     /** The api says that the conversation reaches this far. */
     hint(to: { seq: number; change: number }): void {
       sequencer?.hint(to)
