@@ -1,5 +1,5 @@
 import { createSecretKey } from 'node:crypto'
-import { joinStreamText, streamTextKey } from '@parley/contract'
+import { joinStreamText, roomStreamsKey, streamTextKey } from '@parley/contract'
 import { createLogger } from '@parley/service-kit'
 import fc from 'fast-check'
 import { Redis } from 'ioredis'
@@ -248,7 +248,16 @@ describe('the sweeper', () => {
     expect(await stored(lost.message.id)).toMatchObject({ status: 'failed', content: 'Hello, you' })
     expect(await stored(checkpointed.message.id)).toMatchObject({ status: 'failed', content: 'from Mongo' })
     expect(await stored(live.message.id)).toMatchObject({ status: 'streaming' })
-    await redis.del(streamTextKey(lost.message.id))
+  })
+
+  test('leaves nothing of what it ended that gateways would show as being written', async () => {
+    const cid = await talk()
+    const { message } = await begin(cid)
+    await redis.hset(streamTextKey(message.id), { owner: 'gone', 0: 'Hello' })
+    await redis.hset(roomStreamsKey(cid), message.id, message.seq)
+    await silence(message.id)
+    await sweeper().sweep()
+    expect(await redis.exists(streamTextKey(message.id), roomStreamsKey(cid))).toBe(0)
   })
 
   test('ends also those whose conversation is gone', async () => {

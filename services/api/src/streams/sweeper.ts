@@ -1,4 +1,4 @@
-import { joinStreamText, streamTextKey } from '@parley/contract'
+import { joinStreamText, roomStreamsKey, streamTextKey } from '@parley/contract'
 import type { Redis } from 'ioredis'
 import type { Collections } from '../database/collections.ts'
 import { isVoid } from '../database/collections.ts'
@@ -38,6 +38,15 @@ export function createStreamSweeper({ messages, redis, streams, logger, times }:
     }
   }
 
+  /** Or gateways would begin it anew for whoever comes next. */
+  async function forget(cid: string, id: string): Promise<void> {
+    try {
+      await Promise.all([redis.del(streamTextKey(id)), redis.hdel(roomStreamsKey(cid), id)])
+    } catch (error) {
+      logger.debug({ err: error, messageId: id }, 'the text of an ended stream goes by itself')
+    }
+  }
+
   async function sweep(): Promise<void> {
     const before = new Date(Date.now() - silentMs)
     const rows = await messages
@@ -46,9 +55,10 @@ export function createStreamSweeper({ messages, redis, streams, logger, times }:
       .toArray()
     for (const row of rows) {
       if (isVoid(row) || closed) continue
-      const messageId = row._id.toHexString()
+      const [cid, messageId] = [row.cid.toHexString(), row._id.toHexString()]
       const content = await textOf(messageId, row.content)
-      await streams.fail(row.cid.toHexString(), messageId, content)
+      await streams.fail(cid, messageId, content)
+      await forget(cid, messageId)
     }
   }
 

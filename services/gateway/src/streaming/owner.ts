@@ -178,9 +178,19 @@ export function createStreamOwner(
     if (ending || over) return
     stop('ended')
     tellAgent()
+    // Whoever ended it may have been the api, which leaves the text to its owner.
+    void close()
   }
   function tellAgent(): void {
     if (socket) outbound.emit(socket, 'message:cancel', { conversationId, messageId })
+  }
+
+  async function close(): Promise<void> {
+    try {
+      await store.close(conversationId, messageId)
+    } catch (error) {
+      logger.debug({ error, messageId }, 'the text of an ended stream goes by itself')
+    }
   }
 
   async function finish(
@@ -206,9 +216,7 @@ export function createStreamOwner(
         { key: conversationId },
       )
       stop('ended')
-      await store.close(conversationId, messageId).catch((error: unknown) => {
-        logger.debug({ error, messageId }, 'the text of an ended stream goes by itself')
-      })
+      await close()
       return answer
     } finally {
       ending = false

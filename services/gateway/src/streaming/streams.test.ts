@@ -1,4 +1,9 @@
-import { type Message, participantKey } from '@parley/contract'
+import {
+  type Message,
+  participantKey,
+  roomStreamsKey,
+  streamTextKey,
+} from '@parley/contract'
 import type { ApiClient } from '@parley/service-kit'
 import { afterAll, beforeAll, expect, it, vi } from 'vitest'
 import { createFakeApi, createFakeConversation } from '../testing/fake-api.ts'
@@ -9,6 +14,7 @@ const ADA = { type: 'user', id: 'ada' } as const
 const fake = createFakeApi()
 const conversation = fake.add(createFakeConversation('acme', [BOT, ADA]))
 const answer: Message = { ...conversation.add(''), status: 'streaming', role: 'assistant' }
+const deleted = fake.add(createFakeConversation('acme', [BOT]))
 const started = Promise.withResolvers<void>()
 const ended: unknown[] = []
 let isAsked = false
@@ -17,6 +23,10 @@ let isAsked = false
 const api: ApiClient = {
   ...fake.api,
   async internal<T>(path: `/internal/${string}`, body: unknown): Promise<T> {
+    if (JSON.stringify(body).includes(deleted.id)) {
+      if (path === '/internal/streams/checkpoint') return { live: false } as T
+      return { message: { ...deleted.add(''), status: 'streaming' }, created: true } as T
+    }
     if (path === '/internal/streams/start') {
       isAsked = true
       await started.promise
@@ -58,4 +68,19 @@ it('ends an answer whose agent was put out while its start was on its way', asyn
   expect(await starting).toMatchObject({ ok: true, messageId: answer.id })
   expect(await cancelled).toEqual({ conversationId: conversation.id, messageId: answer.id })
   expect(ended).toMatchObject([{ messageId: answer.id, status: 'failed', caller: null }])
+})
+
+it('keeps no text of an answer that was deleted: who came later was shown it', async () => {
+  const agent = await gateway.connect(gateway.token('bot', 'acme', { type: 'agent' }))
+  const cancelled = new Promise((resolve) => agent.once('message:cancel', resolve))
+  const start = { op: 'start', conversationId: deleted.id, clientMessageId: 'deleted' }
+  const { messageId } = await agent.emitWithAck('message:stream', start)
+  agent.emit('message:stream', { op: 'delta', messageId, index: 0, text: 'a secret' })
+  const { redis } = gateway
+  await vi.waitFor(async () => expect(await redis.hget(streamTextKey(messageId), '0')).toBe('a secret'))
+  await cancelled
+  await vi.waitFor(async () => {
+    expect(await redis.hgetall(streamTextKey(messageId))).toEqual({ owner: '' })
+    expect(await redis.exists(roomStreamsKey(deleted.id))).toBe(0)
+  })
 })
