@@ -3,6 +3,7 @@ import { joinStreamText, roomStreamsKey, streamTextKey } from '@parley/contract'
 import { createLogger } from '@parley/service-kit'
 import fc from 'fast-check'
 import { Redis } from 'ioredis'
+import { ObjectId } from 'mongodb'
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
 import {
   ada,
@@ -258,6 +259,22 @@ describe('the sweeper', () => {
     await silence(message.id)
     await sweeper().sweep()
     expect(await redis.exists(streamTextKey(message.id), roomStreamsKey(cid))).toBe(0)
+  })
+
+  test('ends all that are silent in one go: hundreds outlived their gateway by more than 30 s', async () => {
+    const cid = await talk()
+    const { message } = await begin(cid)
+    await silence(message.id)
+    const row = await stored(message.id)
+    const copies = Array.from({ length: 250 }, (_, i) => ({
+      ...row,
+      _id: new ObjectId(),
+      seq: row.seq + 1 + i,
+      clientMessageId: `copy-${i}`,
+    }))
+    await world.database.messages.insertMany(copies)
+    await sweeper().sweep()
+    expect(await world.database.messages.countDocuments({ cid: id(cid), status: 'streaming' })).toBe(0)
   })
 
   test('ends also those whose conversation is gone', async () => {

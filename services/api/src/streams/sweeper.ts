@@ -11,7 +11,8 @@ export const SWEEP_TIMES = {
   /** After a start, gateways whose checkpoints found no api first get this long. */
   firstMs: 10_000,
 }
-const AT_ONCE = 100
+/** Rows that are read at once. */
+const PAGE = 100
 
 export interface StreamSweeperOptions extends Pick<Collections, 'messages'> {
   redis: Redis
@@ -49,12 +50,9 @@ export function createStreamSweeper({ messages, redis, streams, logger, times }:
 
   async function sweep(): Promise<void> {
     const before = new Date(Date.now() - silentMs)
-    const rows = await messages
-      .find({ streamedAt: { $lt: before } })
-      .limit(AT_ONCE)
-      .toArray()
-    for (const row of rows) {
-      if (isVoid(row) || closed) continue
+    for await (const row of messages.find({ streamedAt: { $lt: before } }, { batchSize: PAGE })) {
+      if (closed) return
+      if (isVoid(row)) continue
       const [cid, messageId] = [row.cid.toHexString(), row._id.toHexString()]
       const content = await textOf(messageId, row.content)
       await streams.fail(cid, messageId, content)
