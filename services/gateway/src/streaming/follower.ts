@@ -152,9 +152,11 @@ export function createStreamFollower({
   function end(live: Live, op: 'end' | 'cancelled' | 'failed', content: string | null): void {
     remove(live)
     const { text } = live.mirror
-    if (live.open && content !== null && content.length > text.length && content.startsWith(text)) {
-      if (live.ready) emit(live, 'delta', text.length, content.slice(text.length))
-      else emit(live, 'snapshot', 0, content)
+    // Not open yet: the message goes out in this same turn, and nothing of its text did.
+    const hasBegun = live.ready && live.open
+    const told = hasBegun ? text : ''
+    if (content !== null && content.length > told.length && content.startsWith(told)) {
+      emit(live, hasBegun ? 'delta' : live.first, told.length, content.slice(told.length))
     }
     emit(live, op, content?.length ?? text.length)
   }

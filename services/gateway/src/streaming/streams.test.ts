@@ -2,6 +2,7 @@ import {
   type Message,
   participantKey,
   roomStreamsKey,
+  type StreamUpdate,
   streamTextKey,
 } from '@parley/contract'
 import type { ApiClient } from '@parley/service-kit'
@@ -15,6 +16,7 @@ const fake = createFakeApi()
 const conversation = fake.add(createFakeConversation('acme', [BOT, ADA]))
 const answer: Message = { ...conversation.add(''), status: 'streaming', role: 'assistant' }
 const deleted = fake.add(createFakeConversation('acme', [BOT]))
+const late = fake.add(createFakeConversation('acme', [BOT, ADA]))
 const started = Promise.withResolvers<void>()
 const ended: unknown[] = []
 let isAsked = false
@@ -83,4 +85,24 @@ it('keeps no text of an answer that was deleted: who came later was shown it', a
     expect(await redis.hgetall(streamTextKey(messageId))).toEqual({ owner: '' })
     expect(await redis.exists(roomStreamsKey(deleted.id))).toBe(0)
   })
+})
+
+it('tells the letters of an answer also where it came out in one turn with its end', async () => {
+  const ada = await gateway.connect(gateway.token('ada', 'acme'))
+  await ada.emitWithAck('conversation:join', { conversationId: late.id })
+  const told: StreamUpdate[] = []
+  ada.on('message:stream', (update: StreamUpdate) => told.push(update))
+  const ended = new Promise((resolve) => ada.once('message:updated', resolve))
+  const [before, begun] = [late.add('question'), { ...late.add(''), status: 'streaming' as const }]
+  const final = { ...begun, status: 'sent', content: 'Hello', changeSeq: 1 }
+  await gateway.publish([
+    gateway.event('message.created', late, { seq: 2, data: begun }),
+    gateway.event('message.updated', late, { change: 1, data: final }),
+    gateway.event('message.created', late, { seq: 1, data: before }),
+  ])
+  await ended
+  expect(told).toMatchObject([
+    { op: 'delta', index: 0, text: 'Hello' },
+    { op: 'end', index: 5 },
+  ])
 })
