@@ -206,6 +206,18 @@ describe('connection', () => {
     await expect(client({ token: 'old' }).connect()).rejects.toMatchObject({ code: 'token_expired' })
   })
 
+  it('tries again for who asks to as soon as they hear that it failed', async () => {
+    const tokens = ['old', 'older', 'new']
+    for (const each of servers) for (const token of ['old', 'older']) each.faults.badTokens.add(token)
+    const parley = client({ token: () => tokens.shift() ?? 'new' })
+    const again = new Promise<void>((resolve, reject) => {
+      parley.once('failed', () => parley.connect().then(resolve, reject))
+    })
+    await expect(parley.connect()).rejects.toMatchObject({ code: 'token_expired' })
+    await again
+    expect(parley.state).toBe('connected')
+  })
+
   it('refreshes its token on the open connection', async () => {
     let issued = 0
     await joined({ token: () => `token-${++issued}` })

@@ -120,7 +120,8 @@ export function createConnection(
     })
   }
 
-  async function run(): Promise<void> {
+  /** Connects again and again until the client is closed; resolves to why that is pointless, if it is. */
+  async function run(): Promise<ParleyError | null> {
     let failures = 0
     let renewed = false
     while (!closed.aborted) {
@@ -150,11 +151,7 @@ export function createConnection(
         if (closed.aborted) break
         const error = toParleyError(thrown)
         if (FATAL.has(error.code)) {
-          if (renewed || !tokens.renewable || error.code === 'origin_not_allowed') {
-            setState('failed')
-            events.emit('failed', error)
-            return
-          }
+          if (renewed || !tokens.renewable || error.code === 'origin_not_allowed') return error
           renewed = true
           await tokens.renew().catch((cause: unknown) => {
             // Whoever issues tokens is away; the next round asks again.
@@ -169,14 +166,19 @@ export function createConnection(
       const delay = failures === 0 ? Math.random() * 100 : backoff(failures - 1, atLeastMs)
       await sleep(delay, closed).catch(ignoreAbort)
     }
+    return null
   }
 
   function start(): void {
     if (running || closed.aborted) return
     running = true
-    run().finally(() => {
+    run().then((failure) => {
+      // Before anybody hears of it, who may ask at once to try again.
       running = false
-      if (closed.aborted) setState('closed')
+      if (failure) {
+        setState('failed')
+        events.emit('failed', failure)
+      } else setState('closed')
     })
   }
 
