@@ -106,16 +106,41 @@ describe('agent', () => {
     expect(errors).toEqual([])
   })
 
-  it('ends an answer as failed when its handler throws, and says so', async () => {
+  it('ends an answer as failed when its handler throws, with what was written, and says so', async () => {
     await answering(async (_message, { stream }) => {
       stream().write('Half an ans')
       throw new Error('the model is away')
     })
     ask('well?')
-    await eventually(() => expect(texts()[1]).toMatch(/^failed/))
+    await eventually(() => expect(texts()[1]).toBe('failed: Half an ans'))
     expect(errors.map(({ message }) => message)).toEqual(['the model is away'])
     ask('again?')
     await eventually(() => expect(world.messages).toHaveLength(4))
+  })
+
+  it('fails an answer whose end is refused: it was left streaming', async () => {
+    server.faults.refuseStep = 'end'
+    await answering((_message, { stream }) => stream().write('Too much'))
+    ask('all of it')
+    await eventually(() => expect(texts()).toEqual(['sent: all of it', 'failed: Too much']))
+    expect(errors).toMatchObject([{ code: 'payload_too_large' }])
+  })
+
+  it('does not start its answer over and over where the next piece is refused', async () => {
+    server.faults.refuseStep = 'delta'
+    const proceed = Promise.withResolvers<void>()
+    await answering(async (_message, { stream }) => {
+      stream().write('Too much')
+      await proceed.promise
+    })
+    ask('all of it')
+    const steps = (op: string) =>
+      server.of('message:stream').filter((step) => (step as { op: string }).op === op)
+    await eventually(() => expect(steps('delta')).not.toHaveLength(0))
+    await new Promise((resolve) => setTimeout(resolve, 200))
+    expect([steps('start').length, steps('delta').length]).toEqual([2, 1])
+    proceed.resolve()
+    await eventually(() => expect(texts()).toEqual(['sent: all of it', 'sent: Too much']))
   })
 
   it('never cuts a letter in two', async () => {

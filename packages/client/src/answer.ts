@@ -62,6 +62,10 @@ export function createAnswer(
   let ending: Promise<Message> | null = null
   let starting: Promise<Started> | null = null
   let refused: ParleyError | null = null
+  /** Where the server stood at the last start. */
+  let startedAt = 0
+  /** What follows there was refused for good. */
+  let stuckAt = -1
 
   function finish(): void {
     clearTimeout(timer)
@@ -71,7 +75,11 @@ export function createAnswer(
 
   function flush(): void {
     timer = undefined
-    if (!flowing || messageId === null || over.signal.aborted || ending) return
+    if (!ending) pass()
+  }
+
+  function pass(): void {
+    if (!flowing || messageId === null || over.signal.aborted) return
     // Half of a surrogate pair is no text: it waits for its other half.
     const last = text.charCodeAt(text.length - 1)
     const until = last >= 0xd800 && last <= 0xdbff ? text.length - 1 : text.length
@@ -95,7 +103,8 @@ export function createAnswer(
         messageId = ack.messageId
         const ended = ack.message && ack.message.status !== 'streaming' ? ack.message : null
         sent = ack.index ?? 0
-        flowing = true
+        startedAt = sent
+        flowing = sent !== stuckAt
         flush()
         return { messageId, ended }
       } catch (thrown) {
@@ -128,10 +137,13 @@ export function createAnswer(
   }
 
   async function settle(op: 'end' | 'abort', fields: StreamResult & { reason?: string }): Promise<Message> {
+    if (refused) throw refused
     let known: Started | null = messageId === null || !flowing ? await start() : { messageId, ended: null }
     for (let failures = 1; ; failures++) {
       if (refused) throw refused
       if (known.ended) return known.ended
+      // An end has the whole text with it.
+      if (op === 'abort') pass()
       try {
         const request =
           op === 'end'
@@ -156,8 +168,21 @@ export function createAnswer(
     }
   }
 
+  async function conclude(op: 'end' | 'abort', fields: StreamResult & { reason?: string }): Promise<Message> {
+    try {
+      const message = await settle(op, fields)
+      finish()
+      return message
+    } catch (error) {
+      // The message is still being streamed where an end was refused: another may do, or an abort.
+      if (op === 'end') ending = null
+      else finish()
+      throw error
+    }
+  }
+
   function close(op: 'end' | 'abort', fields: StreamResult & { reason?: string }): Promise<Message> {
-    ending ??= settle(op, fields).finally(finish)
+    ending ??= conclude(op, fields)
     return ending
   }
 
@@ -174,9 +199,11 @@ export function createAnswer(
     connection.events.on('message:updated', (message) => {
       if (message.id === messageId && message.status !== 'streaming') over.abort()
     }),
-    connection.events.on('message:error', ({ event }) => {
+    connection.events.on('message:error', ({ event, code, retryable }) => {
       // A delta was refused; which one isn't said. The start tells where the server stands.
-      if (event === 'message:stream' && flowing && !ending) resume()
+      if (event !== 'message:stream' || !flowing || ending || sent === startedAt) return
+      stuckAt = retryable || code === 'conflict' ? -1 : startedAt
+      resume()
     }),
   ]
   resume()

@@ -21,6 +21,8 @@ export interface Faults {
   badTokens: Set<string>
   /** Answer every REST call with 503. */
   restAway: boolean
+  /** Refuse this step of streamed answers. */
+  refuseStep: 'delta' | 'end' | null
 }
 
 export const problem = (code: ProblemCode, status: number, retryable: boolean): Problem => ({
@@ -120,6 +122,7 @@ export async function startFakeServer(world: World) {
     greeting: null,
     badTokens: new Set(),
     restAway: false,
+    refuseStep: null,
   }
   const calls: { event: string; payload: unknown }[] = []
   const http = createServer((request, response) => {
@@ -156,7 +159,10 @@ export async function startFakeServer(world: World) {
       socket.on(event, (payload: P, ack?: (answer: unknown) => void) => {
         calls.push({ event, payload })
         const answer = handle(payload)
-        if (answer) ack?.('retryable' in answer ? { ok: false, error: answer } : { ok: true, ...answer })
+        if (!answer) return
+        if (!('retryable' in answer)) ack?.({ ok: true, ...answer })
+        else if (ack) ack({ ok: false, error: answer })
+        else socket.emit('message:error', { ...answer, event })
       })
     }
     on<ClientPayload<'conversation:join'>>(
@@ -213,7 +219,9 @@ export async function startFakeServer(world: World) {
     on('message:typing', () => ({}))
     on('conversation:leave', () => ({}))
     on('auth:refresh', () => ({ expiresAt: new Date(Date.now() + 60_000).toISOString() }))
-    on<ClientPayload<'message:stream'>>('message:stream', (step) => stream(world, step))
+    on<ClientPayload<'message:stream'>>('message:stream', (step) =>
+      step.op === faults.refuseStep ? problem('payload_too_large', 413, false) : stream(world, step),
+    )
   }
 
   await new Promise<void>((resolve) => http.listen(0, '127.0.0.1', resolve))
