@@ -1,5 +1,5 @@
-import { type Message, roomChannel, type StreamUpdate } from '@parley/contract'
-import type { Logger } from '@parley/service-kit'
+import { type InternalFillResult, type Message, roomChannel, type StreamUpdate } from '@parley/contract'
+import type { ApiClient, Logger } from '@parley/service-kit'
 import type { Bus } from '../bus/bus.ts'
 import { conversationOf } from '../bus/room-channels.ts'
 import type { Outbound } from '../connection/outbound.ts'
@@ -42,6 +42,7 @@ export type StreamFollower = ReturnType<typeof createStreamFollower>
  */
 export function createStreamFollower({
   bus,
+  api,
   rooms,
   outbound,
   lifecycle,
@@ -50,6 +51,7 @@ export function createStreamFollower({
   onEnded,
 }: {
   bus: Bus
+  api: Pick<ApiClient, 'internal'>
   rooms: Rooms
   outbound: Outbound
   lifecycle: Lifecycle
@@ -177,13 +179,28 @@ export function createStreamFollower({
     for (const ofRoom of lives.values()) for (const live of ofRoom.values()) void read(live)
   })
 
+  /** As it is stored: of one that ended while Redis was away the text is there still. */
+  async function isStreaming(
+    { conversationId, position }: Room,
+    { messageId, seq }: Pick<Live, 'messageId' | 'seq'>,
+  ): Promise<boolean> {
+    const { messages } = await api.internal<InternalFillResult>(
+      '/internal/fill',
+      { conversationId, afterSeq: seq - 1, afterChangeSeq: position.change, limit: 1 },
+      { key: conversationId },
+    )
+    return messages.some(({ id, status }) => id === messageId && status === 'streaming')
+  }
+
   /** Finds the streams that a room has, and begins each with a snapshot. */
   async function find(room: Room): Promise<void> {
     const channel = roomChannel(room.conversationId)
     try {
       // Heard first, read then: what comes in between is heard twice rather than never.
       await bus.hold(channel)
-      for (const { messageId, seq } of await store.list(room.conversationId)) {
+      for (const listed of await store.list(room.conversationId)) {
+        const { messageId, seq } = listed
+        if (!(await isStreaming(room, listed))) continue
         if (room.isOpen && !ended.has(messageId)) follow(room, messageId, seq, false)
       }
     } catch (error) {
@@ -221,13 +238,13 @@ export function createStreamFollower({
     if (status === 'streaming' && !ended.has(id)) follow(room, id, seq, content === '')
   })
   lifecycle.on('messageChanged', (room, json) => {
-    const live = lives.get(room)
-    if (!live) return
     const { id, status, content, deletedAt }: Message = JSON.parse(json)
-    const one = live.get(id)
-    if (!one || (status === 'streaming' && deletedAt === null)) return
+    if (status === 'streaming' && deletedAt === null) return
+    // Also one that is not followed: it may be just looked for.
     forget(id)
     onEnded(id)
+    const one = lives.get(room)?.get(id)
+    if (!one) return
     if (deletedAt !== null) end(one, 'cancelled', null)
     else end(one, status === 'sent' ? 'end' : status === 'failed' ? 'failed' : 'cancelled', content)
   })

@@ -17,6 +17,7 @@ const conversation = fake.add(createFakeConversation('acme', [BOT, ADA]))
 const answer: Message = { ...conversation.add(''), status: 'streaming', role: 'assistant' }
 const deleted = fake.add(createFakeConversation('acme', [BOT]))
 const late = fake.add(createFakeConversation('acme', [BOT, ADA]))
+const left = fake.add(createFakeConversation('acme', [BOT, ADA]))
 const started = Promise.withResolvers<void>()
 const ended: unknown[] = []
 let isAsked = false
@@ -105,4 +106,19 @@ it('tells the letters of an answer also where it came out in one turn with its e
     { op: 'delta', index: 0, text: 'Hello' },
     { op: 'end', index: 5 },
   ])
+})
+
+it('shows nothing as being written that ended while Redis was away, whose text is there still', async () => {
+  const [ended, live] = [left.add('Hello'), left.add('')]
+  live.status = 'streaming'
+  for (const { id, seq } of [ended, live]) {
+    await gateway.redis.hset(streamTextKey(id), { owner: 'somebody', 0: 'Hello' })
+    await gateway.redis.hset(roomStreamsKey(left.id), id, seq)
+  }
+  const ada = await gateway.connect(gateway.token('ada', 'acme'))
+  const told: StreamUpdate[] = []
+  ada.on('message:stream', (update: StreamUpdate) => told.push(update))
+  await ada.emitWithAck('conversation:join', { conversationId: left.id })
+  await vi.waitFor(() => expect(told.map(({ messageId }) => messageId)).toContain(live.id))
+  expect(told).toMatchObject([{ messageId: live.id, op: 'snapshot', text: 'Hello' }])
 })

@@ -44,7 +44,7 @@ export function createStreams(options: {
   /** Starts on their way, whose agent may be put out meanwhile. */
   const starts = new Set<{ conversationId: string; author: string; expel(): void }>()
   const onEnded = (messageId: string) => owners.get(messageId)?.ended()
-  const follower = createStreamFollower({ bus, rooms, outbound, lifecycle, store, logger, onEnded })
+  const follower = createStreamFollower({ bus, api, rooms, outbound, lifecycle, store, logger, onEnded })
   const beat = createBeat(times.beatMs)
   let closing = false
 
