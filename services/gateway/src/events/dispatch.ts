@@ -8,18 +8,18 @@ import type { ClientEventHandler } from './define-event.ts'
 /** Events of one socket that may wait or run at once. */
 const MOST_PENDING = 1_000
 /** What an event takes from the socket's allowance, where that is not 1. */
-const COSTS: Record<string, number> = {
-  'conversation:join': 2,
-  'auth:refresh': 5,
-  'message:typing': 0.5,
-}
+const COSTS = new Map([
+  ['conversation:join', 2],
+  ['auth:refresh', 5],
+  ['message:typing', 0.5],
+])
 /** A letter of a streamed answer takes next to nothing. */
 const DELTA_COST = 0.05
 
 const isDelta = (payload: unknown): boolean =>
   typeof payload === 'object' && payload !== null && 'op' in payload && payload.op === 'delta'
 const costOf = (event: string, payload: unknown): number =>
-  event === 'message:stream' && isDelta(payload) ? DELTA_COST : (COSTS[event] ?? 1)
+  event === 'message:stream' && isDelta(payload) ? DELTA_COST : (COSTS.get(event) ?? 1)
 
 type Answer = (answer: object) => void
 const isAnswer = (value: unknown): value is Answer => typeof value === 'function'
