@@ -23,6 +23,25 @@ describe('a connection', () => {
     expect(other.connected).toBe(true)
   })
 
+  it('that asks to come in over and over keeps nobody else out', async () => {
+    const clock = vi.spyOn(performance, 'now').mockReturnValue(performance.now())
+    const insistent = new WebSocket(`${gateway.url}/socket.io/?EIO=4&transport=websocket`)
+    const closed = new Promise((resolve) => insistent.addEventListener('close', resolve))
+    let answers = 0
+    const answered = new Promise<void>((resolve) => {
+      insistent.addEventListener('message', ({ data }) => {
+        if (String(data).startsWith('0')) {
+          for (let n = 0; n < 1_100; n++) insistent.send('40/chat,{"token":"none"}')
+        } else if (++answers === 1_100) resolve()
+      })
+    })
+    await Promise.race([closed, answered])
+    const other = await gateway.connect(gateway.token('meanwhile', 'acme'))
+    expect(other.connected).toBe(true)
+    clock.mockRestore()
+    await closed
+  })
+
   it('follows so many conversations and no more', async () => {
     const socket = await gateway.connect(gateway.token('ada', 'acme'))
     const joined: string[] = []
