@@ -62,6 +62,24 @@ describe('agent', () => {
     await eventually(() => expect(texts().slice(4)).toEqual(['sent: re second', 'sent: re third']))
   })
 
+  it('is handed once what was written until it was added again', async () => {
+    const handed: string[] = []
+    await answering(({ content }, { reply }) => {
+      handed.push(content)
+      return reply(`re ${content}`).then(() => undefined)
+    })
+    ask('before')
+    await eventually(() => expect(texts()).toContain('sent: re before'))
+    server.emit('conversation:removed', { conversationId: world.conversationId, reason: 'removed' })
+    await eventually(() => expect(agent.parley.conversation(world.conversationId).state).toBe('removed'))
+    ask('meanwhile')
+    announce()
+    await eventually(() => expect(texts()).toContain('sent: re meanwhile'))
+    ask('after')
+    await eventually(() => expect(texts()).toContain('sent: re after'))
+    expect(handed).toEqual(['before', 'meanwhile', 'after'])
+  })
+
   it('takes its answer up again after the connection broke, with no letter lost or doubled', async () => {
     const proceed = Promise.withResolvers<void>()
     await answering(async (_message, { stream }) => {

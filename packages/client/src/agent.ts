@@ -126,14 +126,15 @@ export function createAgent(options: AgentOptions): Agent {
       }),
     ]
     try {
-      // Live messages wait in line behind the backlog.
+      // Live messages wait in line behind the backlog, which has all that was written before the join.
       const early: Message[] = []
-      let line: Message[] | null = early
+      let backlogEnd: number | null = null
+      const takeLive = (message: Message) => {
+        if (backlogEnd === null) early.push(message)
+        else if (message.seq > backlogEnd) take(message)
+      }
       offs.push(
-        room.on('message:new', (message) => {
-          if (line) line.push(message)
-          else take(message)
-        }),
+        room.on('message:new', takeLive),
         room.on('message:updated', (message) => {
           if (options.answerAgents && message.participantType === 'agent' && message.status === 'sent')
             take(message)
@@ -141,8 +142,8 @@ export function createAgent(options: AgentOptions): Agent {
       )
       const joined = await room.join({ signal: gone })
       for (const message of await findUnanswered(parley, id, joined, self)) take(message)
-      for (const message of early) take(message)
-      line = null
+      backlogEnd = joined.lastSeq
+      for (const message of early) takeLive(message)
       events.emit('following', room)
     } catch (error) {
       for (const off of offs) off()
