@@ -157,7 +157,9 @@ export function createStreamService(options: StreamServiceOptions) {
   function end(row: MessageDocument, status: MessageDocument['status'], result: StreamResult): void {
     row.status = status
     delete row.streamedAt
-    if (result.content !== undefined) row.content = result.content
+    // Who cuts it short may have read its text a while ago: what was stored since stays.
+    const isBehind = status !== 'sent' && row.content.startsWith(result.content ?? '')
+    if (result.content !== undefined && !isBehind) row.content = result.content
     if (result.thinking) row.thinking = result.thinking
     if (result.toolCalls?.length) {
       row.toolCalls = result.toolCalls.map(({ id, name, arguments: args, result: outcome }) => ({

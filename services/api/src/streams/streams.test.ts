@@ -149,6 +149,15 @@ describe('a streamed answer', () => {
     expect((await stored(message.id)).content).toBe('kept')
   })
 
+  test('is cut short with all that was stored of it, though whoever does so knew less', async () => {
+    const cid = await talk()
+    const { message } = await begin(cid)
+    await checkpoint(cid, message.id, 'Hello, you')
+    const cut = { conversationId: cid, messageId: message.id, status: 'cancelled', caller: bob } as const
+    const { message: final } = await streams.finish({ ...cut, result: { content: 'Hello' } })
+    expect(final.content).toBe('Hello, you')
+  })
+
   test('ends at its next checkpoint where its agent was removed, or may only read', async () => {
     const lose = {
       part: (cid: string) => service.participants.remove(ada, cid, { type: 'agent', id: 'bot' }),
