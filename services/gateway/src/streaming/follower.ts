@@ -11,6 +11,8 @@ import type { StreamStore } from './store.ts'
 
 /** Milliseconds between two tries to read a text that pieces are missing of. */
 const RETRY_MS = 100
+/** Milliseconds after which it is asked again which streams a room has, where Redis or the api was away. */
+const FIND_AGAIN_MS = 1_000
 /** Tries after which a stream that has no text counts as gone. */
 const MOST_TRIES = 50
 /** Streams that ended lately: what still arrives of them is dropped. */
@@ -205,6 +207,9 @@ export function createStreamFollower({
       }
     } catch (error) {
       logger.debug({ error }, 'which streams a room has is not known yet')
+      setTimeout(() => {
+        if (room.isOpen) void find(room)
+      }, FIND_AGAIN_MS).unref()
     } finally {
       bus.release(channel)
     }

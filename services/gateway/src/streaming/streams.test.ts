@@ -18,6 +18,7 @@ const answer: Message = { ...conversation.add(''), status: 'streaming', role: 'a
 const deleted = fake.add(createFakeConversation('acme', [BOT]))
 const late = fake.add(createFakeConversation('acme', [BOT, ADA]))
 const left = fake.add(createFakeConversation('acme', [BOT, ADA]))
+const blind = fake.add(createFakeConversation('acme', [BOT, ADA]))
 const started = Promise.withResolvers<void>()
 const ended: unknown[] = []
 let isAsked = false
@@ -121,4 +122,18 @@ it('shows nothing as being written that ended while Redis was away, whose text i
   await ada.emitWithAck('conversation:join', { conversationId: left.id })
   await vi.waitFor(() => expect(told.map(({ messageId }) => messageId)).toContain(live.id))
   expect(told).toMatchObject([{ messageId: live.id, op: 'snapshot', text: 'Hello' }])
+})
+
+it('finds what is being written in a room that opened while Redis was away', async () => {
+  const live = blind.add('')
+  live.status = 'streaming'
+  await gateway.redis.hset(streamTextKey(live.id), { owner: 'somebody', 0: 'Hello' })
+  await gateway.redis.set(roomStreamsKey(blind.id), 'an answer that is none')
+  const ada = await gateway.connect(gateway.token('ada', 'acme'))
+  const told: StreamUpdate[] = []
+  ada.on('message:stream', (update: StreamUpdate) => told.push(update))
+  await ada.emitWithAck('conversation:join', { conversationId: blind.id })
+  await gateway.redis.del(roomStreamsKey(blind.id))
+  await gateway.redis.hset(roomStreamsKey(blind.id), live.id, live.seq)
+  await vi.waitFor(() => expect(told).toMatchObject([{ op: 'snapshot', text: 'Hello' }]), { timeout: 5_000 })
 })
