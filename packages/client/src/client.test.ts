@@ -201,6 +201,17 @@ describe('connection', () => {
     expect(parley.state).toBe('connected')
   })
 
+  it('says what kind of failure it is where no token can be had, and asks again for a call that may be repeated', async () => {
+    const token = vi.fn(() => Promise.resolve('good')).mockRejectedValueOnce(new Error('the issuer is away'))
+    expect(await client({ token }).conversations.get(world.conversationId)).toMatchObject({
+      id: world.conversationId,
+    })
+    expect(token).toHaveBeenCalledTimes(2)
+    const never = client({ token: () => Promise.reject(new Error('the issuer is away')) })
+    const created = never.conversations.create({ title: 'no' })
+    await expect(created).rejects.toMatchObject({ code: 'network', message: 'the issuer is away' })
+  })
+
   it('fails for good with a fixed token that is refused', async () => {
     for (const each of servers) each.faults.badTokens.add('old')
     await expect(client({ token: 'old' }).connect()).rejects.toMatchObject({ code: 'token_expired' })

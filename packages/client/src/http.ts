@@ -58,9 +58,8 @@ export function createHttp(urls: readonly string[], tokens: TokenSource, closed:
     let renewed = false
     for (let failures = 0; ; ) {
       const base = urls[preferred % urls.length]
-      const token = await tokens.get()
       try {
-        return await once(method, `${base}${path}${query}`, token, options)
+        return await once(method, `${base}${path}${query}`, await tokens.get(), options)
       } catch (thrown) {
         const error = toParleyError(thrown)
         if (error.status === 401 && tokens.renewable && !renewed) {

@@ -1,8 +1,10 @@
+import { toParleyError } from './errors.ts'
+
 /** A token, or what fetches one: called again before a token expires and after it was refused. */
 export type TokenInput = string | (() => string | Promise<string>)
 
 export interface TokenSource {
-  /** A token that is good for a while; the same one until half a minute before it expires. */
+  /** A token that is good for a while; the same one until half a minute before it expires. Rejects with ParleyError. */
   get(): Promise<string>
   /** Another token; a fixed one stays what it is. */
   renew(): Promise<string>
@@ -25,13 +27,21 @@ export function expiryOf(token: string): number | null {
   }
 }
 
+async function ask(input: () => string | Promise<string>): Promise<string> {
+  try {
+    return await input()
+  } catch (error) {
+    throw toParleyError(error)
+  }
+}
+
 export function createTokenSource(input: TokenInput): TokenSource {
   let current: string | null = null
   let goodUntil = 0
   let pending: Promise<string> | null = null
 
   async function fetchToken(): Promise<string> {
-    const token = typeof input === 'string' ? input : await input()
+    const token = typeof input === 'string' ? input : await ask(input)
     current = token
     const expiry = expiryOf(token)
     goodUntil = expiry === null ? Number.POSITIVE_INFINITY : expiry - MARGIN_MS
