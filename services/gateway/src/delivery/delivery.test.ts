@@ -392,6 +392,24 @@ describe('delivery', () => {
     expect(await came).toMatchObject({ userId: 'carl', status: 'online' })
   })
 
+  it('hears of the coming of somebody whose addition was lost while its only socket was joining anew', async () => {
+    const conversation = fake.add(createFakeConversation(ORG, [ADA]))
+    const [before, ada] = [await openClient('ada'), await openClient('ada')]
+    await before.join(conversation)
+    onceJoinIsAnswered(async () => {
+      await before.socket.emitWithAck('conversation:leave', { conversationId: conversation.id })
+      conversation.members.push({ type: 'user', id: 'cleo' })
+      conversation.touch()
+      fake.calls.length = 0
+      await gateway.publish([edited(conversation, conversation.edit(conversation.add('one')))])
+      await vi.waitFor(() => expect(fake.calls).toContain('/internal/fill'))
+    })
+    await ada.join(conversation)
+    const came = once(ada.socket, 'presence:update')
+    await openClient('cleo')
+    expect(await came).toMatchObject({ userId: 'cleo', status: 'online' })
+  })
+
   it('tells an agent what its conversation is at the very place from which it hears on', async () => {
     const bot = { type: 'agent', id: 'bot' } as const
     const conversation = fake.add(createFakeConversation(ORG, [bot], bot.id))

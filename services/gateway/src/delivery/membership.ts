@@ -22,7 +22,8 @@ export function createMembership(
   async function check(room: Room): Promise<void> {
     const { conversationId } = room
     const sockets = [...room.sockets]
-    for (let at = 0; at < sockets.length; at += CALLERS_AT_ONCE) {
+    // Once also where nobody is in it: it stays as it is for whoever is just joining.
+    for (let at = 0; at === 0 || at < sockets.length; at += CALLERS_AT_ONCE) {
       const some = sockets.slice(at, at + CALLERS_AT_ONCE)
       const callers = some.map(({ data }) => data.caller)
       const { exists, allowed, members } = await api.internal<InternalAuthorizeResult>(
@@ -58,7 +59,7 @@ export function createMembership(
   async function recheck(room: Room): Promise<void> {
     // Who is about to come in may have been answered before what happened.
     follow().doubt(room)
-    if (room.sockets.size === 0) return
+    if (!room.isOpen) return
     if (checking.has(room)) {
       checking.set(room, true)
       return
@@ -74,7 +75,7 @@ export function createMembership(
     } finally {
       const again = checking.get(room) === true
       checking.delete(room)
-      if (room.sockets.size > 0 && (again || failed)) {
+      if (room.isOpen && (again || failed)) {
         setTimeout(() => void recheck(room), failed ? RETRY_MS : 0)
       }
     }
