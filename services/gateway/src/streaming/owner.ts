@@ -54,13 +54,15 @@ export type StreamOwner = ReturnType<typeof createStreamOwner>
 /** One streamed answer, on the gateway that its agent talks to. */
 export function createStreamOwner(
   identity: StreamIdentity,
-  start: { text: string; token: string; socket: ChatSocket; stored: boolean },
+  start: { text: string; token: string; claimed: boolean; socket: ChatSocket; stored: boolean },
   { api, store, beat, outbound, logger, times, deliver, onOver }: OwnerDependencies,
 ) {
   const { conversationId, messageId, seq } = identity
   const text = createStreamText(start.text)
   const channel = roomChannel(conversationId)
   let { token } = start
+  /** Redis was told of the token. */
+  let { claimed } = start
   let socket: ChatSocket | null = start.socket
   /** The connection that it is, or was last, on. */
   let agent = start.socket
@@ -117,11 +119,16 @@ export function createStreamOwner(
 
   /**
    * `taken`: another gateway has it now, and this one is out. A refusal of the token that a resume replaced meanwhile
-   * says nothing: it is asked again by the new one. Rejects while Redis is away.
+   * says nothing: it is asked again by the new one. Where Redis was away as the agent came, the stream is claimed first,
+   * unless the agent has gone since: another gateway may have it. Rejects while Redis is away.
    */
   async function asOwner(ask: (by: string) => Promise<Ownership>): Promise<Ownership> {
     for (;;) {
       const by = token
+      if (!claimed && socket) {
+        await store.claim(conversationId, messageId, seq, by)
+        claimed = by === token
+      }
       const owned = await ask(by)
       if (owned === 'taken' && by !== token) continue
       if (owned === 'taken') stop('taken')
@@ -246,11 +253,12 @@ export function createStreamOwner(
     ownedBy: (other: ChatSocket): boolean => socket === other,
 
     /** The agent goes on, maybe on another connection. `text`: what Redis had of it. */
-    resume(by: { socket: ChatSocket; token: string; stored: string }): void {
+    resume(by: { socket: ChatSocket; token: string; claimed: boolean; stored: string }): void {
       clearTimeout(orphanTimer)
       socket = by.socket
       agent = by.socket
       token = by.token
+      claimed = by.claimed
       if (by.stored.length < text.whole.length) behind = true
     },
 

@@ -19,6 +19,8 @@ const deleted = fake.add(createFakeConversation('acme', [BOT]))
 const late = fake.add(createFakeConversation('acme', [BOT, ADA]))
 const left = fake.add(createFakeConversation('acme', [BOT, ADA]))
 const blind = fake.add(createFakeConversation('acme', [BOT, ADA]))
+const resumed = fake.add(createFakeConversation('acme', [BOT]))
+const paused: Message = { ...resumed.add(''), status: 'streaming' }
 const started = Promise.withResolvers<void>()
 const ended: unknown[] = []
 let isAsked = false
@@ -32,6 +34,7 @@ const api: ApiClient = {
       return { message: { ...deleted.add(''), status: 'streaming' }, created: true } as T
     }
     if (path === '/internal/streams/start') {
+      if (JSON.stringify(body).includes(resumed.id)) return { message: paused, created: false } as T
       isAsked = true
       await started.promise
       return { message: answer, created: true } as T
@@ -136,4 +139,18 @@ it('finds what is being written in a room that opened while Redis was away', asy
   await gateway.redis.del(roomStreamsKey(blind.id))
   await gateway.redis.hset(roomStreamsKey(blind.id), live.id, live.seq)
   await vi.waitFor(() => expect(told).toMatchObject([{ op: 'snapshot', text: 'Hello' }]), { timeout: 5_000 })
+})
+
+it('goes on with an answer that was resumed while Redis was away, which still named the connection before', async () => {
+  const agent = await gateway.connect(gateway.token('bot', 'acme', { type: 'agent' }))
+  const start = { op: 'start', conversationId: resumed.id, clientMessageId: 'resumed' }
+  const { messageId } = await agent.emitWithAck('message:stream', start)
+  const { redis } = gateway
+  const key = streamTextKey(messageId)
+  await redis.rename(key, `${key}:before`)
+  await redis.set(key, 'a text that is none')
+  expect(await agent.emitWithAck('message:stream', start)).toMatchObject({ ok: true, index: 0 })
+  await redis.rename(`${key}:before`, key)
+  agent.emit('message:stream', { op: 'delta', messageId, index: 0, text: 'Hello' })
+  await vi.waitFor(async () => expect(await redis.hget(key, '0')).toBe('Hello'))
 })

@@ -91,12 +91,12 @@ export function createStreams(options: {
     }
     const token = randomUUID()
     let stored = ''
-    let isStored = true
+    let claimed = true
     try {
       stored = await store.claim(conversationId, messageId, seq, token)
     } catch (error) {
       logger.debug({ error, messageId }, 'Redis is away: a stream starts without it')
-      isStored = false
+      claimed = false
     }
     if (!socket.connected) throw problem('unavailable')
 
@@ -106,7 +106,7 @@ export function createStreams(options: {
       owner.drop()
       owner = undefined
     }
-    if (owner) owner.resume({ socket, token, stored })
+    if (owner) owner.resume({ socket, token, claimed, stored })
     else {
       const longer = message.content.length > stored.length
       owner = createStreamOwner(
@@ -114,8 +114,9 @@ export function createStreams(options: {
         {
           text: longer ? message.content : stored,
           token,
+          claimed,
           socket,
-          stored: isStored && !longer,
+          stored: claimed && !longer,
         },
         { api, store, beat, outbound, logger, times, deliver: follower.deliver, onOver },
       )
