@@ -230,14 +230,16 @@ export function createStreamOwner(
     }
   }
 
+  /** Not where the agent comes back meanwhile: it was told to go on. */
   async function abandon(): Promise<void> {
+    const by = agent
     try {
       // Another gateway may have it by now; where nobody can say, the api's sweeper decides.
-      if ((await ownership()) === 'taken') return
+      if ((await ownership()) === 'taken' || agent !== by) return
       await finish('failed', {}, null)
     } catch (error) {
       logger.debug({ error, messageId }, 'an abandoned stream is left to the sweeper')
-      stop('taken')
+      if (agent === by) stop('taken')
     }
   }
 
