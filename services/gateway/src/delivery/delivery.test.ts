@@ -452,6 +452,30 @@ describe('delivery', () => {
     expect(heard).toEqual(['conversation:removed'])
   })
 
+  it('tells nobody what a later event has undone, whether or not somebody follows the conversation', async () => {
+    for (const isFollowed of [false, true]) {
+      const [left, stayed] = [fake.add(createFakeConversation(ORG, [ADA])), newConversation()]
+      const [ada, bob] = [await openClient('ada'), await openClient('bob')]
+      if (isFollowed) await Promise.all([ada.join(left), ada.join(stayed)])
+      const heard: unknown[] = []
+      bob.socket.on('conversation:added', ({ conversation }) => heard.push(['added', conversation.id]))
+      bob.socket.on('conversation:removed', (removal) => heard.push(['removed', removal.conversationId]))
+      const bobAdded = (conversation: FakeConversation, change: number) =>
+        gateway.event('participant.added', conversation, {
+          change,
+          member: 'user:bob',
+          data: { participant: BOB, conversation: conversation.view() },
+        })
+      await gateway.publish([bobRemoved(left, 2), bobAdded(left, 1), bobRemoved(left, 3)])
+      await vi.waitFor(() => expect(heard).toHaveLength(2))
+      await gateway.publish([bobAdded(stayed, 2), bobRemoved(stayed, 1), bobAdded(stayed, 3)])
+      await vi.waitFor(() => expect(heard).toHaveLength(4))
+      const removed = ['removed', left.id]
+      const added = ['added', stayed.id]
+      expect(heard).toEqual([removed, removed, added, added])
+    }
+  })
+
   it('never says that somebody has read less than they had, until they come anew', async () => {
     const conversation = newConversation()
     const ada = await openClient('ada')

@@ -16,6 +16,7 @@ import type { Feed, FeedMetrics } from './feed.ts'
 import { createFollow, type Follow } from './follow.ts'
 import { createMembership } from './membership.ts'
 import { createMissed } from './missed.ts'
+import { createNewest } from './newest.ts'
 import { createNotices } from './notices.ts'
 import { createSlots } from './slots.ts'
 
@@ -35,6 +36,7 @@ export type Delivery = ReturnType<typeof createDelivery>
 export function createDelivery(core: Core, metrics: FeedMetrics) {
   const { api, people, rooms, lifecycle, logger } = core
   const slots = createSlots(FILLS_AT_ONCE)
+  const isNewest = createNewest()
   const notices = createNotices(core)
   const missed = createMissed(core, { notices, onReceipt: tellReceipt, persist })
   const membership = createMembership(core, () => follow)
@@ -118,12 +120,14 @@ export function createDelivery(core: Core, metrics: FeedMetrics) {
   }
 
   /**
-   * At least once: what the room has behind it may have been undone since, and an addition also where the room has heard
-   * of a later change.
+   * At least once, and in any order: what the room has behind it, or what comes after a later event about the same
+   * person, may have been undone since, and an addition also where the room has heard of a later change.
    */
-  function isBehind({ type, change }: TailEvent, feed: Feed | undefined): boolean {
+  function isBehind({ type, cid, member, change }: TailEvent, feed: Feed | undefined): boolean {
+    if (change === undefined) return false
+    if (member !== undefined && !isNewest(`${cid} ${member}`, change)) return true
     const at = feed?.position()
-    if (!feed || !at || change === undefined) return false
+    if (!feed || !at) return false
     return change <= at.change || (type === 'participant.added' && change < feed.lastChange())
   }
 

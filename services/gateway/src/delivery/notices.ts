@@ -10,11 +10,10 @@ import type { TailEvent } from '@parley/events'
 import type { Core } from '../services.ts'
 import type { ChatSocket } from '../sockets.ts'
 import { encodeFrame, type Frame } from './frames.ts'
+import { createNewest } from './newest.ts'
 
 /** Milliseconds between two `conversation:activity` of one conversation. */
 const ACTIVITY_MS = 1_000
-/** Conversations whose highest seq is remembered, at most. */
-const CAPACITY = 10_000
 
 interface Activity {
   timer: NodeJS.Timeout
@@ -35,7 +34,7 @@ export function createNotices({
   outbound: Pick<Core['outbound'], 'write'>
 }) {
   const active = new Map<string, Activity>()
-  const highest = new Map<string, number>()
+  const isNewest = createNewest()
 
   function send(sockets: Iterable<ChatSocket>, frame: Frame): void {
     for (const socket of sockets) outbound.write(socket, [frame], frame.wire, null)
@@ -61,20 +60,9 @@ export function createNotices({
     send(sockets, encodeFrame('conversation:activity', JSON.stringify(payload)))
   }
 
-  /** What could not be published at once comes behind what was, and everything may come twice. */
-  function isNews({ cid, seq = 0 }: TailEvent): boolean {
-    if (seq <= (highest.get(cid) ?? 0)) return false
-    highest.delete(cid)
-    highest.set(cid, seq)
-    if (highest.size > CAPACITY) {
-      const [oldest] = highest.keys()
-      if (oldest !== undefined) highest.delete(oldest)
-    }
-    return true
-  }
-
   function activity(event: TailEvent): void {
-    if (!isNews(event)) return
+    // What could not be published at once comes behind what was.
+    if (!isNewest(event.cid, event.seq ?? 0)) return
     const known = active.get(event.cid)
     if (known) {
       known.next = event
