@@ -79,6 +79,9 @@ export function createDelivery(core: Core, metrics: FeedMetrics) {
       case 'message.created':
         if (event.to) notices.activity(event)
         break
+      case 'message.deleted':
+        notices.deleted(event)
+        break
       case 'conversation.created':
         onAdded(event, event.to ?? [], event.data)
         break

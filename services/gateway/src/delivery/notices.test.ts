@@ -11,9 +11,9 @@ afterEach(() => {
   vi.useRealTimers()
 })
 
-/** Notices to Ada, who follows no conversation; `told` is what she heard of each message's conversation. */
+/** Notices to Ada, who follows no conversation; `told` is what she heard of it: how far it is, and its last message. */
 function open() {
-  const told: number[] = []
+  const told: [lastSeq: number, preview: string | undefined][] = []
   const people = createPeople()
   people.add({ data: { orgId: 'acme', key: 'user:ada' } } as ChatSocket)
   const conversation = createFakeConversation('acme', [{ type: 'user', id: 'ada' }])
@@ -22,21 +22,44 @@ function open() {
     rooms: { isIn: () => false },
     outbound: {
       write: (_socket, frames) => {
-        for (const { text } of frames) told.push(Number(/"lastSeq":(\d+)/.exec(text)?.[1]))
+        for (const { text } of frames) {
+          told.push([Number(/"lastSeq":(\d+)/.exec(text)?.[1]), /"preview":"(.*?)"/.exec(text)?.[1]])
+        }
       },
     },
   })
+  const { id: cid, orgId: org } = conversation
   const hear = (seq: number) => {
     const data = JSON.stringify({ ...conversation.add('hello'), seq })
-    const { id: cid, orgId: org } = conversation
     notices.activity({ type: 'message.created', at: '1-1', org, cid, seq, to: ['user:ada'], data })
-    vi.advanceTimersByTime(1_500)
   }
-  return { told, hear }
+  const hearDeleted = (seq: number) => {
+    const data = JSON.stringify({ ...conversation.add(''), seq, deletedAt: new Date(0).toISOString() })
+    notices.deleted({ type: 'message.deleted', at: '1-1', org, cid, change: 1, data })
+  }
+  return { told, hear, hearDeleted }
 }
 
 test('of a conversation never go back, however late an older message is published', () => {
   const { told, hear } = open()
-  for (const seq of [6, 8, 7, 8, 9]) hear(seq)
-  expect(told).toEqual([6, 8, 9])
+  for (const seq of [6, 8, 7, 8, 9]) {
+    hear(seq)
+    vi.advanceTimersByTime(1_500)
+  }
+  expect(told.map(([lastSeq]) => lastSeq)).toEqual([6, 8, 9])
+})
+
+test('of a conversation show nothing of a message that was deleted before they could tell of it', () => {
+  const { told, hear, hearDeleted } = open()
+  for (const seq of [1, 2, 3]) hear(seq)
+  for (const seq of [3, 2]) hearDeleted(seq)
+  vi.advanceTimersByTime(1_500)
+  hear(4)
+  hearDeleted(3)
+  vi.advanceTimersByTime(1_500)
+  expect(told).toEqual([
+    [1, 'hello'],
+    [3, ''],
+    [4, 'hello'],
+  ])
 })

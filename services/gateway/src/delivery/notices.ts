@@ -11,6 +11,7 @@ import type { Core } from '../services.ts'
 import type { ChatSocket } from '../sockets.ts'
 import { encodeFrame, type Frame } from './frames.ts'
 import { createNewest } from './newest.ts'
+import { numbersOf } from './payloads.ts'
 
 /** Milliseconds between two `conversation:activity` of one conversation. */
 const ACTIVITY_MS = 1_000
@@ -88,6 +89,12 @@ export function createNotices({
 
   return {
     activity,
+    /** Nothing is shown any more of a message that nobody was told of yet. */
+    deleted({ cid, data }: TailEvent): void {
+      const entry = active.get(cid)
+      if (!entry?.next || data === undefined) return
+      if (numbersOf(data).seq === entry.next.seq) entry.next = { ...entry.next, data }
+    },
     /** `conversation` is JSON text. */
     added(org: string, keys: readonly string[], conversation: string): void {
       const frame = encodeFrame('conversation:added', `{"conversation":${conversation}}`)
