@@ -92,3 +92,11 @@ test('whoever comes to a gateway that is about to end is sent elsewhere', () => 
   expect(isIn()).toBe(false)
   expect(vi.getTimerCount()).toBe(0)
 })
+
+test('the same for one whose token is still being judged as that begins', () => {
+  const { admission, isIn } = open()
+  expect(isIn()).toBe(true)
+  expect(admission.refusePerson('ada')).toBe(null)
+  admission.close()
+  expect(admission.refusePerson('ada')).toBeGreaterThanOrEqual(500)
+})

@@ -79,8 +79,9 @@ export function createAdmission({
       if (!closed && !isOverloaded && storm.take()) return null
       return laterMs()
     },
-    /** The same for one person, who may connect so many times a minute. */
+    /** The same for one person, who may connect so many times a minute; it may have taken long to find out who it is. */
     refusePerson(person: string): number | null {
+      if (closed) return laterMs()
       if (connectsPerMinute === 0) return null
       let bucket = people.get(person)
       if (!bucket) {
