@@ -193,13 +193,19 @@ export function createDelivery(core: Core, metrics: FeedMetrics) {
     }
   }
 
-  async function poll(): Promise<void> {
+  function pollLater(): void {
+    const timer = setTimeout(() => void poll(timer), POLL_MS)
+    polling = timer
+  }
+
+  /** `timer`: what led to it; meanwhile events may have come and ceased again, and another have taken its place. */
+  async function poll(timer: NodeJS.Timeout): Promise<void> {
     try {
       await compare([...follow.feeds()])
     } catch (error) {
       if (!(error instanceof ProblemError)) throw error
     }
-    if (polling) polling = setTimeout(() => void poll(), POLL_MS)
+    if (polling === timer) pollLater()
   }
 
   return {
@@ -217,7 +223,7 @@ export function createDelivery(core: Core, metrics: FeedMetrics) {
       if (live) {
         if (polling) clearTimeout(polling)
         polling = null
-      } else if (!polling && !closed) polling = setTimeout(() => void poll(), POLL_MS)
+      } else if (!polling && !closed) pollLater()
     },
     recheck: membership.recheck,
     get rooms(): number {
