@@ -41,3 +41,7 @@ it('takes from a socket’s allowance by the kind of event: joins much, letters 
 it('keeps to it also where an event is named like a member of every object: the allowance was gone for good', async () => {
   for (const event of ['toString', 'constructor', '__proto__']) expect(await passing(event)).toBe(10)
 })
+
+it('keeps to it also where an event is named by a number: it cost nothing and was never answered', async () => {
+  expect(await passing(7 as never)).toBe(10)
+})

@@ -119,14 +119,16 @@ export function createDispatch(options: {
 
   return (socket, args) => {
     const { session } = socket.data
-    const [event, ...rest] = args
+    const [name, ...rest] = args
+    // A number passes the parser.
+    const event = String(name)
     const last = rest.at(-1)
     // Asked at each step, not only when the event arrives: what a client has asked for may be more than it reads.
     const mayAnswer = () => outbound.mayAnswer(socket)
     const answer: Answer | null = isAnswer(last) ? (body) => mayAnswer() && last(body) : null
     const given = answer ? rest.slice(0, -1) : rest
     const [payload] = given
-    if (typeof event !== 'string' || !mayAnswer()) return
+    if (!mayAnswer()) return
     const handler = handlers.get(event)
     const refuse = (error: ProblemError) => fail(socket, event, payload, answer, error)
     if (!session.bucket.take(costOf(event, payload)) || session.pending >= MOST_PENDING) {
