@@ -512,6 +512,21 @@ describe('delivery', () => {
     }
   })
 
+  it('shows who joins what they read elsewhere while the answer was on its way', async () => {
+    const conversation = newConversation()
+    const [ada, bob] = [await openClient('ada'), await openClient('bob')]
+    await bob.join(conversation)
+    const message = conversation.add('one')
+    onceJoinIsAnswered(async () => {
+      const read = gateway.event('receipt.read', conversation, { data: { ...ADA, readSeq: 1 } })
+      await Promise.all([
+        once(bob.socket, 'message:new'),
+        gateway.publish([read, created(conversation, message)]),
+      ])
+    })
+    expect(await ada.join(conversation)).toMatchObject({ lastSeq: 1, readSeq: 1, unread: 0 })
+  })
+
   it('tells those who are not in the room that something happens, at most once a second', async () => {
     const conversation = newConversation()
     const bob = await openClient('bob')

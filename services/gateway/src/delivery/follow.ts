@@ -114,7 +114,8 @@ export function createFollow(
         feed.open({ seq: answer.throughSeq, stored: answer.lastSeq, change: answer.changeSeq })
         lifecycle.emit('roomOpened', room)
       }
-      const { result, from } = merge(feed, answer, payload, look.join(socket.data.key))
+      const { key } = socket.data
+      const { result, from } = merge(feed, answer, payload, { key, online: look.join(key) })
       const acknowledged = acknowledge(result)
       const isNew = !room.sockets.has(socket)
       room.add(socket, from)
@@ -134,21 +135,22 @@ export function createFollow(
     feed: Feed,
     answer: InternalJoinResult,
     { afterSeq, afterChangeSeq }: JoinPayload,
-    online: Online,
+    { key, online }: { key: string; online: Online },
   ): { result: JoinResult; from: Position } {
     const at = feed.position() ?? { seq: 0, stored: 0, change: 0 }
+    const { reads } = feed.room
     const result: JoinResult = {
       lastSeq: Math.max(answer.lastSeq, at.stored),
       changeSeq: Math.max(answer.changeSeq, at.change),
-      readSeq: answer.readSeq,
+      readSeq: Math.max(answer.readSeq, reads.get(key) ?? 0),
       unread: answer.unread,
       messages: answer.messages,
       hasMore: answer.hasMore,
       changes: answer.changes,
-      receipts: answer.receipts.map((receipt) => withRead(receipt, feed.room.reads)),
+      receipts: answer.receipts.map((receipt) => withRead(receipt, reads)),
       online,
     }
-    if (answer.role !== null) result.unread = Math.max(0, result.lastSeq - answer.readSeq)
+    if (answer.role !== null) result.unread = Math.max(0, result.lastSeq - result.readSeq)
     if (afterSeq !== undefined && at.seq > answer.throughSeq && !result.hasMore) {
       const later = feed.messagesSince(answer.throughSeq)
       if (later && result.messages.length + later.length <= LIMITS.joinPage) {
