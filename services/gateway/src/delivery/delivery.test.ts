@@ -527,7 +527,7 @@ describe('delivery', () => {
     expect(await ada.join(conversation)).toMatchObject({ lastSeq: 1, readSeq: 1, unread: 0 })
   })
 
-  it('tells those who are not in the room that something happens, at most once a second', async () => {
+  it('tells those who are not in the room what happens, at most once a second, without what was deleted by then', async () => {
     const conversation = newConversation()
     const bob = await openClient('bob')
     const heard: unknown[] = []
@@ -542,10 +542,13 @@ describe('delivery', () => {
     await send('one')
     await vi.waitFor(() => expect(heard).toHaveLength(1))
     for (const text of ['two', 'three', 'four']) await send(text)
+    const [, , , four] = conversation.messages
+    const deleted = { ...four, content: '', changeSeq: 1, deletedAt: new Date(0).toISOString() }
+    await gateway.publish([gateway.event('message.deleted', conversation, { change: 1, data: deleted })])
     await vi.waitFor(() => expect(heard).toHaveLength(2), { timeout: 3_000 })
     expect(heard).toMatchObject([
       { lastSeq: 1, lastMessage: { preview: 'one' } },
-      { lastSeq: 4, lastMessage: { preview: 'four' } },
+      { lastSeq: 4, lastMessage: { preview: '' } },
     ])
   })
 
