@@ -1,14 +1,15 @@
 import type { ObjectId } from 'mongodb'
-import type { MessageDocument, MessageRow, VoidDocument } from '../database/collections.ts'
+import type { Collections, MessageDocument, MessageRow, VoidDocument } from '../database/collections.ts'
 import { isVoid } from '../database/collections.ts'
-import type { MessageStore, Place } from './store.ts'
+import { type MessageStore, type Place, sealHoles } from './store.ts'
 
 /** Looks for the original of a repeat, and milliseconds between them: its writer may not have it on a majority yet. */
 const LOOKS = 20
 const LOOK_PAUSE_MS = 50
 
 export interface DoubtOptions {
-  store: Pick<MessageStore, 'seal' | 'byIds' | 'byKey'>
+  conversations: Collections['conversations']
+  store: Pick<MessageStore, 'seal' | 'byIds' | 'byKey' | 'tails'>
   logger: { warn(details: object, message: string): void }
 }
 
@@ -16,7 +17,7 @@ export interface DoubtOptions {
  * Finds out what an insert's answer left open. Everything here tries until the database answers, because the numbers
  * above can't be given out before; it rejects only when closing down.
  */
-export function createDoubt({ store, logger }: DoubtOptions) {
+export function createDoubt({ conversations, store, logger }: DoubtOptions) {
   let closed = false
 
   async function insist<T>(attempt: () => Promise<T>): Promise<T> {
@@ -63,6 +64,14 @@ export function createDoubt({ store, logger }: DoubtOptions) {
           await new Promise((resolve) => setTimeout(resolve, LOOK_PAUSE_MS))
         }
         return null
+      }),
+
+    /** Decides every number below a stored message: whoever stored it may have died before. The voids among them. */
+    below: (row: MessageDocument): Promise<VoidDocument[]> =>
+      insist(async () => {
+        if (!row.unsettled) return []
+        const head = await conversations.findOne({ _id: row.cid }, { projection: { settledSeq: 1 } })
+        return head ? (await sealHoles(store, row, head.settledSeq)).filter(isVoid) : []
       }),
 
     /** The message stored under an id; null: it does not show. */

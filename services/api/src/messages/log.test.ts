@@ -167,6 +167,27 @@ describe('idempotency', () => {
       code: 'conversation_not_active',
     })
   })
+
+  test('a repeat is answered once nothing can come below it, though who stored it died before that', async () => {
+    for (const status of ['active', 'closed'] as const) {
+      const [dying, heir] = [world.process(), world.process()]
+      const cid = await world.conversation(people)
+      await dying.store.insert([
+        {
+          ...draft('user:ada', 'one', 'key'),
+          cid,
+          org: 'acme',
+          seq: 2,
+          createdAt: new Date(),
+          unsettled: true,
+        },
+      ])
+      await world.database.conversations.updateOne({ _id: cid }, { $set: { status } })
+      expect((await send(heir, cid, 'user:ada', 'one', 'key')).row.seq).toBe(2)
+      await world.database.conversations.updateOne({ _id: cid }, { $set: { status: 'active' } })
+      expect((await send(heir, cid, 'user:ada', 'two')).row.seq).toBe(3)
+    }
+  })
 })
 
 describe('who may not', () => {

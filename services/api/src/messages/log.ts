@@ -216,7 +216,7 @@ export function createMessageLog(options: LogOptions) {
       return
     }
     const original = await store.byKey(lane.cid, author, clientMessageId)
-    if (original) repeat(entry, original)
+    if (original) await repeatOf(entry, original)
     else entry.reject(refusal)
   }
 
@@ -285,8 +285,14 @@ export function createMessageLog(options: LogOptions) {
     const { author, clientMessageId } = entry.draft
     if (clientMessageId === undefined) return
     const original = await doubt.original(lane.cid, author, clientMessageId)
-    if (original) repeat(entry, original)
+    if (original) await repeatOf(entry, original)
     else lane.waiting.unshift(entry)
+  }
+
+  /** A repeat too is answered only once every lower number is decided. */
+  async function repeatOf(entry: Entry, original: MessageDocument): Promise<void> {
+    for (const row of await doubt.below(original)) publishVoid(row)
+    repeat(entry, original)
   }
 
   async function resolveOwn({ lane, entry, row }: Seat): Promise<void> {

@@ -146,6 +146,21 @@ export function createMessageStore({ db, messages }: Pick<Database, 'db' | 'mess
   }
 }
 
+/** Seals the numbers above `settledSeq` and below this place at which nothing is stored. */
+export async function sealHoles(
+  store: Pick<MessageStore, 'tails' | 'seal'>,
+  { cid, org, seq: end }: Place,
+  settledSeq: number,
+): Promise<MessageRow[]> {
+  const tail = await store.tails([{ cid, settledSeq }], { seq: 1, cid: 1 })
+  const there = new Set(tail.map(({ seq }) => seq))
+  const sealed: MessageRow[] = []
+  for (let seq = settledSeq + 1; seq < end; seq++) {
+    if (!there.has(seq)) sealed.push(await store.seal({ cid, org, seq }))
+  }
+  return sealed
+}
+
 /**
  * The secret that payload hashes are keyed by: made once, kept with the data, so that repeats match for ever. As a key
  * object, because a key that is bytes is prepared anew for each hash (measured: 16 µs against 1.8).

@@ -6,7 +6,7 @@ import { createRounds } from '../publishing/rounds.ts'
 import type { Folder } from './fold.ts'
 import type { Members } from './members.ts'
 import { toMessage } from './message.ts'
-import type { MessageStore } from './store.ts'
+import { type MessageStore, sealHoles } from './store.ts'
 
 const INTERVAL_MS = 1_000
 /** Milliseconds until the next round where one has left something. */
@@ -103,22 +103,11 @@ export function createSweeper(options: SweeperOptions) {
     )
     if (!head) return
     await members.load([{ ...head, cid, authors: [] }])
-    const sealed = seal ? await sealHoles(first, head.settledSeq, last.seq) : []
+    const sealed = seal ? await sealHoles(store, last, head.settledSeq) : []
     const all = [...rows, ...sealed].sort((a, b) => a.seq - b.seq)
     const to = members.recipients(head.membersRev)
     await publisher.publish(all.map((row) => eventOf(row, to)))
     folder.published(all)
-  }
-
-  /** Seals the numbers between these two at which nothing is stored. */
-  async function sealHoles({ cid, org }: MessageRow, from: number, to: number): Promise<MessageRow[]> {
-    const tail = await store.tails([{ cid, settledSeq: from }], { seq: 1, cid: 1 })
-    const there = new Set(tail.map(({ seq }) => seq))
-    const sealed: MessageRow[] = []
-    for (let seq = from + 1; seq < to; seq++) {
-      if (!there.has(seq)) sealed.push(await store.seal({ cid, org, seq }))
-    }
-    return sealed
   }
 
   async function round(): Promise<number> {
