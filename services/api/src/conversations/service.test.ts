@@ -266,6 +266,17 @@ describe('reading', () => {
       { type: 'user', id: 'bob', readSeq: 3 },
     ])
   })
+
+  test('whoever was away is told of again, though they had read further before', async () => {
+    const cid = await open(service, ada, { participants: [{ type: 'user', id: 'bob' }] })
+    for (const line of ['one', 'two']) await say(service, ada, cid, line)
+    await service.conversations.markRead(bob, cid, 2)
+    await service.participants.remove(ada, cid, { type: 'user', id: 'bob' })
+    await service.participants.add(ada, cid, { type: 'user', id: 'bob' })
+    await service.conversations.markRead(bob, cid, 1)
+    const receipts = service.events.filter((one) => one.cid === cid && one.type === 'receipt.read')
+    expect(receipts.map(({ data }) => JSON.parse(data ?? '').readSeq)).toEqual([2, 1])
+  })
 })
 
 describe('participants', () => {

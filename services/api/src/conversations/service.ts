@@ -163,14 +163,12 @@ export function createConversationService(options: ConversationServiceOptions) {
     async markRead(caller: Caller, cid: string, seq: number): Promise<ReadResult> {
       const { head } = await access.of(caller, cid, 'conversation:mark-read')
       const key = participantKey(caller)
-      const [[current], before] = await Promise.all([
-        reader.current([head]),
-        reads.position({ cid: head._id, key }),
-      ])
+      const [[current], before] = await Promise.all([reader.current([head]), reads.position(head._id, key)])
       const lastSeq = current?.lastSeq ?? head.lastSeq
-      const readSeq = Math.max(before, Math.min(seq, lastSeq))
-      if (readSeq > before) {
-        await reads.mark({ cid: head._id, org: head.org, key, seq: readSeq })
+      if (!before) throw problem('not_found')
+      const readSeq = Math.max(before.seq, Math.min(seq, lastSeq))
+      if (readSeq > before.seq) {
+        await reads.mark({ ...before, cid: head._id, org: head.org, key, seq: readSeq })
       }
       return { readSeq, unread: Math.max(0, lastSeq - readSeq) }
     },

@@ -19,7 +19,8 @@ async function scene(keys: string[]) {
   const cid = new ObjectId()
   const at = new Date()
   const row = { cid, org: 'acme', role: 'member' as const, joinedAt: at, readSeq: 0, activityAt: at }
-  await participants.insertMany(keys.map((key) => ({ ...row, _id: new ObjectId(), key })))
+  const ids = new Map(keys.map((key) => [key, new ObjectId()]))
+  await participants.insertMany(Array.from(ids, ([key, _id]) => ({ ...row, _id, key })))
   const events: StreamEvent[] = []
   const publisher = { publish: async (batch: StreamEvent[]) => void events.push(...batch) }
   const write = vi.spyOn(participants, 'bulkWrite')
@@ -30,7 +31,8 @@ async function scene(keys: string[]) {
     write,
     publisher,
     reads: createReads({ participants, publisher, logger }),
-    at: (key: string, seq: number) => ({ cid, org: 'acme', key, seq }),
+    note: (key: string, seq: number) => ({ cid, org: 'acme', key, seq }),
+    at: (key: string, seq: number) => ({ cid, org: 'acme', key, seq, row: ids.get(key) ?? new ObjectId() }),
     stored: async (key: string) => (await participants.findOne({ cid, key }))?.readSeq,
   }
 }
@@ -49,13 +51,13 @@ describe('read positions', () => {
   })
 
   test('of senders are written behind them, without a receipt', async () => {
-    const { reads, at, stored, write, events } = await scene(['user:ada'])
-    for (const seq of [1, 2, 3]) reads.note(at('user:ada', seq))
+    const { reads, note, stored, write, events } = await scene(['user:ada'])
+    for (const seq of [1, 2, 3]) reads.note(note('user:ada', seq))
     expect(write).not.toHaveBeenCalled()
     await expect.poll(() => stored('user:ada'), { timeout: 5_000 }).toBe(3)
     expect(write).toHaveBeenCalledTimes(1)
     expect(events).toEqual([])
-    reads.note(at('user:ada', 4))
+    reads.note(note('user:ada', 4))
     await reads.idle()
     expect(await stored('user:ada')).toBe(4)
   })

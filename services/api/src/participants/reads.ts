@@ -22,10 +22,14 @@ export interface ReadPosition {
   seq: number
 }
 
-interface Waiting extends ReadPosition {
-  /** Tell the room. */
-  receipt: boolean
+/** A position that the room is told of. */
+export interface Mark extends ReadPosition {
+  /** Their participant's row: another for who left and came back, and has read nothing then. */
+  row: ObjectId
 }
+
+type Waiting = ReadPosition & Partial<Pick<Mark, 'row'>>
+const isMark = (position: Waiting): position is Mark => position.row !== undefined
 
 interface Batch {
   positions: Map<string, Waiting>
@@ -67,17 +71,13 @@ export function createReads({ participants, publisher, logger }: ReadsOptions) {
     return { positions: new Map(), urgent: false, written: promise, resolve, reject }
   }
 
-  function put(position: ReadPosition, receipt: boolean): Promise<void> {
+  function put(position: Waiting): Promise<void> {
     gathering ??= newBatch()
     const { positions, written } = gathering
     const slot = slotOf(position)
     const before = positions.get(slot)
-    positions.set(slot, {
-      ...position,
-      seq: Math.max(position.seq, before?.seq ?? 0),
-      receipt: receipt || (before?.receipt ?? false),
-    })
-    if (receipt) gathering.urgent = true
+    positions.set(slot, { ...before, ...position, seq: Math.max(position.seq, before?.seq ?? 0) })
+    if (isMark(position)) gathering.urgent = true
     schedule()
     return written
   }
@@ -115,27 +115,27 @@ export function createReads({ participants, publisher, logger }: ReadsOptions) {
   async function write(positions: Waiting[]): Promise<void> {
     for (let at = 0; at < positions.length; at += BATCH_SIZE) {
       await participants.bulkWrite(
-        positions.slice(at, at + BATCH_SIZE).map(({ cid, key, seq, receipt }) => ({
+        positions.slice(at, at + BATCH_SIZE).map(({ cid, key, seq, row }) => ({
           updateOne: {
             filter: { cid, key },
-            update: { $max: { readSeq: seq, ...(receipt ? { readAt: new Date() } : {}) } },
+            update: { $max: { readSeq: seq, ...(row ? { readAt: new Date() } : {}) } },
           },
         })),
         { ordered: false },
       )
     }
-    tell(positions.filter(({ receipt }) => receipt))
+    tell(positions.filter(isMark))
   }
 
   /** A request that was overtaken by a later one must not take the room's receipt back. */
-  function isNews(position: Waiting): boolean {
-    const slot = slotOf(position)
-    if ((told.get(slot) ?? 0) >= position.seq) return false
-    remember(told, MOST_TOLD, slot, position.seq)
+  function isNews({ row, seq }: Mark): boolean {
+    const name = row.toHexString()
+    if ((told.get(name) ?? 0) >= seq) return false
+    remember(told, MOST_TOLD, name, seq)
     return true
   }
 
-  function tell(positions: Waiting[]): void {
+  function tell(positions: Mark[]): void {
     for (const position of positions.filter(isNews)) {
       remember(untold, MOST_UNTOLD, slotOf(position), position)
     }
@@ -159,18 +159,18 @@ export function createReads({ participants, publisher, logger }: ReadsOptions) {
   }
 
   return {
-    /** How far somebody has read, as stored; 0 for who takes no part. */
-    async position({ cid, key }: Pick<ReadPosition, 'cid' | 'key'>): Promise<number> {
-      const row = await participants.findOne({ cid, key }, { projection: { _id: 0, readSeq: 1 } })
-      return row?.readSeq ?? 0
+    /** How far somebody has read, as stored; null for who takes no part. */
+    async position(cid: ObjectId, key: string): Promise<Pick<Mark, 'row' | 'seq'> | null> {
+      const found = await participants.findOne({ cid, key }, { projection: { readSeq: 1 } })
+      return found && { row: found._id, seq: found.readSeq }
     },
 
     /** Resolves when the position is on a majority. Never goes back. The room hears of it. */
-    mark: (position: ReadPosition): Promise<void> => put(position, true),
+    mark: (position: Mark): Promise<void> => put(position),
 
     /** Notes, within a second, what a sender has read by sending; the room can tell by the message. */
     note(position: ReadPosition): void {
-      void put(position, false)
+      void put(position)
     },
 
     /** The streams are back: tells at once what waited for them. */
