@@ -98,13 +98,11 @@ export async function createServices(options: ServicesOptions) {
   const shared = { conversations, messages, store, members, folder, publisher, logger }
   const sweeper = createSweeper(shared)
   const log = createMessageLog({ ...shared, sweeper, hopLimit })
-  /** Who sends has read up to there. */
+  /** Who sends has read up to there; who repeats, because whoever stored it may have died before that was written. */
   async function append(request: AppendRequest) {
     const appended = await log.append(request)
-    if (appended.created) {
-      const { cid, org, author: key, seq } = appended.row
-      reads.note({ cid, org, key, seq })
-    }
+    const { cid, org, author: key, seq } = appended.row
+    reads.note({ cid, org, key, seq })
     return appended
   }
 

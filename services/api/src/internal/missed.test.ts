@@ -63,3 +63,19 @@ test('who has read since then is told, of these conversations alone; who only wr
   await conversations.markRead(bob, asked, 2)
   expect(await since(30_000)).toEqual([['bob', 2]])
 })
+
+test('who sends has read up to there, also where only the repeat is answered', async () => {
+  const { conversations, messages, reads } = world.services
+  const conversationId = (await conversations.create(ada, {})).conversation.id
+  const send = () => messages.create(ada, { conversationId, role: 'user', content: 'one' }, 'key')
+  const unread = async () => {
+    await reads.idle()
+    return (await conversations.get(ada, conversationId)).me?.unread
+  }
+  await send()
+  expect(await unread()).toBe(0)
+  // As where the process that stored it died before it wrote this.
+  await world.database.participants.updateOne({ cid: new ObjectId(conversationId) }, { $set: { readSeq: 0 } })
+  await send()
+  expect(await unread()).toBe(0)
+})
