@@ -132,6 +132,16 @@ describe('what no longer stands', () => {
     expect(head && (await world.reader.standing(head))).toEqual({ text: lines(10).join('; '), coversSeq: 10 })
   })
 
+  test('nor where that run ends while the context is put together', async () => {
+    const cid = await world.conversation(people)
+    await world.say(cid, ['secret', ...lines(9)])
+    await world.run(cid)
+    await world.remove(cid, 1)
+    const head = await world.head(cid)
+    await world.run(cid)
+    expect(head && (await world.reader.standing(head))).toEqual({ text: lines(9).join('; '), coversSeq: 10 })
+  })
+
   test('a delete while a summary is being made voids it', async () => {
     const cid = await world.conversation(people)
     await world.say(cid, lines(10))

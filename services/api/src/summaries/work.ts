@@ -179,13 +179,12 @@ export function createSummaryWorkReader({
       head: SummaryHead & { summary?: string },
     ): Promise<{ text: string; coversSeq: number } | null> {
       if (head.summaryCoversSeq === 0 || head.summary === undefined) return null
-      const whole = { text: head.summary, coversSeq: head.summaryCoversSeq }
-      if (!mayBeStale(head)) return whole
+      if (!mayBeStale(head)) return { text: head.summary, coversSeq: head.summaryCoversSeq }
+      // It may be newer than the head's, which then is not to be trusted any more.
       const stored = await newest(head._id)
       const [changed] = stored ? await changedSince(stored) : []
-      if (!changed) return whole
-      const previous = await newest(head._id, changed.seq)
-      return previous && { text: previous.text, coversSeq: previous.throughSeq }
+      const standing = changed ? await newest(head._id, changed.seq) : stored
+      return standing && { text: standing.text, coversSeq: standing.throughSeq }
     },
   }
 }
