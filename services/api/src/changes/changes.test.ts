@@ -1,5 +1,6 @@
 import { Change, Message } from '@parley/contract'
 import fc from 'fast-check'
+import { ClientSession } from 'mongodb'
 import { afterAll, beforeAll, describe, expect, inject, test, vi } from 'vitest'
 import {
   ada,
@@ -174,6 +175,14 @@ describe('changes', () => {
     )
     const times = await world.database.audit.distinct('at', { cid: id(cid), changeSeq: { $gt: 0 } })
     expect(times.length).toBeLessThanOrEqual(5)
+  })
+
+  test('that find nothing to change are answered once what they saw is on a majority', async () => {
+    const cid = await open(service, ada)
+    const commit = vi.spyOn(ClientSession.prototype, 'commitTransaction')
+    await service.participants.add(ada, cid, { type: 'user', id: 'ada' })
+    expect(commit).toHaveBeenCalledTimes(1)
+    commit.mockRestore()
   })
 
   test('of who was removed a moment before do not happen', async () => {

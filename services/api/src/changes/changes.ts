@@ -158,12 +158,11 @@ export function createChanges(options: { client: MongoClient; rows: Collections;
           verdicts.push({ waiting, error })
         }
       }
+      // Also where nothing changes this is committed: until then what was seen need not be on a majority.
       if (unit && events.length > 0) {
         await unit.write()
         await rows.audit.insertMany(audit, { session })
         await rows.outbox.insertMany(events, { session })
-      } else {
-        await session.abortTransaction()
       }
       const messages = events.flatMap(({ messageId }) => (messageId && unit?.draft(messageId)) || [])
       return { unit, verdicts, events, messages }

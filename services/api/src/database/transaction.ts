@@ -12,8 +12,7 @@ const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout
 
 /**
  * Runs `work` in one transaction: a snapshot of what is on a majority, committed to a majority. `work` runs again
- * after a collision, so it starts from nothing each time; it may abort the session itself to leave all as it was.
- * The pauses between attempts are random, so that those who collided do not meet again.
+ * after a collision, so it starts from nothing each time. The pauses between attempts are random, so that those who collided do not meet again.
  *
  * @throws ProblemError unavailable after 10 s of collisions, or where the commit's outcome stays unknown
  */
@@ -31,7 +30,7 @@ export async function transact<T>(
         readPreference: 'primary',
       })
       const result = await work(session)
-      if (session.inTransaction()) await commit(session, deadline)
+      await commit(session, deadline)
       return result
     } catch (error) {
       if (session.inTransaction()) await session.abortTransaction().catch(() => undefined)
