@@ -18,6 +18,7 @@ import {
 } from '../conversations/testing/world.ts'
 import { isVoid } from '../database/collections.ts'
 import { createRelay } from '../publishing/relay.ts'
+import { createSearchIndexer } from '../search/indexer.ts'
 
 let world: Awaited<ReturnType<typeof openConversationWorld>>
 let service: Service
@@ -322,6 +323,23 @@ describe('a deleted message', () => {
     for (const collection of await world.database.db.collections()) {
       for await (const document of collection.find()) expect(JSON.stringify(document)).not.toContain(secret)
     }
+  })
+
+  test('leaves no words to be searched, though they are indexed while it is deleted', async () => {
+    const cid = await open(service, ada)
+    const message = await say(service, ada, cid, secret)
+    await service.folder.flush()
+    const { conversations, searchTerms } = world.database
+    const indexer = createSearchIndexer({ ...world.database, logger })
+    const look = vi.spyOn(conversations, 'findOne')
+    look.mockImplementationOnce(async (...asked: Parameters<typeof conversations.findOne>) => {
+      const head = await conversations.findOne(...asked)
+      await indexer.step(id(cid), 0, 1)
+      return head
+    })
+    await service.deleteMessage(ada, message)
+    look.mockRestore()
+    expect(await searchTerms.countDocuments({ cid: id(cid), terms: secret })).toBe(0)
   })
 
   test('before it was counted is counted as the tombstone that it is', async () => {

@@ -41,7 +41,10 @@ export function createDeleteMessage({
         if (row.seq <= head.settledSeq) head.messageCount--
         if (head.lastMessage?.id.equals(row._id)) head.lastMessage = { ...head.lastMessage, preview: '' }
         textChanged(head, row.seq)
-        await searchTerms.deleteOne({ _id: row._id }, { session: transaction.session })
+        // Emptied, not removed: whoever is about to index it collides.
+        const { _id, cid, seq } = row
+        const { session } = transaction
+        await searchTerms.replaceOne({ _id }, { cid, seq, terms: [] }, { upsert: true, session })
         return {
           value: undefined,
           effect: {
