@@ -3,7 +3,7 @@ import type { ObjectId } from 'mongodb'
 import type { Collections } from '../database/collections.ts'
 import type { Roles } from '../participants/roles.ts'
 
-/** Conversations whose list of participants is kept, at most. */
+/** Conversations whose list of participants is kept, at most; the ones asked for longest ago go first. */
 const CAPACITY = 20_000
 
 interface Wanted {
@@ -28,9 +28,24 @@ export function createMembers({
 }) {
   const recipients = new Map<string, string[]>()
 
+  function remember(name: string, keys: string[]): void {
+    recipients.delete(name)
+    recipients.set(name, keys)
+    if (recipients.size <= CAPACITY) return
+    const [oldest] = recipients.keys()
+    if (oldest !== undefined) recipients.delete(oldest)
+  }
+
+  function known(membersRev: ObjectId): string[] | undefined {
+    const name = membersRev.toHexString()
+    const keys = recipients.get(name)
+    if (keys) remember(name, keys)
+    return keys
+  }
+
   const isSmall = (wanted: Wanted): boolean => wanted.participantCount <= LIMITS.recipientsNamed
   const isKnown = (wanted: Wanted): boolean =>
-    (!isSmall(wanted) || recipients.has(wanted.membersRev.toHexString())) &&
+    (!isSmall(wanted) || known(wanted.membersRev) !== undefined) &&
     wanted.authors.every((key) => roles.known(wanted.membersRev, key) !== undefined)
 
   return {
@@ -60,19 +75,15 @@ export function createMembers({
         for (const key of authors) {
           if (!members.some((member) => member.key === key)) roles.keep(membersRev, key, null)
         }
-        recipients.set(
+        remember(
           membersRev.toHexString(),
           members.map(({ key }) => key),
         )
-        if (recipients.size > CAPACITY) {
-          const [oldest] = recipients.keys()
-          if (oldest !== undefined) recipients.delete(oldest)
-        }
       }
     },
 
     /** Everyone's keys; undefined for large conversations, and where {@link Members.load} was not called. */
-    recipients: (membersRev: ObjectId): string[] | undefined => recipients.get(membersRev.toHexString()),
+    recipients: known,
     role: roles.known,
   }
 }
