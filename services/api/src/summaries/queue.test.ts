@@ -2,7 +2,7 @@ import { type Caller, SUMMARY_QUEUE, summaryJobId } from '@parley/contract'
 import { closeRedis, connectRedis, redisReady } from '@parley/service-kit'
 import { Queue, Worker } from 'bullmq'
 import type { Redis } from 'ioredis'
-import type { ObjectId } from 'mongodb'
+import { ObjectId } from 'mongodb'
 import { afterAll, beforeAll, beforeEach, describe, expect, inject, test } from 'vitest'
 import { createAccess } from '../participants/access.ts'
 import { createSummaryQueue, type SummaryQueue } from './queue.ts'
@@ -175,6 +175,17 @@ describe('on demand', () => {
     const waiting = service().wait(wanted, new AbortController().signal)
     await world.run(cid)
     expect((await waiting)?.contextSummary).not.toContain('line 4')
+  })
+
+  test('who is removed while waiting is told nothing', async () => {
+    const cid = await world.conversation(people)
+    await world.say(cid, lines(10))
+    const wanted = await service().request(ada, cid.toHexString())
+    await world.database.participants.deleteOne({ cid, key: 'user:ada' })
+    await world.database.conversations.updateOne({ _id: cid }, { $set: { membersRev: new ObjectId() } })
+    await world.run(cid)
+    const waiting = service().wait(wanted, new AbortController().signal)
+    await expect(waiting).rejects.toMatchObject({ code: 'not_found' })
   })
 
   test('who waits too long, or has gone, waits no longer', async () => {

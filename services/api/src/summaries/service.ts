@@ -19,6 +19,7 @@ export interface SummaryServiceOptions {
 
 /** Up to here, and true to what stands now, a summary has to be. */
 export interface WantedSummary {
+  caller: Caller
   cid: ObjectId
   throughSeq: number
   contentRev: number
@@ -42,11 +43,8 @@ export function createSummaryService({
     (throughSeq === 0 || (head.summaryContentRev ?? 0) >= Math.min(contentRev, head.contentRev))
 
   async function met(wanted: WantedSummary): Promise<ConversationSummary | null> {
-    const head = await conversations.findOne(
-      { _id: wanted.cid },
-      { projection: { summary: 1, summaryCoversSeq: 1, summaryContentRev: 1, contentRev: 1 } },
-    )
-    if (!head || !isMet(wanted, head)) return null
+    const { head } = await access.of(wanted.caller, wanted.cid, 'conversation:summarize')
+    if (!isMet(wanted, head)) return null
     return { contextSummary: head.summary ?? null, summaryCoversSeq: head.summaryCoversSeq }
   }
 
@@ -70,7 +68,7 @@ export function createSummaryService({
     async request(caller: Caller, conversationId: string): Promise<WantedSummary> {
       const { head } = await access.of(caller, conversationId, 'conversation:summarize')
       const throughSeq = await pages.decided(head)
-      const wanted: WantedSummary = { cid: head._id, throughSeq, contentRev: head.contentRev }
+      const wanted: WantedSummary = { caller, cid: head._id, throughSeq, contentRev: head.contentRev }
       if (isMet(wanted, head)) return wanted
       await conversations.updateOne(
         { _id: head._id },
@@ -80,7 +78,10 @@ export function createSummaryService({
       return wanted
     },
 
-    /** Waits for what was asked for; null after 30 s, or once `signal` aborts. */
+    /**
+     * Waits for what was asked for; null after 30 s, or once `signal` aborts.
+     * @throws ProblemError not_found, forbidden, also where that came to be meanwhile
+     */
     async wait(wanted: WantedSummary, signal: AbortSignal): Promise<ConversationSummary | null> {
       const deadline = Date.now() + waitMs
       for (let pause = POLL_MS.first; ; pause = Math.min(pause * 1.5, POLL_MS.most)) {
