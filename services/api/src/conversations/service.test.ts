@@ -95,6 +95,11 @@ describe('creating', () => {
     service.profiles.seen({ caller: { ...person, name: '$key', picture }, issuedAt: 2, expiresAt: 3 })
     await service.profiles.close()
     expect(await named()).toMatchObject({ name: '$key', avatarUrl: '$org' })
+    // Another process has not seen the newer token.
+    const other = world.service()
+    other.profiles.seen({ caller: person, issuedAt: 1, expiresAt: 2 })
+    await other.profiles.close()
+    expect(await named()).toMatchObject({ name: '$key', avatarUrl: '$org' })
   })
 })
 

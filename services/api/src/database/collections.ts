@@ -180,6 +180,8 @@ export interface ProfileDocument {
   _id: { org: string; key: string }
   name?: string
   picture?: string
+  /** When that token was issued, in seconds since 1970. */
+  issuedAt?: number
 }
 
 /** Tokens of this participant issued at or before `before` (seconds since 1970) are void. */

@@ -73,12 +73,14 @@ export function createProfiles(options: {
     const ids = batch.map(({ org, key }) => ({ org, key }))
     const stored = await profiles.find({ _id: { $in: ids } }).toArray()
     const byId = new Map(stored.map((row) => [`${row._id.org}\n${row._id.key}`, row]))
-    const changed = batch.filter(({ org, key, name, picture }) => {
+    const changed = batch.filter(({ org, key, name, picture, issuedAt }) => {
       const row = byId.get(`${org}\n${key}`)
+      // Another process may have seen a newer token.
+      if (issuedAt < (row?.issuedAt ?? 0)) return false
       return (row?.name ?? null) !== name || (row?.picture ?? null) !== picture
     })
-    for (const { org, key, name, picture } of changed) {
-      const profile: Omit<ProfileDocument, '_id'> = {}
+    for (const { org, key, name, picture, issuedAt } of changed) {
+      const profile: Omit<ProfileDocument, '_id'> = { issuedAt }
       if (name !== null) profile.name = name
       if (picture !== null) profile.picture = picture
       await profiles.replaceOne({ _id: { org, key } }, profile, { upsert: true })
