@@ -62,6 +62,19 @@ describe('read positions', () => {
     expect(await stored('user:ada')).toBe(4)
   })
 
+  test('of senders are written later where that fails', async () => {
+    const { reads, note, stored, write } = await scene(['user:ada'])
+    write.mockRejectedValueOnce(new Error('no primary'))
+    reads.note(note('user:ada', 1))
+    await expect.poll(() => stored('user:ada'), { timeout: 5_000 }).toBe(1)
+    write.mockRejectedValue(new Error('no primary'))
+    reads.note(note('user:ada', 2))
+    await reads.idle()
+    write.mockRestore()
+    await reads.idle()
+    expect(await stored('user:ada')).toBe(2)
+  })
+
   test('whose receipts can not be published are told when that is possible again, the furthest of each', async () => {
     const { reads, at, events, publisher } = await scene(['user:ada', 'user:bob'])
     const told = () =>

@@ -58,6 +58,7 @@ export function createReads({ participants, publisher, logger }: ReadsOptions) {
   let gathering: Batch | undefined
   let running: Promise<void> | undefined
   let timer: NodeJS.Timeout | undefined
+  let failing = false
   let publishing = false
   let published = Promise.resolve()
   const told = new Map<string, number>()
@@ -105,10 +106,14 @@ export function createReads({ participants, publisher, logger }: ReadsOptions) {
     gathering = undefined
     try {
       await write([...batch.positions.values()])
+      failing = false
       batch.resolve()
     } catch (error) {
+      failing = true
       logger.warn({ err: error, positions: batch.positions.size }, 'read positions were not written')
       batch.reject(error)
+      // Who marks is told, and asks again; of what was noted nobody is.
+      for (const position of batch.positions.values()) if (!isMark(position)) void put(position)
     }
   }
 
@@ -176,12 +181,12 @@ export function createReads({ participants, publisher, logger }: ReadsOptions) {
     /** The streams are back: tells at once what waited for them. */
     wake: (): void => tell([]),
 
-    /** Resolves once nothing waits any more but for Redis. */
+    /** Resolves once nothing waits any more but for a store that is away. */
     async idle(): Promise<void> {
-      while (gathering || running) {
+      do {
         start()
         await running
-      }
+      } while (gathering && !failing)
       await published
     },
   }
