@@ -12,7 +12,8 @@ const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout
 
 /**
  * Runs `work` in one transaction: a snapshot of what is on a majority, committed to a majority. `work` runs again
- * after a collision, so it starts from nothing each time. The pauses between attempts are random, so that those who collided do not meet again.
+ * after a collision, so it starts from nothing each time. The pauses between attempts are random, so that those who
+ * collided do not meet again.
  *
  * @throws ProblemError unavailable after 10 s of collisions, or where the commit's outcome stays unknown
  */
