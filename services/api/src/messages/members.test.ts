@@ -1,13 +1,20 @@
-import { ObjectId } from 'mongodb'
-import { expect, test } from 'vitest'
-import type { Collections } from '../database/collections.ts'
+import { MongoClient, ObjectId } from 'mongodb'
+import { afterAll, beforeAll, expect, inject, test } from 'vitest'
+import { collections } from '../database/collections.ts'
 import { createRoles } from '../participants/roles.ts'
 import { createMembers } from './members.ts'
 
+const client = new MongoClient(inject('mongodbUri'))
+const { participants } = collections(client.db(`members-${new ObjectId().toHexString()}`))
+
+beforeAll(() => client.connect())
+afterAll(async () => {
+  await client.db(participants.dbName).dropDatabase()
+  await client.close()
+})
+
 test('who takes part is known of each conversation of a batch, however many others there were since', async () => {
-  const participants = { find: () => ({ toArray: async () => [] }) }
-  const rows = participants as unknown as Collections['participants']
-  const members = createMembers({ participants: rows, roles: createRoles({ participants: rows }) })
+  const members = createMembers({ participants, roles: createRoles({ participants }) })
   const quiet = () => ({ cid: new ObjectId(), membersRev: new ObjectId(), participantCount: 1, authors: [] })
   const first = quiet()
   await members.load([first, ...Array.from({ length: 19_999 }, quiet)])

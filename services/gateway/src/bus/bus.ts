@@ -107,7 +107,7 @@ export function createBus({
       )
     },
 
-    /** Called whenever channels that were held already begin to be heard: after a break, or a first connection that was late. */
+    /** Called whenever channels that were held already begin to be heard: after a break, or late at first. */
     onRestored(listener: () => void): void {
       restored.push(listener)
     },
