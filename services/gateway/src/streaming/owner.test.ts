@@ -1,42 +1,54 @@
 import { createLogger } from '@parley/service-kit'
-import { expect, it, vi } from 'vitest'
-import type { Outbound } from '../connection/outbound.ts'
-import type { ChatSocket } from '../sockets.ts'
+import { Redis } from 'ioredis'
+import { afterAll, expect, inject, it, vi } from 'vitest'
+import { createOutbound } from '../connection/outbound.ts'
 import { createFakeApi, newId } from '../testing/fake-api.ts'
 import { createFakeSocket } from '../testing/fake-socket.ts'
 import { createBeat } from './beat.ts'
 import { createStreamOwner, STREAM_TIMES } from './owner.ts'
-import type { Ownership, StreamStore } from './store.ts'
+import { createStreamStore } from './store.ts'
 
-/** An answer whose agent has no time to come back; `touched` says whose it is, as soon as the test knows. */
-function open(socket: ChatSocket) {
+const redis = new Redis(inject('redisUrl'))
+afterAll(() => redis.quit())
+
+it('goes on where its agent came back just as the time for it was over', async () => {
+  const [before, after] = [createFakeSocket().socket, createFakeSocket().socket]
+  const identity = { conversationId: newId(), messageId: newId(), seq: 1, orgId: 'acme', author: 'agent:bot' }
   const { api, calls } = createFakeApi()
-  const touched = Promise.withResolvers<Ownership>()
-  const touch = vi.fn(() => touched.promise)
+  const store = createStreamStore(redis)
+  const claim = (token: string) => store.claim(identity.conversationId, identity.messageId, 1, token)
+  const asked = Promise.withResolvers<void>()
+  const answered = Promise.withResolvers<void>()
+  await claim('first')
   const owner = createStreamOwner(
-    { conversationId: newId(), messageId: newId(), seq: 1, orgId: 'acme', author: 'agent:bot' },
-    { text: 'Hel', token: 'first', claimed: true, socket, stored: true },
+    identity,
+    { text: 'Hel', token: 'first', claimed: true, socket: before, stored: true },
     {
       api,
-      store: { touch } as Partial<StreamStore> as StreamStore,
+      store: {
+        ...store,
+        async touch(messageId, token) {
+          asked.resolve()
+          await answered.promise
+          return store.touch(messageId, token)
+        },
+      },
       beat: createBeat(STREAM_TIMES.beatMs),
-      outbound: { emit: () => undefined } as Partial<Outbound> as Outbound,
+      outbound: createOutbound(),
       logger: createLogger({ name: 'test', level: 'silent' }),
       times: { ...STREAM_TIMES, orphanMs: 0 },
       deliver: () => undefined,
       onOver: () => undefined,
     },
   )
-  return { owner, calls, touch, touched }
-}
-
-it('goes on where its agent came back just as the time for it was over', async () => {
-  const [before, after] = [createFakeSocket().socket, createFakeSocket().socket]
-  const { owner, calls, touch, touched } = open(before)
+  const touched = vi.spyOn(redis, 'streamTouch')
   owner.orphaned(before)
-  await vi.waitFor(() => expect(touch).toHaveBeenCalled())
+  await asked.promise
+  await claim('second')
   owner.resume({ socket: after, token: 'second', claimed: true, stored: 'Hel' })
-  touched.resolve('owned')
+  answered.resolve()
+  // As the first token's it is refused, as the second's it is owned; what follows comes in the same turn.
+  await vi.waitFor(() => expect(touched.mock.settledResults.map(({ value }) => value)).toEqual([0, 1]))
   await new Promise(setImmediate)
   expect(calls).toEqual([])
   owner.drop()
