@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 
 /** Median of some figures, and the range that holds the middle half of them. */
 export interface Spread {
@@ -59,19 +59,19 @@ export async function inPairs(
   }
 }
 
-/** Clock ticks per second that Linux counts processor time in. */
-const TICKS = 100
-
-/** Milliseconds of processor time, user and system, that these processes have had; from /proc. */
+/**
+ * Milliseconds of processor time that the threads of these processes have had, user and system; from /proc, where
+ * `stat` would round each process to hundredths of a second. A thread that ends takes its share along.
+ */
 export function cpuMs(pids: readonly number[]): number {
-  let ticks = 0
+  let ns = 0
   for (const pid of pids) {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
-    // The second field is a name in brackets that may hold spaces.
-    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
-    ticks += Number(fields[11]) + Number(fields[12])
+    for (const thread of readdirSync(`/proc/${pid}/task`)) {
+      const [running] = readFileSync(`/proc/${pid}/task/${thread}/schedstat`, 'utf8').split(' ')
+      ns += Number(running)
+    }
   }
-  return (ticks * 1_000) / TICKS
+  return ns / 1e6
 }
 
 /** Bytes of memory that a process holds for itself (resident, not shared with files). */
