@@ -96,6 +96,24 @@ describe('read positions', () => {
     ])
   })
 
+  test('of senders are written later also where a mark shared the write that failed', async () => {
+    const { reads, note, at, stored, write } = await scene(['user:ada'])
+    write.mockRejectedValueOnce(new Error('no primary'))
+    reads.note(note('user:ada', 10))
+    await expect(reads.mark(at('user:ada', 9))).rejects.toThrow('no primary')
+    await reads.idle()
+    expect(await stored('user:ada')).toBe(10)
+  })
+
+  test('of who left and came back are not moved by what they had read before', async () => {
+    const { reads, at, stored } = await scene(['user:ada'])
+    const before = { ...at('user:ada', 9), row: new ObjectId() }
+    await reads.mark(before)
+    expect(await stored('user:ada')).toBe(0)
+    await Promise.all([reads.mark(before), reads.mark(at('user:ada', 2))])
+    expect(await stored('user:ada')).toBe(2)
+  })
+
   test('that can not be written are not acknowledged', async () => {
     const { reads, at, write, stored } = await scene(['user:ada'])
     write.mockRejectedValueOnce(new Error('no primary'))

@@ -47,12 +47,15 @@ export interface ReadsOptions {
 }
 
 const slotOf = ({ cid, key }: ReadPosition): string => `${cid.toHexString()}${key}`
+/** A mark is written by itself: it is of one row, and given up where the write fails, unlike what was noted. */
+const placeOf = (position: Waiting): string => position.row?.toHexString() ?? slotOf(position)
 
 export type Reads = ReturnType<typeof createReads>
 
 /**
- * How far everybody has read. Positions that arrive while others are being written form the next write, and of one
- * person in one conversation only the furthest is written: a reader who scrolls costs one row now and then.
+ * How far everybody has read. Positions that arrive while others are being written form the next write, and of those
+ * that one person marks in one conversation only the furthest is written: a reader who scrolls costs one row now and
+ * then.
  */
 export function createReads({ participants, publisher, logger }: ReadsOptions) {
   let gathering: Batch | undefined
@@ -75,9 +78,8 @@ export function createReads({ participants, publisher, logger }: ReadsOptions) {
   function put(position: Waiting): Promise<void> {
     gathering ??= newBatch()
     const { positions, written } = gathering
-    const slot = slotOf(position)
-    const before = positions.get(slot)
-    positions.set(slot, { ...before, ...position, seq: Math.max(position.seq, before?.seq ?? 0) })
+    const place = placeOf(position)
+    positions.set(place, { ...position, seq: Math.max(position.seq, positions.get(place)?.seq ?? 0) })
     if (isMark(position)) gathering.urgent = true
     schedule()
     return written
@@ -122,7 +124,7 @@ export function createReads({ participants, publisher, logger }: ReadsOptions) {
       await participants.bulkWrite(
         positions.slice(at, at + BATCH_SIZE).map(({ cid, key, seq, row }) => ({
           updateOne: {
-            filter: { cid, key },
+            filter: { cid, key, ...(row ? { _id: row } : {}) },
             update: { $max: { readSeq: seq, ...(row ? { readAt: new Date() } : {}) } },
           },
         })),
