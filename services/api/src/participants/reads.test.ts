@@ -96,6 +96,15 @@ describe('read positions', () => {
     ])
   })
 
+  test('whose receipts are refused by a Redis that stays are told a little later', async () => {
+    const { reads, at, events, publisher } = await scene(['user:ada'])
+    vi.spyOn(publisher, 'publish').mockRejectedValueOnce(new Error('OOM'))
+    await reads.mark(at('user:ada', 1))
+    await reads.idle()
+    expect(events).toEqual([])
+    await expect.poll(() => events, { timeout: 5_000 }).toHaveLength(1)
+  })
+
   test('of senders are written later also where a mark shared the write that failed', async () => {
     const { reads, note, at, stored, write } = await scene(['user:ada'])
     write.mockRejectedValueOnce(new Error('no primary'))

@@ -14,6 +14,8 @@ const MOST_TOLD = 50_000
 const MOST_UNTOLD = 10_000
 /** Receipts of one publication: few, since each mark tries again while Redis is away. */
 const TOLD_AT_ONCE = 200
+/** Milliseconds after which what could not be published is tried again, by itself. */
+const RETELL_MS = 500
 
 export interface ReadPosition {
   cid: ObjectId
@@ -64,6 +66,7 @@ export function createReads({ participants, publisher, logger }: ReadsOptions) {
   let failing = false
   let publishing = false
   let published = Promise.resolve()
+  let retelling: NodeJS.Timeout | undefined
   const told = new Map<string, number>()
   /** Receipts that are not out yet, as far as is known: the furthest of each person in a conversation. */
   const untold = new Map<string, ReadPosition>()
@@ -149,9 +152,10 @@ export function createReads({ participants, publisher, logger }: ReadsOptions) {
     if (!publishing) published = publish()
   }
 
-  /** What does not get out waits for the next receipt, or for Redis. */
+  /** What does not get out waits for the next receipt, for Redis to be back, or a moment: it may be full, not away. */
   async function publish(): Promise<void> {
     publishing = true
+    clearTimeout(retelling)
     try {
       while (untold.size > 0) {
         const batch = [...untold].slice(0, TOLD_AT_ONCE)
@@ -160,6 +164,7 @@ export function createReads({ participants, publisher, logger }: ReadsOptions) {
       }
     } catch (error) {
       logger.debug({ err: error, receipts: untold.size }, 'receipts were not published')
+      retelling = setTimeout(() => tell([]), RETELL_MS).unref()
     } finally {
       publishing = false
     }
