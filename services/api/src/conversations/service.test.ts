@@ -282,6 +282,25 @@ describe('reading', () => {
     const receipts = service.events.filter((one) => one.cid === cid && one.type === 'receipt.read')
     expect(receipts.map(({ data }) => JSON.parse(data ?? '').readSeq)).toEqual([2, 1])
   })
+
+  test('a position that was stored, and not told since its process died, is told by who repeats it', async () => {
+    const cid = await open(service, ada, { participants: [{ type: 'user', id: 'bob' }] })
+    await say(service, ada, cid, 'one')
+    await service.reads.idle()
+    const later = world.service()
+    const receipts = () => later.events.filter((one) => one.cid === cid && one.type === 'receipt.read')
+    service.wire.broken = true
+    await service.conversations.markRead(bob, cid, 1).finally(() => {
+      service.wire.broken = false
+    })
+    for (const _ of ['first', 'second']) {
+      expect(await later.conversations.markRead(bob, cid, 1)).toEqual({ readSeq: 1, unread: 0 })
+      await later.reads.idle()
+      expect(receipts().map(({ data }) => JSON.parse(data ?? ''))).toEqual([
+        { type: 'user', id: 'bob', readSeq: 1 },
+      ])
+    }
+  })
 })
 
 describe('participants', () => {

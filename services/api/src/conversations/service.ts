@@ -167,9 +167,9 @@ export function createConversationService(options: ConversationServiceOptions) {
       const lastSeq = current?.lastSeq ?? head.lastSeq
       if (!before) throw problem('not_found')
       const readSeq = Math.max(before.seq, Math.min(seq, lastSeq))
-      if (readSeq > before.seq) {
-        await reads.mark({ ...before, cid: head._id, org: head.org, key, seq: readSeq })
-      }
+      const position = { ...before, cid: head._id, org: head.org, key, seq: readSeq }
+      if (readSeq > before.seq) await reads.mark(position)
+      else reads.repeat(position)
       return { readSeq, unread: Math.max(0, lastSeq - readSeq) }
     },
 

@@ -180,6 +180,9 @@ export function createReads({ participants, publisher, logger }: ReadsOptions) {
     /** Resolves when the position is on a majority. Never goes back. The room hears of it. */
     mark: (position: Mark): Promise<void> => put(position),
 
+    /** The position is stored already. The room hears of it, once: whoever stored it may have died before they told. */
+    repeat: (position: Mark): void => tell([position]),
+
     /** Notes, within a second, what a sender has read by sending; the room can tell by the message. */
     note(position: ReadPosition): void {
       void put(position)
