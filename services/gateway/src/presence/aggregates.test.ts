@@ -154,4 +154,23 @@ describe('who comes and goes', () => {
     await elsewhere.come(next, conversation)
     await vi.waitFor(() => expect(watcher.single).toContain(`${next} joined`), { timeout: 3_000 })
   })
+
+  it('is not told to those who opened the room after it had been closed', async () => {
+    const { conversation, first, names } = newConversation(110)
+    const [, bob = '', cyd = ''] = names
+    const witness = newConversation(2)
+    const [, dot = ''] = witness.names
+    const others = await openWatcher(witness.first, witness.conversation)
+    await Promise.all(names.slice(1).map((id) => elsewhere.come(id, conversation)))
+    const before = await join(first, conversation)
+    await elsewhere.go(bob, conversation)
+    await elsewhere.come(dot, witness.conversation)
+    await vi.waitFor(() => expect(others.present).toContain(dot))
+    await before.emitWithAck('conversation:leave', { conversationId: conversation.id })
+    await elsewhere.come(bob, conversation)
+    const newcomer = await openWatcher(first, conversation)
+    await elsewhere.go(cyd, conversation)
+    await vi.waitFor(() => expect(newcomer.named('left')).toContain(cyd), { timeout: 3_000 })
+    expect(newcomer.named('left')).toEqual([cyd])
+  })
 })

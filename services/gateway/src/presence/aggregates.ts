@@ -1,5 +1,12 @@
-import { type ParticipantRef, parseParticipantKey, type Receipt, type ServerPayload } from '@parley/contract'
+import {
+  type ParticipantRef,
+  parseParticipantKey,
+  participantKey,
+  type Receipt,
+  type ServerPayload,
+} from '@parley/contract'
 import type { Room, Rooms } from '../delivery/rooms.ts'
+import type { Lifecycle } from '../lifecycle.ts'
 
 /**
  * With more sockets here than that, or more people on all gateways, a room gets comings, goings and receipts together.
@@ -19,9 +26,19 @@ interface Pending {
 export type Aggregates = ReturnType<typeof createAggregates>
 
 /** One `room:aggregate` a second for a large room instead of one event for each that comes, goes or reads. */
-export function createAggregates({ rooms, peopleIn }: { rooms: Rooms; peopleIn(room: Room): number }) {
+export function createAggregates({
+  rooms,
+  lifecycle,
+  peopleIn,
+}: {
+  rooms: Rooms
+  lifecycle: Lifecycle
+  peopleIn(room: Room): number
+}) {
   const pending = new Map<string, Pending>()
   let timer: NodeJS.Timeout | undefined
+  // Who opens the room again was told as they came who is there.
+  lifecycle.on('roomClosed', ({ conversationId }) => pending.delete(conversationId))
 
   function of(room: Room): Pending {
     let found = pending.get(room.conversationId)
@@ -60,7 +77,8 @@ export function createAggregates({ rooms, peopleIn }: { rooms: Rooms; peopleIn(r
     isLarge: (room: Room): boolean =>
       room.sockets.size > LARGE_ROOM || peopleIn(room) > LARGE_ROOM || pending.has(room.conversationId),
     receipt(room: Room, receipt: Receipt): void {
-      of(room).receipts.set(`${receipt.participantType}:${receipt.participantId}`, receipt)
+      const { participantType: type, participantId: id } = receipt
+      of(room).receipts.set(participantKey({ type, id }), receipt)
     },
     /** Told is what they did last, also of who went and came again: a newcomer to the room may have seen either. */
     turn(room: Room, turn: Turn, key: string): void {

@@ -55,7 +55,11 @@ export function createPresence(options: {
   const reaper = createReaper({ redis, leases, writes })
   const holdings = createHoldings({ leases, reaper, writes, logger, settleMs: times.settleMs })
   const reads = createPresenceReads({ redis, leases, writes })
-  const aggregates = createAggregates({ rooms, peopleIn: (room) => rolls.size(room.conversationId) })
+  const aggregates = createAggregates({
+    rooms,
+    lifecycle,
+    peopleIn: (room) => rolls.size(room.conversationId),
+  })
   /** Sockets here by conversation and participant; those that were cut off count until the debounce ends. */
   const places = new Map<string, Map<string, number>>()
   const rolls = createRolls({
