@@ -1,4 +1,4 @@
-import { ParticipantType, ProblemError, type Revocation } from '@parley/contract'
+import { ParticipantType, ProblemError, participantKey, type Revocation } from '@parley/contract'
 import type { TailEvent } from '@parley/events'
 import { describeError } from '@parley/service-kit'
 import { z } from 'zod'
@@ -72,7 +72,7 @@ export function createRevocationFeed(
         if (type !== 'auth.revoked' || data === undefined) continue
         const revoked = Revoked.parse(JSON.parse(data))
         revocations.add({ orgId: org, ...revoked })
-        sweep(people.of(org, `${revoked.type}:${revoked.id}`))
+        sweep(people.of(org, participantKey(revoked)))
       }
     },
     close(): void {
