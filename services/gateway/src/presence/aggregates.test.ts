@@ -14,7 +14,7 @@ let gateway: Awaited<ReturnType<typeof startTestGateway>>
 let elsewhere: { come(id: string, at: FakeConversation): Promise<void>; go: typeof elsewhere.come }
 beforeAll(async () => {
   gateway = await startTestGateway(fake.api, { RATE_LIMIT_CONNECT: '0', RATE_LIMIT_EVENTS: '0' })
-  const leases = createLeases(gateway.redis, { gatewayId: 'elsewhere', leaseMs: 600_000 })
+  const leases = createLeases(gateway.redis, { gatewayId: 'elsewhere', leaseMs: 600_000, settleMs: 0 })
   await leases.renew()
   const writes = createPresenceWrites(gateway.redis)
   const { generation = '' } = leases

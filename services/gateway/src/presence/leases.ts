@@ -7,11 +7,29 @@ export type Leases = ReturnType<typeof createLeases>
 /**
  * Which gateway generations live. A gateway has one lease at a time; where its lease was lost (it stood still, or
  * Redis lost its data) it goes on as a new generation, and the old one is cleared away like that of a dead gateway.
+ *
+ * Only who holds a lease, and has renewed it in time for a while, tells that others have ended: what kept this gateway
+ * from renewing (a Redis that is full, a host that stood still) may have kept all of them.
  */
-export function createLeases(redis: Redis, { gatewayId, leaseMs }: { gatewayId: string; leaseMs: number }) {
+export function createLeases(
+  redis: Redis,
+  {
+    gatewayId,
+    leaseMs,
+    settleMs,
+    now = () => performance.now(),
+  }: {
+    gatewayId: string
+    leaseMs: number
+    /** Milliseconds within which every living gateway renews again after what may have kept it from that. */
+    settleMs: number
+    now?: () => number
+  },
+) {
   let count = 0
   let generation: string | undefined
   let epoch: string | undefined
+  let judgesFrom = Number.POSITIVE_INFINITY
   /** Names the Redis process that answers; it may have begun with a file, or as a replica, that lacks the latest. */
   let server = ''
   let isServerInDoubt = true
@@ -24,9 +42,13 @@ export function createLeases(redis: Redis, { gatewayId, leaseMs }: { gatewayId: 
 
   async function read(): Promise<string[]> {
     const [alive, dead] = await redis.leaseList(LEASES_KEY)
-    live = new Set(alive)
-    ended = new Set(dead)
-    return dead
+    const judges = generation !== undefined && alive.includes(generation) && now() >= judgesFrom
+    live = new Set(judges ? alive : [...alive, ...dead])
+    ended = new Set(judges ? dead : [])
+    return [...ended]
+  }
+  const judgeLater = () => {
+    judgesFrom = now() + settleMs
   }
 
   /** A look that begins after this call: one under way may be too old to know what the caller has just met. */
@@ -35,13 +57,13 @@ export function createLeases(redis: Redis, { gatewayId, leaseMs }: { gatewayId: 
     next ??= (async () => {
       // Whether it failed concerns whoever asked for it.
       await before?.catch(() => undefined)
-      const now = read()
-      reading = now
+      const current = read()
+      reading = current
       next = undefined
       try {
-        return await now
+        return await current
       } finally {
-        if (reading === now) reading = undefined
+        if (reading === current) reading = undefined
       }
     })()
     return next
@@ -70,13 +92,18 @@ export function createLeases(redis: Redis, { gatewayId, leaseMs }: { gatewayId: 
         isServerInDoubt = false
       }
       const kept = generation === undefined ? null : await redis.leaseRenew(LEASES_KEY, generation, leaseMs)
-      if (kept !== null && epochOf(kept) === epoch) return { taken: false, lostData: false }
+      if (kept !== null && epochOf(kept[0]) === epoch) {
+        // So late that others, in the same rhythm, may have missed the end of theirs.
+        if (kept[1] < leaseMs / 2) judgeLater()
+        return { taken: false, lostData: false }
+      }
       const previous = generation
       const before = epoch
       count += 1
       const next = `${gatewayId}#${count}`
       epoch = epochOf(await redis.leaseTake(LEASES_KEY, next, leaseMs, randomBytes(8).toString('hex')))
       generation = next
+      judgeLater()
       const lostData = before !== undefined && before !== epoch
       return previous === undefined ? { taken: true, lostData } : { taken: true, lostData, previous }
     },
@@ -84,9 +111,10 @@ export function createLeases(redis: Redis, { gatewayId, leaseMs }: { gatewayId: 
     /** To be called when the connection was made anew: the next renewal finds out whether Redis is the same process. */
     doubt(): void {
       isServerInDoubt = true
+      judgeLater()
     },
 
-    /** Reads all leases; resolves to the generations that have ended and are not yet cleared away. */
+    /** Reads all leases; resolves to the generations known to have ended that are not yet cleared away. */
     refresh,
 
     /** Of some generations those that live, by what was read last; one that was not met before is looked up. */
@@ -95,7 +123,7 @@ export function createLeases(redis: Redis, { gatewayId, leaseMs }: { gatewayId: 
       return new Set(asked.filter((one) => live.has(one)))
     },
 
-    /** The same, and those that have ended and are not yet cleared away. */
+    /** The same, and those that are known to have ended and not yet cleared away. */
     async uncleared(generations: Iterable<string>): Promise<Set<string>> {
       const asked = await meet(generations)
       return new Set(asked.filter((one) => live.has(one) || ended.has(one)))

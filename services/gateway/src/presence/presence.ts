@@ -18,12 +18,12 @@ import { createRolls } from './rolls.ts'
 import { definePresenceScripts } from './scripts.ts'
 import { createPresenceWrites } from './writes.ts'
 
-/** Milliseconds. A dead gateway's people are offline after at most lease + reap + the time of clearing up. */
+/** Milliseconds. A dead gateway's people are offline after at most lease + renew + the time of clearing up. */
 export const PRESENCE_TIMES = {
   /** A gateway that does not renew for so long is dead. */
   leaseMs: 9_000,
-  renewMs: 3_000,
-  reapMs: 2_000,
+  /** Between two renewals, after each of which a gateway looks for dead ones. */
+  renewMs: 2_000,
   /** A page that reloads within this time causes no event. */
   debounceMs: 2_000,
   /** After a break nobody is cleared away before every living gateway has renewed. */
@@ -50,7 +50,7 @@ export function createPresence(options: {
   const { redis, bus, rooms, outbound, lifecycle, logger, gatewayId } = options
   const times = { ...PRESENCE_TIMES, ...options.times }
   definePresenceScripts(redis)
-  const leases = createLeases(redis, { gatewayId, leaseMs: times.leaseMs })
+  const leases = createLeases(redis, { gatewayId, ...times })
   const writes = createPresenceWrites(redis)
   const reaper = createReaper({ redis, leases, writes })
   const holdings = createHoldings({ leases, reaper, writes, logger, settleMs: times.settleMs })
@@ -73,7 +73,6 @@ export function createPresence(options: {
   })
   announcePresence({ bus, outbound, aggregates, rolls, audience: createAudience(lifecycle) })
   const timers = new Set<NodeJS.Timeout>()
-  let reapFrom = Number.POSITIVE_INFINITY
 
   function later(run: () => void): void {
     const timer = setTimeout(() => {
@@ -135,16 +134,20 @@ export function createPresence(options: {
   function flush(): void {
     holdings.flush().catch((error: unknown) => logger.debug({ error }, 'presence is written again later'))
   }
-  let renewing: Promise<void> | undefined
-  function renew(): Promise<void> {
+  let renewing: Promise<boolean> | undefined
+  /** Resolves to whether the lease is held. */
+  function renew(): Promise<boolean> {
     renewing ??= holdings
       .renew()
-      .then(({ taken, lostData }) => {
-        if (taken) reapFrom = performance.now() + times.settleMs
+      .then(({ lostData }) => {
         if (lostData) rolls.checkLater()
         flush()
+        return true
       })
-      .catch((error: unknown) => logger.debug({ error }, 'the presence lease was not renewed'))
+      .catch((error: unknown) => {
+        logger.debug({ error }, 'the presence lease was not renewed')
+        return false
+      })
       .finally(() => {
         renewing = undefined
       })
@@ -152,28 +155,24 @@ export function createPresence(options: {
   }
   let reaping: Promise<void> | undefined
   function reap(): void {
-    if (reaping || redis.status !== 'ready') return
-    // Until every living gateway had time to renew, look only.
-    const looking: Promise<unknown> = performance.now() < reapFrom ? leases.refresh() : reaper.run()
-    reaping = looking
-      .then(() => undefined)
+    reaping ??= reaper
+      .run()
       .catch((error: unknown) => logger.debug({ error }, 'dead gateways were not cleared away'))
       .finally(() => {
         reaping = undefined
       })
   }
   const onReady = () => {
-    reapFrom = performance.now() + times.settleMs
     leases.doubt()
     void renew()
   }
   redis.on('ready', onReady)
   if (redis.status === 'ready') onReady()
   void bus.hold(PRESENCE_CHANNEL)
-  const renewals = setInterval(() => {
-    if (redis.status === 'ready') void renew()
-  }, times.renewMs)
-  const reaps = setInterval(reap, times.reapMs)
+  async function beat(): Promise<void> {
+    if (redis.status === 'ready' && (await renew())) reap()
+  }
+  const beats = setInterval(() => void beat(), times.renewMs)
 
   return {
     ...reads,
@@ -193,8 +192,7 @@ export function createPresence(options: {
     /** Leaves the rest to the other gateways: within seconds, who did not come back there is offline. */
     async close(): Promise<void> {
       redis.off('ready', onReady)
-      clearInterval(renewals)
-      clearInterval(reaps)
+      clearInterval(beats)
       for (const timer of timers) clearTimeout(timer)
       rolls.close()
       aggregates.close()

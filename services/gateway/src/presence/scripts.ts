@@ -40,7 +40,11 @@ declare module 'ioredis' {
       always: '0' | '1',
     ): Result<[told: number, remaining: string[], found: number], Context>
     leaseTake(key: string, generation: string, ms: number, epoch: string): Result<string, Context>
-    leaseRenew(key: string, generation: string, ms: number): Result<string | null, Context>
+    leaseRenew(
+      key: string,
+      generation: string,
+      ms: number,
+    ): Result<[epoch: string, leftMs: number] | null, Context>
     leaseList(key: string): Result<[live: string[], dead: string[]], Context>
   }
 }

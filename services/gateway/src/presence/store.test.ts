@@ -43,8 +43,8 @@ afterAll(async () => {
   await Promise.all([redis.quit(), subscriber.quit()])
 })
 
-function gateway({ leaseMs = 60_000, settleMs = 0, on = redis } = {}) {
-  const leases = createLeases(on, { gatewayId: randomUUID(), leaseMs })
+function gateway({ leaseMs = 60_000, settleMs = 0, on = redis, now = () => performance.now() } = {}) {
+  const leases = createLeases(on, { gatewayId: randomUUID(), leaseMs, settleMs, now })
   const writes = createPresenceWrites(on)
   const reaper = createReaper({ redis: on, leases, writes })
   const holdings = createHoldings({ leases, reaper, writes, logger, settleMs })
@@ -302,6 +302,42 @@ test('what Redis does not answer is refused, all of it, and nothing else comes o
   expect(new Set(outcomes.map(({ status }) => status))).toEqual(new Set(['rejected']))
   stalled.disconnect()
   silent.close()
+})
+
+test('who holds no lease any more calls nobody dead, themselves neither', async () => {
+  const org = randomUUID()
+  const [one, two] = [gateway(), gateway()]
+  await settled(one, two)
+  one.holdings.hold(person(org, 'a'))
+  two.holdings.hold(person(org, 'b'))
+  await settled(one, two)
+  await Promise.all([expire(one), expire(two)])
+  await one.reaper.run()
+  expect(await sockets(org)).toBe(2)
+  one.holdings.release(person(org, 'a'))
+  await one.holdings.flush()
+  expect(await told(org)).toEqual(['ada online'])
+  expect(await sockets(org)).toBe(1)
+})
+
+test('of gateways that stood still together, who wakes first gives the others time to renew', async () => {
+  const org = randomUUID()
+  let now = 0
+  const [first, second] = [gateway({ leaseMs: 9_000, settleMs: 6_000, now: () => now }), gateway()]
+  await settled(first, second)
+  second.holdings.hold(person(org, 'a'))
+  await settled(second)
+  now = 6_000
+  await first.holdings.renew()
+  const [seconds = 0] = await redis.time()
+  await redis.hset(LEASES_KEY, first.leases.generation ?? '', (Number(seconds) + 3) * 1_000)
+  await expire(second)
+  await first.holdings.renew()
+  for (now of [6_000, 11_999]) await first.reaper.run()
+  expect(await told(org)).toEqual(['ada online'])
+  now = 12_000
+  await first.reaper.run()
+  expect(await told(org)).toEqual(['ada online', 'ada offline'])
 })
 
 test('a gateway that was not met before is not taken for a dead one', async () => {

@@ -1,0 +1,95 @@
+import { LEASES_KEY, PRESENCE_CHANNEL } from '@parley/contract'
+import { startRedis, throwAwayFolder } from '@parley/devstack'
+import { closeRedis, connectRedis, createLogger } from '@parley/service-kit'
+import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest'
+import { createBus } from '../bus/bus.ts'
+import { createOutbound } from '../connection/outbound.ts'
+import { createRooms, type Room } from '../delivery/rooms.ts'
+import { createLifecycle } from '../lifecycle.ts'
+import type { ChatSocket } from '../sockets.ts'
+import { createPresence, type PRESENCE_TIMES } from './presence.ts'
+import type { Transition } from './writes.ts'
+
+const ORG = 'acme'
+const ROOM = '665f1c2ab1d4e8a3c9d0f1a2'
+const logger = createLogger({ name: 'test', level: 'silent' })
+const ends: (() => Promise<unknown>)[] = []
+let connect: (kind: 'fast' | 'subscribing') => ReturnType<typeof connectRedis>
+/** Who came and went, as all gateways were told. */
+const told: string[] = []
+
+// A server of this file's own: one test fills it.
+beforeAll(async () => {
+  const folder = await throwAwayFolder()
+  const { url, process } = await startRedis({ dataDir: folder.path, log: () => undefined })
+  ends.push(folder.remove, process.destroy)
+  connect = (kind) => {
+    const redis = connectRedis(url, { name: 'presence-test', kind })
+    ends.push(() => closeRedis(redis))
+    return redis
+  }
+  const listener = connect('subscribing')
+  await vi.waitFor(() => expect(listener.status).toBe('ready'))
+  listener.on('message', (_, message: string) => {
+    const { id, status }: Transition = JSON.parse(message.slice('presence '.length))
+    told.push(`${id} ${status}`)
+  })
+  await listener.subscribe(PRESENCE_CHANNEL)
+})
+afterAll(async () => {
+  for (const end of ends.reverse()) await end()
+})
+const closing: (() => Promise<void>)[] = []
+afterEach(async () => {
+  for (const close of closing.splice(0)) await close()
+})
+
+async function open(gatewayId: string, times: Partial<typeof PRESENCE_TIMES>) {
+  const [redis, subscriber] = [connect('fast'), connect('subscribing')]
+  await vi.waitFor(() => expect([redis.status, subscriber.status]).toEqual(['ready', 'ready']))
+  await redis.flushall()
+  told.length = 0
+  const bus = createBus({ subscriber, publisher: redis, logger })
+  const outbound = createOutbound()
+  const rooms = createRooms({ outbound })
+  const lifecycle = createLifecycle()
+  const presence = createPresence({ redis, bus, rooms, outbound, lifecycle, logger, gatewayId, times })
+  const room: Room = rooms.ensure(ROOM)
+  closing.push(presence.close, async () => bus.close())
+  return {
+    redis,
+    /** Comes into the room. Returns how to be cut off. */
+    come(id: string): () => void {
+      const socket = {
+        id,
+        connected: true,
+        data: { orgId: ORG, type: 'user', userId: id, key: `user:${id}` },
+      }
+      lifecycle.emit('connected', socket as ChatSocket)
+      lifecycle.emit('joined', socket as ChatSocket, room)
+      return () => {
+        socket.connected = false
+        lifecycle.emit('left', socket as ChatSocket, room)
+        lifecycle.emit('disconnected', socket as ChatSocket)
+      }
+    },
+  }
+}
+
+test('a Redis that is full, so that no lease is renewed, calls nobody offline', async () => {
+  const { redis, come } = await open('full', { leaseMs: 200, renewMs: 20, settleMs: 0 })
+  come('ada')
+  await vi.waitFor(() => expect(told).toEqual(['ada online']))
+  const refused = async () =>
+    Number(/errorstat_OOM:count=(\d+)/.exec(await redis.info('errorstats'))?.[1] ?? 0)
+  await redis.config('SET', 'maxmemory', '1')
+  try {
+    await vi.waitFor(async () => expect((await redis.leaseList(LEASES_KEY))[0]).toEqual([]))
+    const before = await refused()
+    await vi.waitFor(async () => expect(await refused()).toBeGreaterThan(before + 5))
+  } finally {
+    await redis.config('SET', 'maxmemory', '0')
+  }
+  await vi.waitFor(async () => expect((await redis.leaseList(LEASES_KEY))[0]).not.toEqual([]))
+  expect(told).toEqual(['ada online'])
+})
