@@ -41,11 +41,13 @@ export function createLeases(
   const epochOf = (stored: string): string => `${server} ${stored}`
 
   async function read(): Promise<string[]> {
-    const [alive, dead] = await redis.leaseList(LEASES_KEY)
+    const [alive, past] = await redis.leaseList(LEASES_KEY)
     const judges = generation !== undefined && alive.includes(generation) && now() >= judgesFrom
-    live = new Set(judges ? alive : [...alive, ...dead])
-    ended = new Set(judges ? dead : [])
-    return [...ended]
+    // Its own of before is cleared away by itself, once all is held anew.
+    const dead = judges ? past.filter((one) => !one.startsWith(`${gatewayId}#`)) : []
+    ended = new Set(dead)
+    live = new Set([...alive, ...past.filter((one) => !ended.has(one))])
+    return dead
   }
   const judgeLater = () => {
     judgesFrom = now() + settleMs

@@ -320,6 +320,19 @@ test('who holds no lease any more calls nobody dead, themselves neither', async 
   expect(await sockets(org)).toBe(1)
 })
 
+test('what a gateway held before it stood still is not cleared away before it is held anew', async () => {
+  const [org, one] = [randomUUID(), gateway()]
+  await settled(one)
+  one.holdings.hold(person(org, 'a'))
+  await settled(one)
+  await expire(one)
+  await one.holdings.renew()
+  await one.reaper.run()
+  await settled(one)
+  expect(await told(org)).toEqual(['ada online'])
+  expect(await redis.smembers(presenceKey(org, 'user', 'ada'))).toEqual([`${one.leases.generation}:a`])
+})
+
 test('of gateways that stood still together, who wakes first gives the others time to renew', async () => {
   const org = randomUUID()
   let now = 0
