@@ -1,4 +1,4 @@
-import { LEASES_KEY, PRESENCE_CHANNEL } from '@parley/contract'
+import { LEASES_KEY, PRESENCE_CHANNEL, roomPresenceKey } from '@parley/contract'
 import { startRedis, throwAwayFolder } from '@parley/devstack'
 import { closeRedis, connectRedis, createLogger } from '@parley/service-kit'
 import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest'
@@ -7,8 +7,10 @@ import { createOutbound } from '../connection/outbound.ts'
 import { createRooms, type Room } from '../delivery/rooms.ts'
 import { createLifecycle } from '../lifecycle.ts'
 import type { ChatSocket } from '../sockets.ts'
+import { createLeases } from './leases.ts'
 import { createPresence, type PRESENCE_TIMES } from './presence.ts'
-import type { Transition } from './writes.ts'
+import { createReaper } from './reaper.ts'
+import { createPresenceWrites, type Transition } from './writes.ts'
 
 const ORG = 'acme'
 const ROOM = '665f1c2ab1d4e8a3c9d0f1a2'
@@ -41,6 +43,8 @@ afterAll(async () => {
 })
 const closing: (() => Promise<void>)[] = []
 afterEach(async () => {
+  vi.useRealTimers()
+  vi.restoreAllMocks()
   for (const close of closing.splice(0)) await close()
 })
 
@@ -92,4 +96,30 @@ test('a Redis that is full, so that no lease is renewed, calls nobody offline', 
   }
   await vi.waitFor(async () => expect((await redis.leaseList(LEASES_KEY))[0]).not.toEqual([]))
   expect(told).toEqual(['ada online'])
+})
+
+test('who left while their gateway stood still, or is found to have as it wakes, does not come back', async () => {
+  vi.useFakeTimers({ toFake: ['setInterval'] })
+  const renewMs = 10_000
+  const { redis, come } = await open('still', { renewMs, settleMs: 0 })
+  const elsewhere = createLeases(redis, { gatewayId: 'elsewhere', leaseMs: 60_000, settleMs: 0 })
+  await elsewhere.renew()
+  const leave = new Map(['ada', 'bob', 'cyd'].map((id) => [id, come(id)]))
+  await vi.waitFor(() => expect(told).toHaveLength(3))
+  await redis.hset(LEASES_KEY, 'still#1', 1)
+  await createReaper({ redis, leases: elsewhere, writes: createPresenceWrites(redis) }).run()
+  await vi.waitFor(() => expect(told).toHaveLength(6))
+  const take = redis.leaseTake.bind(redis)
+  vi.spyOn(redis, 'leaseTake').mockImplementation(async (...args) => {
+    const epoch = await take(...args)
+    setImmediate(() => leave.get('bob')?.())
+    return epoch
+  })
+  leave.get('ada')?.()
+  vi.advanceTimersByTime(renewMs)
+  await vi.waitFor(async () => {
+    expect(told).toContain('cyd online')
+    expect(await redis.hkeys(roomPresenceKey(ROOM, 'user'))).toEqual(['cyd'])
+  })
+  expect(told.slice(6)).toEqual(['cyd online'])
 })

@@ -30,6 +30,9 @@ export const PRESENCE_TIMES = {
   settleMs: 6_000,
 }
 
+/** Milliseconds after a lease was taken anew in which it is noticed who was cut off while this process stood still. */
+const WAKE_MS = 100
+
 export type PresenceFeature = ReturnType<typeof createPresence>
 
 /**
@@ -72,14 +75,22 @@ export function createPresence(options: {
     logger,
   })
   announcePresence({ bus, outbound, aggregates, rolls, audience: createAudience(lifecycle) })
-  const timers = new Set<NodeJS.Timeout>()
+  /** Departures that may yet turn out to be a reload. */
+  const departures = new Map<NodeJS.Timeout, () => void>()
 
-  function later(run: () => void): void {
+  function later(depart: () => void): void {
     const timer = setTimeout(() => {
-      timers.delete(timer)
-      run()
+      departures.delete(timer)
+      depart()
     }, times.debounceMs)
-    timers.add(timer)
+    departures.set(timer, depart)
+  }
+  function departNow(): void {
+    for (const [timer, depart] of departures) {
+      clearTimeout(timer)
+      depart()
+    }
+    departures.clear()
   }
 
   const personOf = ({ id, data }: ChatSocket): Holding => ({
@@ -134,14 +145,21 @@ export function createPresence(options: {
   function flush(): void {
     holdings.flush().catch((error: unknown) => logger.debug({ error }, 'presence is written again later'))
   }
+  let waking: NodeJS.Timeout | undefined
+  /** As a new generation: who has left meanwhile may have been told of, and does not come back for the debounce. */
+  function wake(): void {
+    departNow()
+    flush()
+  }
   let renewing: Promise<boolean> | undefined
   /** Resolves to whether the lease is held. */
   function renew(): Promise<boolean> {
     renewing ??= holdings
       .renew()
-      .then(({ lostData }) => {
+      .then(({ taken, lostData }) => {
         if (lostData) rolls.checkLater()
-        flush()
+        if (taken) waking = setTimeout(wake, WAKE_MS)
+        else flush()
         return true
       })
       .catch((error: unknown) => {
@@ -193,10 +211,11 @@ export function createPresence(options: {
     async close(): Promise<void> {
       redis.off('ready', onReady)
       clearInterval(beats)
-      for (const timer of timers) clearTimeout(timer)
+      for (const timer of departures.keys()) clearTimeout(timer)
       rolls.close()
       aggregates.close()
       await renewing
+      clearTimeout(waking)
       await reaping
       await leases
         .release(times.debounceMs)
