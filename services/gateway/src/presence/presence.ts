@@ -37,7 +37,8 @@ export type PresenceFeature = ReturnType<typeof createPresence>
 
 /**
  * Who is online, and who is in a room: held in Redis by all gateways together, told of to the rooms here.
- * `redis` is a `fast` connection. While Redis is away, only this gateway's own sockets are known.
+ * `redis` is a `fast` connection. While Redis is away, a room that is open here is known as it was last heard of, and of
+ * any other only this gateway's own sockets.
  */
 export function createPresence(options: {
   redis: Redis
@@ -131,7 +132,7 @@ export function createPresence(options: {
   lifecycle.on('disconnected', (socket) => later(() => holdings.release(personOf(socket))))
   lifecycle.on('joined', (socket, room) => enter(socket, room.conversationId))
   lifecycle.on('left', (socket, { conversationId }) => {
-    // A socket that is being cut off is still connected while it leaves its rooms.
+    // Who is revoked is taken out of their rooms first and cut off in the same turn.
     queueMicrotask(() => {
       if (socket.connected) leave(socket, conversationId)
       else later(() => leave(socket, conversationId))
@@ -197,7 +198,7 @@ export function createPresence(options: {
 
     look: rolls.look,
 
-    /** Who has a socket in the room on any gateway, or on this one where Redis does not answer. */
+    /** Who has a socket in the room on any gateway; while Redis is away, as above. */
     async online(conversationId: string): Promise<Online> {
       const look = await rolls.look(conversationId)
       try {

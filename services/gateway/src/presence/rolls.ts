@@ -147,7 +147,10 @@ export function createRolls({
     /** To be called when Redis lost its data: who opened a room before all had written theirs again saw too few. */
     checkLater,
 
-    /** Who has a socket in the room on any gateway, or on this one where Redis does not answer. To be closed. */
+    /**
+     * Who has a socket in the room on any gateway: where it is open here, as was last heard. Where it is not, and Redis
+     * does not answer, only on this gateway. To be closed.
+     */
     async look(conversationId: string): Promise<Look> {
       const reading = rolls.has(conversationId) ? null : await consult(conversationId)
       const now = () => {
