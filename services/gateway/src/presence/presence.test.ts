@@ -10,6 +10,7 @@ import type { ChatSocket } from '../sockets.ts'
 import { createLeases } from './leases.ts'
 import { createPresence, type PRESENCE_TIMES } from './presence.ts'
 import { createReaper } from './reaper.ts'
+import { createRolls } from './rolls.ts'
 import { createPresenceWrites, type Transition } from './writes.ts'
 
 const ORG = 'acme'
@@ -122,4 +123,31 @@ test('who left while their gateway stood still, or is found to have as it wakes,
     expect(await redis.hkeys(roomPresenceKey(ROOM, 'user'))).toEqual(['cyd'])
   })
   expect(told.slice(6)).toEqual(['cyd online'])
+})
+
+test('rooms that are being checked as the gateway ends are not checked again', async () => {
+  vi.useFakeTimers()
+  const answers: ((answer: Promise<string[]>) => void)[] = []
+  const fail = () => answers.shift()?.(Promise.reject(new Error('Redis is away')))
+  const rolls = createRolls({
+    bus: { hold: async () => undefined, release: () => undefined, onRestored: () => undefined },
+    lifecycle: createLifecycle(),
+    read: () => new Promise((resolve) => answers.push(resolve)),
+    here: () => [],
+    tell: () => undefined,
+    settleMs: 1,
+    logger,
+  })
+  const looking = rolls.look(ROOM)
+  await vi.advanceTimersByTimeAsync(0)
+  fail()
+  const look = await looking
+  look.join('user:ada')
+  look.close()
+  await vi.advanceTimersByTimeAsync(1)
+  expect(answers).toHaveLength(1)
+  rolls.close()
+  fail()
+  await vi.advanceTimersByTimeAsync(0)
+  expect(vi.getTimerCount()).toBe(0)
 })

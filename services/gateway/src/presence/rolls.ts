@@ -39,7 +39,7 @@ export function createRolls({
   settleMs,
   logger,
 }: {
-  bus: Bus
+  bus: Pick<Bus, 'hold' | 'release' | 'onRestored'>
   lifecycle: Lifecycle
   /** Rejects while Redis is away. */
   read(conversationId: string): Promise<string[]>
@@ -57,6 +57,7 @@ export function createRolls({
   /** Of them the one that has no answer yet. */
   const pending = new Map<string, Reading>()
   let timer: NodeJS.Timeout | undefined
+  let closed = false
   lifecycle.on('roomClosed', ({ conversationId }) => rolls.delete(conversationId))
 
   function turn(conversationId: string, key: string, isHere: boolean): void {
@@ -136,7 +137,7 @@ export function createRolls({
 
   function checkLater(): void {
     clearTimeout(timer)
-    timer = setTimeout(() => void checkAll(), settleMs)
+    if (!closed) timer = setTimeout(() => void checkAll(), settleMs)
   }
   bus.onRestored(checkLater)
 
@@ -173,6 +174,7 @@ export function createRolls({
     },
 
     close(): void {
+      closed = true
       clearTimeout(timer)
     },
   }
