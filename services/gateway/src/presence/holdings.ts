@@ -2,10 +2,7 @@ import type { Logger } from '@parley/service-kit'
 import { encodeHolding, type Holding } from './holding.ts'
 import type { Leases } from './leases.ts'
 import type { Reaper } from './reaper.ts'
-import type { PresenceWrites } from './writes.ts'
-
-/** Holdings written at a time when all are written again. */
-const BATCH = 200
+import { MOST_TOGETHER, type PresenceWrites } from './writes.ts'
 
 interface Entry {
   holding: Holding
@@ -85,8 +82,8 @@ export function createHoldings({
   async function flushAll(): Promise<void> {
     const { generation } = leases
     const waiting = [...entries].filter(([, entry]) => entry.gone || entry.under !== generation)
-    for (let i = 0; i < waiting.length; i += BATCH) {
-      await Promise.all(waiting.slice(i, i + BATCH).map(([name, entry]) => write(name, entry)))
+    for (let i = 0; i < waiting.length; i += MOST_TOGETHER) {
+      await Promise.all(waiting.slice(i, i + MOST_TOGETHER).map(([name, entry]) => write(name, entry)))
     }
     // Only now: with the new generation's in place, clearing an old one's away makes nobody the last to go. After a
     // loss, others have to have written theirs again, too.

@@ -2,10 +2,7 @@ import { heldKey } from '@parley/contract'
 import type { Redis } from 'ioredis'
 import { decodeHolding, type Holding } from './holding.ts'
 import type { Leases } from './leases.ts'
-import { generationOf, type PresenceWrites, socketOf } from './writes.ts'
-
-/** Holdings taken out at a time, so that clearing up after a big gateway doesn't hold up everything else. */
-const BATCH = 200
+import { generationOf, MOST_TOGETHER, type PresenceWrites, socketOf } from './writes.ts'
 
 export type Reaper = ReturnType<typeof createReaper>
 
@@ -21,7 +18,7 @@ export function createReaper({
 }) {
   async function clear(generation: string): Promise<void> {
     for (;;) {
-      const held = await redis.srandmember(heldKey(generation), BATCH)
+      const held = await redis.srandmember(heldKey(generation), MOST_TOGETHER)
       if (held.length === 0) break
       await Promise.all(
         held.map((text) => writes.remove({ generation, holding: decodeHolding(text), always: false })),

@@ -15,7 +15,8 @@ import { inOneWrite } from './one-write.ts'
 
 /** Milliseconds in which changes are gathered: where many come and go, most commands then serve all of them. */
 const GATHER_MS = 10
-const MOST_TOGETHER = 500
+/** Changes of one write: few enough that it holds up nothing else. */
+export const MOST_TOGETHER = 500
 /** Milliseconds for which it is remembered when somebody was last seen. */
 const SEEN_MS = 30 * 24 * 60 * 60 * 1_000
 
