@@ -148,7 +148,7 @@ export const MUTANTS: readonly Mutant[] = [
     patches: [immortalLeases],
     proof: {
       project: 'unit',
-      file: 'services/gateway/src/presence/store.test.ts',
+      file: 'services/gateway/src/presence/reaper.test.ts',
       name: 'of a dead gateway',
     },
   },
@@ -234,7 +234,7 @@ export const MUTANTS: readonly Mutant[] = [
     ],
     proof: {
       project: 'unit',
-      file: 'services/gateway/src/presence/store.test.ts',
+      file: 'services/gateway/src/presence/holdings.test.ts',
       name: 'from their first socket to their last',
     },
   },

@@ -1,0 +1,205 @@
+import { randomUUID } from 'node:crypto'
+import { presenceKey, roomChannel, roomPresenceKey } from '@parley/contract'
+import { startRedis, throwAwayFolder } from '@parley/devstack'
+import fc from 'fast-check'
+import { Redis } from 'ioredis'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import { openPresenceStore, person, settled } from '../testing/presence.ts'
+import type { Holding } from './holding.ts'
+import { definePresenceScripts } from './scripts.ts'
+
+const store = openPresenceStore(9)
+const { expire, gateway, heard, redis, sockets, subscriber, told } = store
+beforeAll(store.open)
+afterAll(store.close)
+
+describe('people', () => {
+  test('are online from their first socket to their last, over several gateways', async () => {
+    const org = randomUUID()
+    const [one, two] = [gateway(), gateway()]
+    await settled(one, two)
+    one.holdings.hold(person(org, 'a'))
+    await settled(one)
+    two.holdings.hold(person(org, 'b'))
+    await settled(two)
+    one.holdings.release(person(org, 'a'))
+    await settled(one)
+    expect(await told(org)).toEqual(['ada online'])
+    two.holdings.release(person(org, 'b'))
+    await settled(two)
+    expect(await told(org)).toEqual(['ada online', 'ada offline'])
+    expect([one.holdings.size, two.holdings.size]).toEqual([0, 0])
+  })
+
+  test('of a gateway that stood still come back as those of a new generation', async () => {
+    const org = randomUUID()
+    const [paused, other] = [gateway(), gateway()]
+    await settled(paused, other)
+    paused.holdings.hold(person(org, 'a'))
+    await settled(paused)
+    const before = paused.leases.generation
+    await expire(paused)
+    await other.reaper.run()
+    expect(await told(org)).toEqual(['ada online', 'ada offline'])
+    // Its first write after the pause still goes out under the generation that was cleared away.
+    paused.holdings.hold(person(org, 'late', 'bob'))
+    expect(await paused.holdings.renew()).toEqual({ taken: true, lostData: false })
+    await paused.holdings.flush()
+    expect(paused.leases.generation).not.toBe(before)
+    expect(await told(org)).toContain('ada online')
+    expect(await sockets(org)).toBe(1)
+    expect(await redis.smembers(presenceKey(org, 'user', 'bob'))).toEqual([
+      `${paused.leases.generation}:late`,
+    ])
+  })
+
+  test('are written again silently when Redis lost its data, and those who left meanwhile are told of', async () => {
+    const org = randomUUID()
+    const [one, two] = [gateway(), gateway()]
+    await settled(one, two)
+    one.holdings.hold(person(org, 'a', 'stays'))
+    one.holdings.hold(person(org, 'b', 'leaves'))
+    one.holdings.hold(person(org, 'c', 'moves'))
+    two.holdings.hold(person(org, 'd', 'moves'))
+    await settled(one, two)
+    const before = await told(org)
+    await redis.flushdb()
+    await settled(two)
+    await settled(one)
+    one.holdings.release(person(org, 'b', 'leaves'))
+    one.holdings.release(person(org, 'c', 'moves'))
+    await settled(one)
+    expect((await told(org)).slice(before.length)).toEqual(['leaves offline'])
+    expect(await sockets(org, 'stays')).toBe(1)
+    expect(await sockets(org, 'moves')).toBe(1)
+  })
+
+  test('who left while Redis had lost its data are not called gone before others wrote theirs', async () => {
+    const org = randomUUID()
+    const [one, two] = [gateway({ settleMs: 60_000 }), gateway()]
+    await settled(one, two)
+    one.holdings.hold(person(org, 'a'))
+    two.holdings.hold(person(org, 'b'))
+    await settled(one, two)
+    await redis.flushdb()
+    one.holdings.release(person(org, 'a'))
+    await settled(one)
+    expect(await told(org)).toEqual(['ada online'])
+    expect(one.holdings.size).toBe(1)
+  })
+
+  test('who came and left after Redis lost its data are not called gone either before others wrote theirs', async () => {
+    const org = randomUUID()
+    const [one, two] = [gateway({ settleMs: 60_000 }), gateway()]
+    await settled(one, two)
+    two.holdings.hold(person(org, 'a'))
+    await settled(two)
+    await redis.flushdb()
+    await settled(one)
+    one.holdings.hold(person(org, 'b'))
+    await settled(one)
+    one.holdings.release(person(org, 'b'))
+    await settled(one, two)
+    expect(await sockets(org)).toBeGreaterThan(0)
+    expect((await told(org)).at(-1)).toBe('ada online')
+  })
+
+  test('who came or went after the file was written that Redis was restored from are known again', async () => {
+    const org = randomUUID()
+    const folder = await throwAwayFolder()
+    const server = await startRedis({ dataDir: folder.path, log: () => undefined })
+    const own = new Redis(server.url)
+    own.on('error', () => undefined)
+    definePresenceScripts(own)
+    try {
+      const one = gateway({ on: own })
+      one.holdings.hold(person(org, 'a', 'stays'))
+      one.holdings.hold(person(org, 'b', 'leaves'))
+      await settled(one)
+      await own.save()
+      one.holdings.release(person(org, 'b', 'leaves'))
+      one.holdings.hold(person(org, 'c', 'comes'))
+      await settled(one)
+      await server.process.kill()
+      await server.process.start()
+      await vi.waitFor(() => expect(own.status).toBe('ready'))
+      one.leases.doubt()
+      await settled(one)
+      expect((await one.reads.list(org, 'user', null, 10)).ids).toEqual(['comes', 'stays'])
+    } finally {
+      own.disconnect()
+      await server.process.destroy()
+      await folder.remove()
+    }
+  })
+})
+
+test('a room tells of the first gateway that holds somebody and of the last', async () => {
+  const cid = randomUUID()
+  await subscriber.subscribe(roomChannel(cid))
+  const place: Holding = { kind: 'room', conversationId: cid, type: 'agent', id: 'a b:c' }
+  const [one, two, dead] = [gateway(), gateway(), gateway()]
+  await settled(one, two, dead)
+  for (const each of [one, two, dead]) {
+    each.holdings.hold(place)
+    await settled(each)
+  }
+  expect(await redis.hkeys(roomPresenceKey(cid, 'agent'))).toEqual(['a b:c'])
+  one.holdings.release(place)
+  two.holdings.release(place)
+  await settled(one, two)
+  await expire(dead)
+  await Promise.all([one.reaper.run(), two.reaper.run()])
+  await redis.publish(roomChannel(cid), 'end')
+  await vi.waitFor(() => expect(heard.at(-1)?.message).toBe('end'))
+  const lines = heard.filter(({ channel }) => channel === roomChannel(cid)).map(({ message }) => message)
+  expect(lines).toEqual(['joined {"type":"agent","id":"a b:c"}', 'left {"type":"agent","id":"a b:c"}', 'end'])
+  expect(await redis.exists(roomPresenceKey(cid, 'agent'))).toBe(0)
+})
+
+test('whatever happens in whatever order, who is told of and who is in Redis is who has a live socket', async () => {
+  const step = fc.oneof(
+    fc.record({ do: fc.constant('hold' as const), gateway: fc.nat(2), socket: fc.nat(3) }),
+    fc.record({ do: fc.constant('release' as const), gateway: fc.nat(2), socket: fc.nat(3) }),
+    fc.record({ do: fc.constantFrom('die' as const, 'pause' as const, 'reap' as const), gateway: fc.nat(2) }),
+  )
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { maxLength: 25 }), async (steps) => {
+      const org = randomUUID()
+      const gateways = [gateway(), gateway(), gateway()]
+      const model = gateways.map(() => new Set<string>())
+      await settled(...gateways)
+      const at = (i: number) => gateways[i] ?? gateway()
+      for (const each of steps) {
+        const one = at(each.gateway)
+        if (each.do === 'hold') {
+          one.holdings.hold(person(org, `s${each.socket}`))
+          model[each.gateway]?.add(`s${each.socket}`)
+        } else if (each.do === 'release') {
+          one.holdings.release(person(org, `s${each.socket}`))
+          model[each.gateway]?.delete(`s${each.socket}`)
+        } else if (each.do === 'reap') {
+          await one.reaper.run()
+        } else if (each.do === 'pause') {
+          await settled(one)
+          await expire(one)
+        } else {
+          await settled(one)
+          await expire(one)
+          gateways[each.gateway] = gateway()
+          model[each.gateway]?.clear()
+          await settled(at(each.gateway))
+        }
+      }
+      await settled(...gateways)
+      for (const one of gateways) await one.reaper.run()
+      const live = model.reduce((sum, set) => sum + set.size, 0)
+      expect(await sockets(org)).toBe(live)
+      const lines = await told(org)
+      expect(lines.at(-1) ?? 'ada offline').toBe(live > 0 ? 'ada online' : 'ada offline')
+      // Each is told of when it changes and not again.
+      expect(lines.every((line, i) => line === (i % 2 === 0 ? 'ada online' : 'ada offline'))).toBe(true)
+    }),
+    { numRuns: 40 },
+  )
+})

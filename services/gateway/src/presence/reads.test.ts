@@ -1,0 +1,77 @@
+import { randomUUID } from 'node:crypto'
+import { type Presence, presenceKey, roomChannel, roomPresenceKey } from '@parley/contract'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import { openPresenceStore, person, settled, transitionIn } from '../testing/presence.ts'
+import type { Holding } from './holding.ts'
+
+const store = openPresenceStore(10)
+const { expire, gateway, heard, redis, subscriber, told } = store
+beforeAll(store.open)
+afterAll(store.close)
+
+describe('people', () => {
+  test('are online and offline since a known time from the moment on', async () => {
+    const org = randomUUID()
+    const one = gateway()
+    await settled(one)
+    const ids = Array.from({ length: 50 }, (_, index) => `u${index}`)
+    const statuses: Promise<Presence>[] = []
+    const onMessage = (_: string, message: string) => {
+      const transition = transitionIn(message, org)
+      if (transition) statuses.push(one.reads.status(transition))
+    }
+    subscriber.on('message', onMessage)
+    for (const id of ids) one.holdings.hold(person(org, 's', id))
+    await settled(one)
+    for (const id of ids) one.holdings.release(person(org, 's', id))
+    await settled(one)
+    await told(org)
+    subscriber.off('message', onMessage)
+    const found = await Promise.all(statuses)
+    expect(found).toHaveLength(100)
+    for (const { at } of found) expect(at).toEqual(expect.any(String))
+  })
+})
+
+test('whom a dead gateway held is read as there until they are told to have left', async () => {
+  const [org, cid] = [randomUUID(), randomUUID()]
+  await subscriber.subscribe(roomChannel(cid))
+  const holdingsOf = (id: string): Holding[] => [
+    person(org, id, id),
+    { kind: 'room', conversationId: cid, type: 'user', id },
+  ]
+  const [one, two, dead] = [gateway(), gateway(), gateway()]
+  await settled(one, two, dead)
+  for (const id of ['returns', 'stays away']) holdingsOf(id).forEach(dead.holdings.hold)
+  await settled(dead)
+  await expire(dead)
+  await one.leases.refresh()
+  const read = async () => ({
+    room: (await one.reads.inRoom(cid)).sort(),
+    list: (await one.reads.list(org, 'user', null, 10)).ids,
+  })
+  expect(await read()).toEqual({
+    room: ['user:returns', 'user:stays away'],
+    list: ['returns', 'stays away'],
+  })
+  // Nobody was told of their going, so nobody has to be told of their return.
+  holdingsOf('returns').forEach(two.holdings.hold)
+  await settled(two)
+  await one.reaper.run()
+  expect(await read()).toEqual({ room: ['user:returns'], list: ['returns'] })
+  await redis.publish(roomChannel(cid), 'end')
+  await vi.waitFor(() => expect(heard.at(-1)?.message).toBe('end'))
+  const lines = heard.flatMap(({ channel, message }) => (channel === roomChannel(cid) ? [message] : []))
+  expect(lines.filter((line) => line.startsWith('left'))).toEqual(['left {"type":"user","id":"stays away"}'])
+  expect(lines.filter((line) => line.includes('"returns"'))).toHaveLength(1)
+  expect((await told(org)).slice(2)).toEqual(['stays away offline'])
+})
+
+test('what nobody will ever clear away is not read as there', async () => {
+  const [org, cid, one] = [randomUUID(), randomUUID(), gateway()]
+  await settled(one)
+  await redis.sadd(presenceKey(org, 'user', 'ada'), 'ghost#1:x')
+  await redis.hset(roomPresenceKey(cid, 'user'), 'ada', 'ghost#1')
+  expect(await one.reads.inRoom(cid)).toEqual([])
+  expect(await one.reads.status({ orgId: org, type: 'user', id: 'ada' })).toMatchObject({ status: 'offline' })
+})

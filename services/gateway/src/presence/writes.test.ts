@@ -1,0 +1,122 @@
+import { randomUUID } from 'node:crypto'
+import { once } from 'node:events'
+import { type AddressInfo, createServer } from 'node:net'
+import { presenceKey, roomPresenceKey, seenKey } from '@parley/contract'
+import fc from 'fast-check'
+import { Redis } from 'ioredis'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import { openPresenceStore, person, settled } from '../testing/presence.ts'
+import { definePresenceScripts } from './scripts.ts'
+import { createPresenceWrites } from './writes.ts'
+
+const store = openPresenceStore(12)
+const { gateway, heard, redis, sockets, subscriber } = store
+beforeAll(store.open)
+afterAll(store.close)
+
+describe('people', () => {
+  test('are held under the names of the contract, and in one slot with when they were seen', async () => {
+    const org = randomUUID()
+    const one = gateway()
+    await settled(one)
+    one.holdings.hold(person(org, 'a', 'b:ada'))
+    await settled(one)
+    expect(await redis.smembers(`presence:user:${org}:b:ada`)).toEqual([`${one.leases.generation}:a`])
+    for (const odd of ['a', 'a}b', '{a}b', '{}', '%7Ba']) {
+      const key = presenceKey(odd, 'user', odd)
+      expect(key).not.toMatch(/[{}]/)
+      expect(seenKey(odd, 'user', odd)).toContain(`{${key}}`)
+    }
+    expect(presenceKey(org, 'user', '{')).not.toBe(presenceKey(org, 'user', '%7B'))
+  })
+
+  test('of an org whose name goes on into theirs are others', async () => {
+    const org = randomUUID()
+    const one = gateway()
+    await settled(one)
+    one.holdings.hold(person(org, 'a', 'bob:ada'))
+    await settled(one)
+    expect(await sockets(org, 'bob:ada')).toBe(1)
+    expect(await sockets(`${org}:bob`)).toBe(0)
+    expect(await sockets(`${org}%3Abob`)).toBe(0)
+  })
+})
+
+test('what Redis does not answer is refused, all of it, and nothing else comes of it', async () => {
+  const silent = createServer((socket) => socket.resume()).listen(0, '127.0.0.1')
+  await once(silent, 'listening')
+  const { port } = silent.address() as AddressInfo
+  const stalled = new Redis(port, '127.0.0.1', { enableReadyCheck: false, commandTimeout: 50 })
+  stalled.on('error', () => undefined)
+  definePresenceScripts(stalled)
+  const writes = createPresenceWrites(stalled)
+  const holdings = Array.from({ length: 5 }, (_, n) => person(randomUUID(), `socket-${n}`))
+  const outcomes = await Promise.allSettled(
+    holdings.flatMap((holding) => [
+      writes.add({ generation: 'g#1', holding, tell: true }),
+      writes.remove({ generation: 'g#1', holding, always: false }),
+    ]),
+  )
+  expect(new Set(outcomes.map(({ status }) => status))).toEqual(new Set(['rejected']))
+  stalled.disconnect()
+  silent.close()
+})
+
+test('the scripts of a room keep who is held by whom, and tell of the first and of the last, after a wipe too', async () => {
+  const id = fc.constantFrom('ada', 'a b', 'ada:1')
+  const generation = fc.constantFrom('g#1', 'g#11', 'gg#1')
+  const step = fc.oneof(
+    {
+      weight: 5,
+      arbitrary: fc.record({ do: fc.constant('enter' as const), id, generation, tell: fc.boolean() }),
+    },
+    {
+      weight: 5,
+      arbitrary: fc.record({ do: fc.constant('leave' as const), id, generation, tell: fc.boolean() }),
+    },
+    { weight: 1, arbitrary: fc.record({ do: fc.constant('wipe' as const) }) },
+  )
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { maxLength: 40 }), async (steps) => {
+      const key = roomPresenceKey(randomUUID(), 'user')
+      const channel = randomUUID()
+      await subscriber.subscribe(channel)
+      const model = new Map<string, string[]>()
+      const lines: string[] = []
+      for (const one of steps) {
+        if (one.do === 'wipe') {
+          await redis.del(key)
+          model.clear()
+          continue
+        }
+        const held = model.get(one.id) ?? []
+        const isHeld = held.includes(one.generation)
+        const line = `${one.do} ${one.id}`
+        const flag = one.tell ? '1' : '0'
+        if (one.do === 'enter') {
+          const isFirst = held.length === 0
+          if (!isHeld) model.set(one.id, [...held, one.generation])
+          if (isFirst && one.tell) lines.push(line)
+          expect(await redis.roomEnter(key, one.id, one.generation, channel, line, flag)).toBe(
+            Number(isFirst),
+          )
+        } else {
+          const rest = held.filter((other) => other !== one.generation)
+          const isTold = rest.length === 0 && (isHeld || one.tell)
+          if (rest.length > 0) model.set(one.id, rest)
+          else model.delete(one.id)
+          if (isTold) lines.push(line)
+          const answer = await redis.roomLeave(key, one.id, one.generation, channel, line, flag)
+          expect(answer).toEqual([Number(isTold), rest, Number(isHeld)])
+        }
+      }
+      const stored = Object.entries(await redis.hgetall(key)).map(([who, held]) => [who, held.split(' ')])
+      expect(new Map(stored as [string, string[]][])).toEqual(model)
+      await redis.publish(channel, 'end')
+      const told = () => heard.filter((one) => one.channel === channel).map(({ message }) => message)
+      await vi.waitFor(() => expect(told()).toEqual([...lines, 'end']), { interval: 1 })
+      await subscriber.unsubscribe(channel)
+      await redis.del(key)
+    }),
+  )
+})

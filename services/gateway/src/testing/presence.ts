@@ -1,0 +1,88 @@
+import { randomUUID } from 'node:crypto'
+import { LEASES_KEY, PRESENCE_CHANNEL, presenceKey } from '@parley/contract'
+import { createLogger } from '@parley/service-kit'
+import { Redis } from 'ioredis'
+import { expect, inject, vi } from 'vitest'
+import type { Holding } from '../presence/holding.ts'
+import { createHoldings } from '../presence/holdings.ts'
+import { createLeases } from '../presence/leases.ts'
+import { createPresenceReads } from '../presence/reads.ts'
+import { createReaper } from '../presence/reaper.ts'
+import { definePresenceScripts } from '../presence/scripts.ts'
+import { createPresenceWrites, type Transition } from '../presence/writes.ts'
+
+const logger = createLogger({ name: 'test', level: 'silent' })
+
+type Gateway = ReturnType<typeof createGateway>
+
+function createGateway(redis: Redis, settleMs: number, lease: { leaseMs: number; now(): number }) {
+  const leases = createLeases(redis, { gatewayId: randomUUID(), settleMs, ...lease })
+  const writes = createPresenceWrites(redis)
+  const reaper = createReaper({ redis, leases, writes })
+  const holdings = createHoldings({ leases, reaper, writes, logger, settleMs })
+  const reads = createPresenceReads({ redis, leases, writes })
+  return { leases, reaper, holdings, reads }
+}
+
+/** What gateways hold in Redis, in a database of the test's own: leases are known to all of it. */
+export function openPresenceStore(database: number) {
+  const url = `${inject('redisUrl')}/${database}`
+  const redis = new Redis(url)
+  const subscriber = new Redis(url)
+  const heard: { channel: string; message: string }[] = []
+  definePresenceScripts(redis)
+  subscriber.on('message', (channel, message) => heard.push({ channel, message }))
+
+  return {
+    redis,
+    subscriber,
+    heard,
+
+    async open(): Promise<void> {
+      await redis.flushdb()
+      await subscriber.subscribe(PRESENCE_CHANNEL)
+    },
+    async close(): Promise<void> {
+      await redis.flushdb()
+      await Promise.all([redis.quit(), subscriber.quit()])
+    },
+
+    gateway: ({ leaseMs = 60_000, settleMs = 0, on = redis, now = () => performance.now() } = {}) =>
+      createGateway(on, settleMs, { leaseMs, now }),
+    /** As if the process were dead: its lease ends, and nobody renews it. */
+    expire: (one: Gateway) => redis.hset(LEASES_KEY, one.leases.generation ?? '', 1),
+
+    /** What was told of the people of an org, oldest first, once all that was sent before has arrived. */
+    async told(orgId: string): Promise<string[]> {
+      const end = randomUUID()
+      await redis.publish(PRESENCE_CHANNEL, end)
+      await vi.waitFor(() => expect(heard.some(({ message }) => message === end)).toBe(true))
+      return heard.flatMap(({ message }) => {
+        const transition = transitionIn(message, orgId)
+        return transition ? [`${transition.id} ${transition.status}`] : []
+      })
+    },
+    sockets: (orgId: string, id = 'ada') => redis.scard(presenceKey(orgId, 'user', id)),
+  }
+}
+
+export const person = (orgId: string, socket: string, id = 'ada'): Holding => ({
+  kind: 'person',
+  orgId,
+  type: 'user',
+  id,
+  socket,
+})
+
+export async function settled(...gateways: Gateway[]): Promise<void> {
+  for (const one of gateways) {
+    await one.holdings.renew()
+    await one.holdings.flush()
+  }
+}
+
+export function transitionIn(message: string, orgId: string): Transition | null {
+  if (!message.startsWith('presence ')) return null
+  const transition: Transition = JSON.parse(message.slice('presence '.length))
+  return transition.orgId === orgId ? transition : null
+}
