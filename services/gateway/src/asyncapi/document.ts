@@ -25,15 +25,12 @@ function createSchemas() {
     shared,
     of(schema: z.ZodType, io: 'input' | 'output'): JsonSchema {
       const made = z.toJSONSchema(schema, { io, unrepresentable: 'any', reused: 'inline' })
-      const { $schema: _, $defs = {}, id: __, ...rest } = made
+      const { $schema: _, $defs = {}, ...rest } = made
       for (const [name, definition] of Object.entries($defs)) {
-        const { id: ___, ...body } = definition
+        const { id: __, ...body } = definition
         shared[name] = asObject(moved(body))
       }
-      const id = z.globalRegistry.get(schema)?.id
-      if (id === undefined || io === 'input') return asObject(moved(rest))
-      shared[id] = asObject(moved(rest))
-      return { $ref: `#/components/schemas/${id}` }
+      return asObject(moved(rest))
     },
   }
 }
