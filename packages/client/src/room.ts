@@ -85,7 +85,16 @@ export interface RoomDependencies {
 }
 
 /** Where a change is learnt of afterwards, it isn't known which of these it touched. */
-const ANY_FIELD = ['title', 'description', 'tags', 'metadata', 'status', 'participants', 'contextSummary']
+const ANY_FIELD: ServerPayload<'conversation:updated'>['changed'] = [
+  'title',
+  'description',
+  'tags',
+  'metadata',
+  'status',
+  'participants',
+  'contextSummary',
+  'summaryCoversSeq',
+]
 /** Changes ahead of the contiguous ones at which the position is brought up by asking. */
 const CHANGES_AHEAD = 64
 

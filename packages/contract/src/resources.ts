@@ -123,6 +123,19 @@ export type Conversation = z.infer<typeof Conversation>
 export const RoomConversation = Conversation.omit({ me: true }).meta({ id: 'RoomConversation' })
 export type RoomConversation = z.infer<typeof RoomConversation>
 
+/** What of a conversation a change may touch. */
+export const ConversationField = z.enum([
+  'title',
+  'description',
+  'tags',
+  'metadata',
+  'status',
+  'participants',
+  'contextSummary',
+  'summaryCoversSeq',
+])
+export type ConversationField = z.infer<typeof ConversationField>
+
 export const Receipt = z.strictObject({
   conversationId: Id,
   participantType: ParticipantType,

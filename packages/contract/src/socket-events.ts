@@ -4,7 +4,15 @@ import { LIMITS } from './limits.ts'
 import { Count, Id, OpaqueId, Seq, TextOfLength, Timestamp } from './primitives.ts'
 import { PROBLEM_CODES, Problem } from './problems.ts'
 import { CreateMessage, ReadResult, StreamResult, StreamStart } from './requests.ts'
-import { Change, Conversation, LastMessage, Message, Receipt, RoomConversation } from './resources.ts'
+import {
+  Change,
+  Conversation,
+  ConversationField,
+  LastMessage,
+  Message,
+  Receipt,
+  RoomConversation,
+} from './resources.ts'
 
 /** The namespace that clients connect to. */
 export const CHAT_NAMESPACE = '/chat'
@@ -133,7 +141,7 @@ export const SERVER_EVENTS = {
   'conversation:updated': z.strictObject({
     conversationId: Id,
     changeSeq: Count,
-    changed: z.array(z.string()),
+    changed: z.array(ConversationField),
     conversation: RoomConversation,
   }),
   'conversation:added': z.strictObject({ conversation: RoomConversation }),

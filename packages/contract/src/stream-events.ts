@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { ParticipantRef, ParticipantType } from './identity.ts'
 import { Count, Id, OpaqueId } from './primitives.ts'
-import { Message, Participant, RoomConversation } from './resources.ts'
+import { ConversationField, Message, Participant, RoomConversation } from './resources.ts'
 
 /** Version of the stream entries' form, in their field `v`. */
 export const STREAM_VERSION = '1'
@@ -22,7 +22,10 @@ export const STREAM_EVENTS = {
   'message.updated': Message,
   'message.deleted': Message,
   'conversation.created': RoomConversation,
-  'conversation.updated': z.strictObject({ changed: z.array(z.string()), conversation: RoomConversation }),
+  'conversation.updated': z.strictObject({
+    changed: z.array(ConversationField),
+    conversation: RoomConversation,
+  }),
   'conversation.deleted': z.null(),
   'participant.added': z.strictObject({ participant: Participant, conversation: RoomConversation }),
   'participant.removed': z.strictObject({ participant: ParticipantRef, conversation: RoomConversation }),

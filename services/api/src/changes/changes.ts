@@ -1,4 +1,4 @@
-import { type ChangeKind, ProblemError, problem } from '@parley/contract'
+import { type ChangeKind, type ConversationField, ProblemError, problem } from '@parley/contract'
 import { type MongoClient, MongoError, ObjectId } from 'mongodb'
 import type {
   AuditDocument,
@@ -29,7 +29,7 @@ export interface Effect {
   /** Key of the participant it was about. */
   participant?: string
   /** Fields of the conversation that are new. */
-  changed?: string[]
+  changed?: ConversationField[]
   /** Of the fields that changed; never a message's text. */
   before?: Record<string, unknown>
   after?: Record<string, unknown>

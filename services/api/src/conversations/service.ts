@@ -1,6 +1,7 @@
 import {
   type Caller,
   type Conversation,
+  type ConversationField,
   type ConversationStatus,
   type CreateConversation,
   LIMITS,
@@ -192,10 +193,10 @@ export function createConversationService(options: ConversationServiceOptions) {
 }
 
 function edit(head: ConversationDocument, fields: UpdateConversation) {
-  const changed: string[] = []
+  const changed: ConversationField[] = []
   const before: Record<string, unknown> = {}
   const after: Record<string, unknown> = {}
-  const note = (field: string, was: unknown, is: unknown): boolean => {
+  const note = (field: ConversationField, was: unknown, is: unknown): boolean => {
     if (JSON.stringify(was) === JSON.stringify(is)) return false
     changed.push(field)
     before[field] = was

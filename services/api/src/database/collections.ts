@@ -1,4 +1,5 @@
 import type {
+  ConversationField,
   ConversationStatus,
   MessageRole,
   MessageStatus,
@@ -154,7 +155,7 @@ export interface OutboxDocument {
   /** What the change was about: a message, a participant key, changed fields. */
   messageId?: ObjectId
   participant?: string
-  changed?: string[]
+  changed?: ConversationField[]
   /** Participant keys of who hears of it outside the room. */
   to?: string[]
   /** Relays leave it to its own process until it is old: 1970, once that process has given it up. */

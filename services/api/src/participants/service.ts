@@ -144,7 +144,7 @@ async function setRole(transaction: ChangeTransaction, present: ParticipantDocum
       kind: 'conversation.updated' as const,
       action: 'participant.role',
       participant: row.key,
-      changed: ['participants'],
+      changed: ['participants' as const],
       before: { role: present.role },
       after: { role },
     },

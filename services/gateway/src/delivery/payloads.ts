@@ -1,4 +1,4 @@
-import type { Change, ChangeKind } from '@parley/contract'
+import { type Change, type ChangeKind, ConversationField } from '@parley/contract'
 import { z } from 'zod'
 import { encodeFrame, type Frame } from './frames.ts'
 
@@ -24,15 +24,7 @@ export function numbersOf(message: string): { seq: number; changeSeq: number } {
 }
 
 /** All that a change of the conversation may have touched, where it is not known what did. */
-export const ANY_FIELD = JSON.stringify([
-  'title',
-  'description',
-  'tags',
-  'metadata',
-  'status',
-  'participants',
-  'contextSummary',
-])
+export const ANY_FIELD = JSON.stringify(ConversationField.options)
 export const PARTICIPANTS = JSON.stringify(['participants'])
 
 /** `message:new`: the message's own text with `prevSeq` added at its end. */
