@@ -25,7 +25,7 @@ export async function listen(url: string, token: string) {
   const heard: Heard[] = []
   const hear = (event: string, payload: unknown) => {
     if (!isServerEvent(event)) throw new Error(`an event that no client knows: ${event}`)
-    heard.push({ event, payload: SERVER_EVENTS[event].parse(payload) })
+    heard.push({ event, payload: SERVER_EVENTS[event].payload.parse(payload) })
   }
   const socket = await openSocket(url, token, { prepare: (opened) => opened.onAny(hear) })
 

@@ -19,7 +19,7 @@ export const Text = z.string().refine(isPlainText, 'must be well-formed text wit
 export const TextOfBytes = (bytes: number) =>
   Text.refine((text) => text.length * 3 <= bytes || utf8Bytes(text) <= bytes, {
     message: `must be at most ${bytes} bytes of UTF-8`,
-  })
+  }).meta({ description: `At most ${bytes} bytes of UTF-8` })
 
 /** Text of at most `characters` UTF-16 code units. */
 export const TextOfLength = (characters: number) => Text.max(characters)

@@ -3,40 +3,23 @@ import { CLIENT_EVENTS, SERVER_EVENTS } from '@parley/contract'
 import { Ajv2020, type AnySchema } from 'ajv/dist/2020.js'
 import formats from 'ajv-formats'
 import { describe, expect, it } from 'vitest'
+import { createFakeConversation } from '../testing/fake-api.ts'
 import { asyncApiDocument } from './document.ts'
 
-const by = { type: 'user', id: 'ada' }
-const at = '2026-01-01T00:00:00.000Z'
-/** As a room is told of it. */
-const MESSAGE = {
-  id: 'a'.repeat(24),
-  conversationId: 'c'.repeat(24),
-  seq: 2,
-  changeSeq: 0,
-  type: 'text',
-  role: 'user',
-  status: 'sent',
-  participantType: by.type,
-  participantId: by.id,
-  parentId: null,
-  content: 'Hello',
-  attachments: [],
-  thinking: null,
-  toolCalls: [],
-  toolCallId: null,
-  usage: null,
-  model: null,
-  cost: 0,
-  metadata: {},
-  clientMessageId: null,
-  createdAt: at,
-  createdBy: by,
-  updatedAt: at,
-  updatedBy: by,
-  deletedAt: null,
-}
-
+const MESSAGE = createFakeConversation('acme', [{ type: 'user', id: 'ada' }]).add('Hello')
 const document = JSON.parse(JSON.stringify(asyncApiDocument()))
+
+const ajv = new Ajv2020({ strict: false })
+formats.default(ajv)
+ajv.addSchema({ $id: 'sockets', components: document.components })
+const checks = Object.entries<{ payload: AnySchema }>(document.components.messages).map(
+  ([name, { payload }]) => {
+    const text = JSON.stringify(payload).replaceAll('"#/components', '"sockets#/components')
+    return [name, ajv.compile(JSON.parse(text))] as const
+  },
+)
+/** Names of the messages that may have this payload. */
+const accepting = (payload: object) => checks.filter(([, check]) => check(payload)).map(([name]) => name)
 
 describe('the AsyncAPI document', () => {
   it('is what docs/asyncapi.json says (else: node services/gateway/src/asyncapi/write.ts)', async () => {
@@ -46,7 +29,7 @@ describe('the AsyncAPI document', () => {
 
   it('has every event, and an operation for each', () => {
     const addresses = Object.values<{ address: string }>(document.channels).map(({ address }) => address)
-    const events = new Set([...Object.keys(CLIENT_EVENTS), ...Object.keys(SERVER_EVENTS)])
+    const events = new Set([...Object.keys(CLIENT_EVENTS), 'connect_error', ...Object.keys(SERVER_EVENTS)])
     expect(new Set(addresses)).toEqual(events)
     expect(Object.keys(document.operations)).toEqual(Object.keys(document.channels))
   })
@@ -74,21 +57,48 @@ describe('the AsyncAPI document', () => {
   })
 
   it('has payloads that can be checked against, and which tell a message from what is none', () => {
-    const ajv = new Ajv2020({ strict: false })
-    formats.default(ajv)
-    ajv.addSchema({ $id: 'sockets', components: document.components })
-    const compiled = Object.entries<{ payload: AnySchema }>(document.components.messages).map(
-      ([name, { payload }]) => {
-        const text = JSON.stringify(payload).replaceAll('"#/components', '"sockets#/components')
-        return [name, ajv.compile(JSON.parse(text))] as const
-      },
-    )
-    const accepts = (payload: object) =>
-      compiled.filter(([name, check]) => name.startsWith('server-') && check(payload)).map(([name]) => name)
     const { cost, ...costless } = MESSAGE
     expect(cost).toBe(0)
-    expect(accepts({ ...MESSAGE, prevSeq: 1 })).toContain('server-message-new')
-    expect(accepts(MESSAGE)).toEqual(['server-message-updated', 'server-message-deleted'])
-    expect(accepts(costless)).toEqual([])
+    expect(accepting({ ...MESSAGE, prevSeq: 1 })).toContain('server-message-new')
+    expect(accepting(MESSAGE)).toEqual(['server-message-updated', 'server-message-deleted'])
+    expect(accepting(costless)).toEqual([])
+  })
+
+  it('leaves open what the server may say one day, and nothing that it is told', () => {
+    expect(accepting({ ...MESSAGE, mood: 'cheerful' })).toContain('server-message-updated')
+    const typing = { conversationId: MESSAGE.conversationId, isTyping: true }
+    expect(accepting(typing)).toEqual(['client-message-typing'])
+    expect(accepting({ ...typing, mood: 'cheerful' })).toEqual([])
+  })
+
+  it('says of each event what it means, and of a text how long it may be', () => {
+    const { messages, schemas } = document.components
+    const silent = Object.keys(messages).filter((name) => !name.endsWith('-ack') && !messages[name].summary)
+    expect(silent).toEqual([])
+    expect(schemas.CreateMessage.properties.content.description).toBe('At most 65536 bytes of UTF-8')
+  })
+
+  it('says why a handshake was refused, and why a room has to be fetched anew', () => {
+    const refused = (code: string) => accepting({ message: code, data: { code } })
+    expect(refused('token_expired')).toEqual(['server-connect_error'])
+    expect(refused('not_found')).toEqual([])
+    const resync = (reason: string) => accepting({ conversationId: MESSAGE.conversationId, reason })
+    expect(resync('slow_reader')).toContain('server-resync')
+    expect(resync('whatever')).toEqual([])
+  })
+
+  it('says of each step of a streamed answer what it is acknowledged with', () => {
+    const [done] = document.components.messages['client-message-stream-ack'].payload.oneOf
+    const answers = Object.fromEntries(
+      done.allOf[1].anyOf.map(({ description, required }: { description: string; required?: string[] }) => [
+        description,
+        required,
+      ]),
+    )
+    expect(answers).toEqual({
+      'Of a start': ['messageId', 'seq'],
+      'Of an end or abort': ['messageId', 'seq', 'message'],
+      'Of a delta': undefined,
+    })
   })
 })

@@ -24,7 +24,17 @@ function createSchemas() {
   return {
     shared,
     of(schema: z.ZodType, io: 'input' | 'output'): JsonSchema {
-      const made = z.toJSONSchema(schema, { io, unrepresentable: 'any', reused: 'inline' })
+      const made = z.toJSONSchema(schema, {
+        io,
+        unrepresentable: 'any',
+        reused: 'inline',
+        override: ({ jsonSchema }) => {
+          // Clients ignore fields that they don't know; the server refuses them.
+          if (io === 'output' && jsonSchema.additionalProperties === false) {
+            delete jsonSchema.additionalProperties
+          }
+        },
+      })
       const { $schema: _, $defs = {}, ...rest } = made
       for (const [name, definition] of Object.entries($defs)) {
         const { id: __, ...body } = definition
@@ -38,23 +48,28 @@ function createSchemas() {
 const asObject = (value: unknown): JsonSchema =>
   typeof value === 'object' && value !== null ? { ...value } : {}
 
+/** As Socket.IO has it; not an event of ours. */
+const CONNECT_ERROR = {
+  summary: 'The handshake was refused. The client that asked.',
+  payload: z.strictObject({ message: z.string(), data: ConnectErrorData }),
+}
+
 /** Message and operation names have no colon. */
 const nameOf = (event: string): string => event.replace(/[:.]/g, '-')
 
 /** The AsyncAPI 3 document of the sockets, made from the schemas that check them. */
 export function asyncApiDocument() {
   const schemas = createSchemas()
-  const sent = Object.entries(CLIENT_EVENTS).map(([event, { payload, result }]) => ({
+  const sent = Object.entries(CLIENT_EVENTS).map(([event, { summary, payload, result }]) => ({
     event,
+    summary,
     payload,
     result,
     channel: `client-${nameOf(event)}`,
   }))
-  const received = Object.entries(SERVER_EVENTS).map(([event, payload]) => ({
-    event,
-    payload,
-    channel: `server-${nameOf(event)}`,
-  }))
+  const received = Object.entries({ connect_error: CONNECT_ERROR, ...SERVER_EVENTS }).map(
+    ([event, { summary, payload }]) => ({ event, summary, payload, channel: `server-${nameOf(event)}` }),
+  )
   const failed = z.strictObject({ ok: z.literal(false), error: Problem })
   return {
     asyncapi: '3.0.0',
@@ -63,9 +78,10 @@ export function asyncApiDocument() {
       version: VERSION,
       description: [
         `Socket.IO 4, namespace \`${CHAT_NAMESPACE}\`, over polling or websocket.`,
-        'The handshake carries `auth: {token}`; a refused one ends in `connect_error` with the data below.',
+        'The handshake carries `auth: {token}`; a refused one ends in `connect_error`.',
         'Every client event takes one payload and an acknowledgement: `{ok: true, …}` or `{ok: false, error}`.',
         'Without an acknowledgement, a failure arrives as `message:error`.',
+        'What the server sends may have fields that are not named here: ignore them. In what it is sent, they are refused.',
       ].join(' '),
       license: { name: 'MIT' },
     },
@@ -111,8 +127,8 @@ export function asyncApiDocument() {
     ]),
     components: {
       messages: Object.fromEntries([
-        ...sent.flatMap(({ event, channel, payload, result }) => [
-          [channel, { name: event, payload: schemas.of(payload, 'input') }],
+        ...sent.flatMap(({ event, summary, channel, payload, result }) => [
+          [channel, { name: event, summary, payload: schemas.of(payload, 'input') }],
           [
             `${channel}-ack`,
             {
@@ -122,7 +138,7 @@ export function asyncApiDocument() {
                   {
                     allOf: [
                       { type: 'object', properties: { ok: { const: true } }, required: ['ok'] },
-                      open(schemas.of(result, 'output')),
+                      schemas.of(result, 'output'),
                     ],
                   },
                   schemas.of(failed, 'output'),
@@ -131,17 +147,12 @@ export function asyncApiDocument() {
             },
           ],
         ]),
-        ...received.map(({ event, channel, payload }) => [
+        ...received.map(({ event, summary, channel, payload }) => [
           channel,
-          { name: event, payload: schemas.of(payload, 'output') },
+          { name: event, summary, payload: schemas.of(payload, 'output') },
         ]),
       ]),
-      schemas: { ConnectErrorData: schemas.of(ConnectErrorData, 'output'), ...schemas.shared },
+      schemas: schemas.shared,
     },
   }
-}
-
-/** A result inside an acknowledgement, where `ok` stands beside its fields. */
-function open({ additionalProperties: _, ...schema }: JsonSchema): JsonSchema {
-  return schema
 }
