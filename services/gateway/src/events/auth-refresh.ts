@@ -1,10 +1,9 @@
-import { problem, RefreshPayload } from '@parley/contract'
+import { problem } from '@parley/contract'
 import { defineEvent } from './define-event.ts'
 
 /** `auth:refresh`: a newer token of the same person; the socket lives on until that one expires. */
 export const authRefresh = defineEvent(
   'auth:refresh',
-  RefreshPayload,
   ({ verifier, expiry, recheck }) =>
     async (socket, { token }) => {
       const { caller, issuedAt, expiresAt } = await verifier.verify(token)

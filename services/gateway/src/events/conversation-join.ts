@@ -1,10 +1,8 @@
-import { JoinPayload } from '@parley/contract'
 import { defineEvent } from './define-event.ts'
 
 /** `conversation:join`: follow a conversation from where the caller left it; in effect as it is acknowledged. */
 export const conversationJoin = defineEvent(
   'conversation:join',
-  JoinPayload,
   ({ follow, presence }) =>
     (socket, payload, { reply }) =>
       follow.join(socket, payload, () => presence.look(payload.conversationId), reply),

@@ -1,12 +1,9 @@
-import { CLIENT_EVENTS, problem } from '@parley/contract'
+import { problem } from '@parley/contract'
 import { defineEvent } from './define-event.ts'
-
-const { payload } = CLIENT_EVENTS['conversation:online']
 
 /** `conversation:online`: who has a socket in the room, for whoever may see the conversation. */
 export const conversationOnline = defineEvent(
   'conversation:online',
-  payload,
   ({ api, presence, rooms }) =>
     async (socket, { conversationId }) => {
       if (!rooms.isIn(socket, conversationId)) {

@@ -1,4 +1,4 @@
-import { type ClientEvent, type ClientResult, fieldErrors, problem } from '@parley/contract'
+import { CLIENT_EVENTS, type ClientEvent, type ClientResult, fieldErrors, problem } from '@parley/contract'
 import type { z } from 'zod'
 import type { Services } from '../services.ts'
 import type { ChatSocket } from '../sockets.ts'
@@ -16,18 +16,21 @@ export interface ClientEventHandler {
   handle(socket: ChatSocket, payload: unknown, context: EventContext): Promise<object>
 }
 
-/** A client event: its name, the schema of its payload, and what it does with the gateway's services. */
-export function defineEvent<E extends ClientEvent, S extends z.ZodType>(
+type Payload<E extends ClientEvent> = z.output<(typeof CLIENT_EVENTS)[E]['payload']>
+const events: { [E in ClientEvent]: { payload: z.ZodType<Payload<E>> } } = CLIENT_EVENTS
+
+/** A client event: its name, which says what it takes and gives, and what it does with the gateway's services. */
+export function defineEvent<E extends ClientEvent>(
   event: E,
-  schema: S,
   create: (
     services: Services,
   ) => (
     socket: ChatSocket,
-    payload: z.output<S>,
+    payload: Payload<E>,
     context: EventContext,
   ) => Promise<ClientResult<E>> | ClientResult<E>,
 ): (services: Services) => ClientEventHandler {
+  const schema = events[event].payload
   return (services) => {
     const run = create(services)
     return {

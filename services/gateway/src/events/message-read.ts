@@ -1,4 +1,4 @@
-import { Message, problem, ReadPayload, ReadResult } from '@parley/contract'
+import { Message, problem, ReadResult } from '@parley/contract'
 import { z } from 'zod'
 import { defineEvent } from './define-event.ts'
 
@@ -8,7 +8,6 @@ const WhereItStands = z.object({ conversationId: Message.shape.conversationId, s
 /** `message:read`: moves the caller's read position, forward only; a message's id stands for its seq. */
 export const messageRead = defineEvent(
   'message:read',
-  ReadPayload,
   ({ api }) =>
     async (socket, payload, { requestId }) => {
       const { conversationId } = payload

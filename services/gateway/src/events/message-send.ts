@@ -1,4 +1,4 @@
-import { CreateMessage, type Message } from '@parley/contract'
+import type { Message } from '@parley/contract'
 import { defineEvent } from './define-event.ts'
 
 /**
@@ -7,7 +7,6 @@ import { defineEvent } from './define-event.ts'
  */
 export const messageSend = defineEvent(
   'message:send',
-  CreateMessage,
   ({ api, outbound }) =>
     async (socket, payload, { requestId, reply }) => {
       const { body: message } = await api.asCaller<Message>(

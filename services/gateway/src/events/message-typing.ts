@@ -1,10 +1,9 @@
-import { problem, TypingPayload } from '@parley/contract'
+import { problem } from '@parley/contract'
 import { defineEvent } from './define-event.ts'
 
 /** `message:typing`: tells the others in the room; leading edge, at most once in 3 s per typist. */
 export const messageTyping = defineEvent(
   'message:typing',
-  TypingPayload,
   ({ typing, rooms }) =>
     (socket, { conversationId, isTyping }) => {
       const room = rooms.assertJoined(socket, conversationId)
