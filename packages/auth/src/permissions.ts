@@ -35,7 +35,6 @@ export const permissions = {
   'conversation:changes': 'participant',
   'conversation:audit': 'owner',
   'conversation:join': 'participant',
-  'conversation:online': 'participant',
 
   'participant:list': 'participant',
   'participant:add': 'owner',
@@ -47,7 +46,6 @@ export const permissions = {
   'message:statistics': 'participant',
   'message:read': 'participant',
   'message:delete': 'author_or_owner',
-  'message:typing': 'takes_part',
   'message:stream': 'sender',
   'message:cancel': 'participant',
 

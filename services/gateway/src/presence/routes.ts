@@ -1,6 +1,8 @@
+import { authorize } from '@parley/auth'
 import {
   type InternalRelationResult,
   isAdmin,
+  LIMITS,
   OpaqueId,
   PageQuery,
   ParticipantType,
@@ -10,8 +12,6 @@ import { type ApiClient, decodeCursor, encodeCursor, type HttpServer } from '@pa
 import { z } from 'zod'
 import type { CallerOf } from './caller.ts'
 import type { PresenceFeature } from './presence.ts'
-
-const DEFAULT_LIMIT = 50
 
 const TypePath = z.strictObject({ type: ParticipantType })
 const PersonPath = z.strictObject({ type: ParticipantType, id: OpaqueId })
@@ -36,9 +36,9 @@ export function presenceRoutes(
     { config: { permission: 'presence:list' }, schema: { params: TypePath, querystring: PageQuery } },
     async (request) => {
       const caller = await callerOf(request)
-      if (!isAdmin(caller)) throw problem('forbidden')
+      if (authorize('presence:list', caller, null) !== 'allow') throw problem('forbidden')
       const { type } = request.params
-      const { limit = DEFAULT_LIMIT, cursor } = request.query
+      const { limit = LIMITS.defaultPageSize, cursor } = request.query
       const list = ['presence', caller.orgId, type]
       const [after] = cursor === undefined ? [null] : decodeCursor(cursor, list, Position)
       const { ids, hasMore } = await known(presence.list(caller.orgId, type, after, limit))
