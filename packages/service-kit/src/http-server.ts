@@ -64,19 +64,13 @@ export interface HttpServerOptions {
   logger: Logger
   /** Bytes of a request's body; default 1 MiB. */
   bodyLimit?: number
-  /** Proxies whose `X-Forwarded-*` are believed: addresses or ranges, comma-separated; default none. */
-  trustProxy?: string
 }
 
 /**
  * An HTTP server as all services have it: bounded in every direction, zod on the way in, plain `JSON.stringify` on the
  * way out (answers are checked against their schemas by the tests, not at run time), a request id on every answer.
  */
-export function createHttpServer({
-  logger,
-  bodyLimit = LIMITS.requestBytes,
-  trustProxy,
-}: HttpServerOptions): HttpServer {
+export function createHttpServer({ logger, bodyLimit = LIMITS.requestBytes }: HttpServerOptions): HttpServer {
   const app = fastify({
     loggerInstance: logger as FastifyBaseLogger,
     // A line per request costs more than most requests; the URL may hold a search text.
@@ -86,7 +80,6 @@ export function createHttpServer({
     genReqId: requestId,
     requestIdHeader: false,
     bodyLimit,
-    trustProxy: trustProxy ?? false,
     requestTimeout: 30_000,
     connectionTimeout: 60_000,
     keepAliveTimeout: 72_000,

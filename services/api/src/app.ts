@@ -30,7 +30,6 @@ export interface ApiDependencies extends IdentityRoutes {
   logger: Logger
   production: boolean
   corsOrigins: string[]
-  trustProxy: string | undefined
   registry: Registry
   metricsListen: { host: string; port: number } | undefined
   isReady(): boolean
@@ -47,8 +46,8 @@ export interface ApiDependencies extends IdentityRoutes {
 }
 
 export async function buildApp(deps: ApiDependencies): Promise<HttpServer> {
-  const { services, logger, trustProxy, registry, metricsListen: listen } = deps
-  const app = createHttpServer({ logger, ...(trustProxy === undefined ? {} : { trustProxy }) })
+  const { services, logger, registry, metricsListen: listen } = deps
+  const app = createHttpServer({ logger })
 
   problemErrors(app)
   await securityHeaders(app)

@@ -32,7 +32,5 @@ export const ApiConfig = z.object({
     })
     .pipe(ModelPrices)
     .default({}),
-  /** Proxies whose `X-Forwarded-*` are believed. */
-  TRUST_PROXY: z.string().optional(),
 })
 export type ApiConfig = z.infer<typeof ApiConfig>

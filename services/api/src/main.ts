@@ -55,7 +55,6 @@ runService('api', async ({ env }) => {
     logger,
     production: config.NODE_ENV === 'production',
     corsOrigins: config.CORS_ORIGINS,
-    trustProxy: config.TRUST_PROXY,
     registry: createRegistry('api'),
     metricsListen: METRICS_PORT === undefined ? undefined : { host: HOST, port: METRICS_PORT },
     isReady: () => listening && !shutdown.draining,
