@@ -12,13 +12,19 @@ export function partitionOf(conversationId: string): number {
   return (hash >>> 0) % PARTITIONS
 }
 
-/** Braces keep a partition in one slot of a Redis Cluster. */
-export const eventStream = (partition: number): string => `events:{${partition}}`
-export const CONTROL_STREAM = 'events:control'
+/** A stream of events: one of those that conversations are spread over, or the one of what concerns everybody. */
+export type Partition = number | 'control'
+export const ALL_PARTITIONS: readonly Partition[] = [...Array(PARTITIONS).keys(), 'control']
+
+export const streamKey = (partition: Partition): string =>
+  partition === 'control' ? 'events:control' : `events:{${partition}}`
+/** Begins the keys that are in the same slot of a Redis Cluster as the stream. */
+const besideStream = (partition: Partition): string =>
+  partition === 'control' ? '{events:control}' : streamKey(partition)
 /** Set once per life of a Redis; another value means that the streams were lost. */
-export const epochKey = (partition: number): string => `events:{${partition}}:epoch`
+export const streamEpochKey = (partition: Partition): string => `${besideStream(partition)}:epoch`
 /** There while somebody can write to the stream. */
-export const pulseKey = (partition: number): string => `events:{${partition}}:pulse`
+export const streamPulseKey = (partition: Partition): string => `${besideStream(partition)}:pulse`
 
 export const SUMMARY_QUEUE = 'summaries'
 export const summaryJobId = (conversationId: string, bucket: number | string): string =>

@@ -1,23 +1,9 @@
-import type { StreamEvent } from '@parley/contract'
-import { CONTROL_STREAM, epochKey, eventStream, LIMITS, pulseKey, STREAM_VERSION } from '@parley/contract'
-
-/** A stream of events: one of the partitions that conversations are spread over, or what concerns everybody. */
-export type Partition = number | 'control'
+import { LIMITS, STREAM_VERSION, type StreamEvent } from '@parley/contract'
 
 /** An event as read. `at` is its entry's id; `data` is still text, and parsed by who needs it. */
 export interface TailEvent extends StreamEvent {
   at: string
 }
-
-export const streamKey = (partition: Partition): string =>
-  partition === 'control' ? CONTROL_STREAM : eventStream(partition)
-
-/** In the same Redis Cluster slot as the stream. */
-export const streamEpochKey = (partition: Partition): string =>
-  partition === 'control' ? `{${CONTROL_STREAM}}:epoch` : epochKey(partition)
-
-export const streamPulseKey = (partition: Partition): string =>
-  partition === 'control' ? `{${CONTROL_STREAM}}:pulse` : pulseKey(partition)
 
 /** An event as the fields of an entry. Data over 8 KiB is left out: readers then ask the api. */
 export function encodeEntry(event: StreamEvent): (string | number)[] {

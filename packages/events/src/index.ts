@@ -1,5 +1,6 @@
+export type { Partition } from '@parley/contract'
 export { connectStreams, type StreamConnection } from './connection.ts'
-export type { Partition, TailEvent } from './entries.ts'
+export type { TailEvent } from './entries.ts'
 export type { EventsLogger } from './logger.ts'
 export type { LossReason } from './position.ts'
 export { createPublisher, PublishError, type Publisher } from './publisher.ts'

@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
+import { type Partition, streamKey } from '@parley/contract'
 import { ConnectionError, MOST_BLOCK_MS, type StreamConnection } from './connection.ts'
-import { type Partition, streamKey, type TailEvent } from './entries.ts'
+import type { TailEvent } from './entries.ts'
 import type { EventsLogger } from './logger.ts'
 import { after, type Look, type LossReason, look, type Position } from './position.ts'
 import { type Batch, readEvents } from './read-events.ts'

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
+import { type Partition, streamEpochKey, streamKey, streamPulseKey } from '@parley/contract'
 import { ConnectionError, type StreamConnection } from './connection.ts'
-import { compareIds, type Partition, streamEpochKey, streamKey, streamPulseKey } from './entries.ts'
+import { compareIds } from './entries.ts'
 import { type Batch, readEvents, type Wants } from './read-events.ts'
 import { createReader, type Reply } from './resp.ts'
 

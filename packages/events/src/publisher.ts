@@ -1,6 +1,6 @@
-import { partitionOf, type StreamEvent } from '@parley/contract'
+import { type Partition, partitionOf, type StreamEvent, streamKey } from '@parley/contract'
 import type { Redis } from 'ioredis'
-import { encodeEntry, idMillis, type Partition, streamKey } from './entries.ts'
+import { encodeEntry, idMillis } from './entries.ts'
 import type { EventsLogger } from './logger.ts'
 
 export type Publisher = ReturnType<typeof createPublisher>

@@ -1,12 +1,10 @@
-import { PARTITIONS } from '@parley/contract'
+import { ALL_PARTITIONS, streamPulseKey } from '@parley/contract'
 import type { Redis } from 'ioredis'
-import { type Partition, streamPulseKey } from './entries.ts'
 import type { EventsLogger } from './logger.ts'
 
 /** Milliseconds between two signs, and for which each counts: a process that lags a second is not taken for gone. */
 const BEAT_MS = 500
 const LASTS_MS = 1_500
-const ALL: Partition[] = [...Array(PARTITIONS).keys(), 'control']
 
 /**
  * Shows that somebody can write to the streams, by keys that lapse unless they are set again. Without it a reader can't
@@ -15,7 +13,7 @@ const ALL: Partition[] = [...Array(PARTITIONS).keys(), 'control']
 export function createPulse({ redis, logger }: { redis: Redis; logger: EventsLogger }) {
   function beat(): void {
     const pipeline = redis.pipeline()
-    for (const partition of ALL) pipeline.set(streamPulseKey(partition), '1', 'PX', LASTS_MS)
+    for (const partition of ALL_PARTITIONS) pipeline.set(streamPulseKey(partition), '1', 'PX', LASTS_MS)
     pipeline.exec().catch((error: unknown) => logger.debug({ err: error }, 'no sign of life on the streams'))
   }
 

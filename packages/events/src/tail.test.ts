@@ -1,13 +1,13 @@
 import { once } from 'node:events'
 import net, { type AddressInfo } from 'node:net'
 import tls from 'node:tls'
-import { PARTITIONS, partitionOf, type StreamEvent } from '@parley/contract'
+import { ALL_PARTITIONS, partitionOf, type StreamEvent, streamKey } from '@parley/contract'
 import { startRedis, throwAwayFolder } from '@parley/devstack'
 import fc from 'fast-check'
 import { Redis } from 'ioredis'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from 'vitest'
 import { connectStreams } from './connection.ts'
-import { encodeEntry, type Partition, streamKey } from './entries.ts'
+import { encodeEntry } from './entries.ts'
 import type { LossReason } from './position.ts'
 import { createPublisher } from './publisher.ts'
 import { createPulse } from './pulse.ts'
@@ -16,7 +16,7 @@ import { createTail, type Tail, type TailOptions } from './tail.ts'
 import { certificate } from './testing/certificate.ts'
 
 const quiet = { debug: () => undefined, warn: () => undefined }
-const partitions: Partition[] = ['control', ...Array.from({ length: PARTITIONS }, (_, index) => index)]
+const partitions = ALL_PARTITIONS
 
 /** A conversation of partition 0. */
 const room = Array.from({ length: 100 }, (_, n) => n.toString(16).padStart(24, '0')).find(

@@ -1,5 +1,6 @@
+import type { Partition } from '@parley/contract'
 import type { StreamConnection } from './connection.ts'
-import type { Partition, TailEvent } from './entries.ts'
+import type { TailEvent } from './entries.ts'
 import type { EventsLogger } from './logger.ts'
 import { createPartitionTail, type StreamState } from './partition-tail.ts'
 import type { LossReason } from './position.ts'

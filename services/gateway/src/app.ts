@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { createRevocationList, createVerifier } from '@parley/auth'
-import { CHAT_NAMESPACE, LIMITS, PARTITIONS } from '@parley/contract'
-import { createTail, type Partition, type StreamConnection } from '@parley/events'
+import { ALL_PARTITIONS, CHAT_NAMESPACE, LIMITS } from '@parley/contract'
+import { createTail, type StreamConnection } from '@parley/events'
 import {
   type ApiClient,
   cors,
@@ -179,10 +179,9 @@ export async function buildApp(dependencies: GatewayDependencies): Promise<Gatew
     follow,
     isLive: () => tail.live(),
   })
-  const partitions: Partition[] = [...Array(PARTITIONS).keys(), 'control']
   const tail = createTail({
     connect: dependencies.connectTail,
-    partitions,
+    partitions: ALL_PARTITIONS,
     logger,
     wants: (partition, org, cid) => partition === 'control' || delivery.wants(org, cid),
     onRead: figures.tailed,
