@@ -101,7 +101,7 @@ export async function buildApp(dependencies: GatewayDependencies): Promise<Gatew
   asyncApiRoutes(app)
 
   await app.register(fastifySocketIo.default, {
-    adapter: await createControlAdapter({ publisher: redis, subscriber, logger }),
+    adapter: createControlAdapter({ publisher: redis, subscriber, logger }),
     cors: {
       origin: (origin, done) => done(null, origin !== undefined && isAllowedOrigin(origin)),
       credentials: true,
