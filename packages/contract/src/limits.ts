@@ -1,4 +1,4 @@
-/** Bounds that the public interface promises. Sizes are bytes of UTF-8 unless the name says otherwise. */
+/** Bounds that more than one place has to know, most of them promised. `…Bytes` are bytes of UTF-8. */
 export const LIMITS = {
   /** Characters in a conversation's title. */
   title: 200,

@@ -19,8 +19,6 @@ import { toMessage } from '../messages/message.ts'
 import { firstOf } from '../messages/page-bytes.ts'
 import type { Access } from '../participants/access.ts'
 
-const DEFAULT_LIMIT = LIMITS.defaultPageSize
-
 export interface ChangePage {
   /** Ascending by number: the latest state of each thing that changed. */
   changes: Change[]
@@ -85,7 +83,10 @@ export function createHistory({
     async changes(
       caller: Caller,
       cid: string,
-      { after = 0, limit = DEFAULT_LIMIT }: { after?: number | undefined; limit?: number | undefined },
+      {
+        after = 0,
+        limit = LIMITS.defaultPageSize,
+      }: { after?: number | undefined; limit?: number | undefined },
     ) {
       const { head } = await access.of(caller, cid, 'conversation:changes')
       const { changes, more, lastChangeSeq } = await since(head, after, limit)

@@ -1,3 +1,4 @@
+import { LIMITS } from '@parley/contract'
 import type { ObjectId } from 'mongodb'
 import type { Collections, MessageRow } from '../database/collections.ts'
 import type { MessageStore } from './store.ts'
@@ -11,8 +12,6 @@ const INTERVAL_MS = 1_000
 /** Messages of one conversation that are not gathered any longer: each reader of it would fold them in. */
 const TAIL_MOST = 500
 const HEADS_AT_ONCE = 100
-/** Messages that make a bucket, each of which gets a summary. */
-export const SUMMARY_BUCKET = 10
 
 /** As much of a message as counts; of its text only what a preview can show. */
 export const COUNTED = {
@@ -239,4 +238,4 @@ export function createFolder({ conversations, messages, store, summaryDue, touch
 }
 
 const crosses = (from: number, to: number): boolean =>
-  Math.floor(to / SUMMARY_BUCKET) > Math.floor(from / SUMMARY_BUCKET)
+  Math.floor(to / LIMITS.summaryBucket) > Math.floor(from / LIMITS.summaryBucket)

@@ -4,6 +4,7 @@ import {
   type Caller,
   type CreateMessage,
   isAdmin,
+  LIMITS,
   type Message,
   type MessageRole,
   OpaqueId,
@@ -23,8 +24,6 @@ import type { MessageLog } from './log.ts'
 import { draftOf, toMessage } from './message.ts'
 import type { MessagePages, SeqRange } from './pages.ts'
 import { statistics } from './statistics.ts'
-
-const DEFAULT_LIMIT = 50
 
 /** The roles that a caller's messages may have. */
 const rolesOf = (caller: Caller): MessageRole[] => {
@@ -100,7 +99,7 @@ export function createMessageService({
     cid: string,
     name: string[],
     filter: Filter<MessageRow>,
-    { limit = DEFAULT_LIMIT, ...range }: SeqRange & { limit?: number | undefined },
+    { limit = LIMITS.defaultPageSize, ...range }: SeqRange & { limit?: number | undefined },
   ): Promise<Page<Message>> {
     const { head } = await access.of(caller, cid, 'message:list')
     return pages.page(head, name, filter, range, limit)
@@ -167,7 +166,7 @@ export function createMessageService({
     async thread(
       caller: Caller,
       id: string,
-      { limit = DEFAULT_LIMIT, cursor }: { limit?: number | undefined; cursor?: string | undefined },
+      { limit = LIMITS.defaultPageSize, cursor }: { limit?: number | undefined; cursor?: string | undefined },
     ) {
       const { row, accessed } = await find(caller, id, 'message:read')
       const page = await pages.page(accessed.head, ['thread', id], { parentId: row._id }, { cursor }, limit)

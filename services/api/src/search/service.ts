@@ -1,4 +1,4 @@
-import { type Caller, type Message, type Page, problem } from '@parley/contract'
+import { type Caller, LIMITS, type Message, type Page, problem } from '@parley/contract'
 import { decodeCursor, encodeCursor } from '@parley/service-kit'
 import type { ObjectId } from 'mongodb'
 import { z } from 'zod'
@@ -16,7 +16,6 @@ const CANDIDATES = 500
 const UNINDEXED = 500
 /** Milliseconds that a search spends on an index that is behind. */
 const CATCH_UP_MS = 1_000
-const DEFAULT_LIMIT = 50
 
 export type SearchHit = Message & { score: number; highlights: { start: number; end: number }[] }
 
@@ -65,7 +64,7 @@ export function createSearch({
       cid: string,
       {
         q,
-        limit = DEFAULT_LIMIT,
+        limit = LIMITS.defaultPageSize,
         cursor,
       }: { q: string; limit?: number | undefined; cursor?: string | undefined },
     ): Promise<Page<SearchHit>> {
