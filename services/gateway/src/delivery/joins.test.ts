@@ -93,16 +93,6 @@ describe('joins', () => {
     expect(api.calls.map(({ size }) => size)).toEqual([2, 1])
   })
 
-  it('asks one by one where the api does not know of joins together yet', async () => {
-    const api = createApi()
-    const joins = createJoins({
-      internal: (path, body, options) =>
-        path === '/internal/joins' ? Promise.reject(problem('not_found')) : api.internal(path, body, options),
-    })
-    const results = await Promise.all(['ada', 'bob'].map((id) => joins.ask(joinOf(id))))
-    expect(results.map(toldTo)).toEqual([`ada in ${'c'.repeat(24)}`, `bob in ${'c'.repeat(24)}`])
-  })
-
   it('waits for no call that hangs', async () => {
     const api = createApi()
     const joins = createJoins(api)

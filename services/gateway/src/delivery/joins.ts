@@ -3,7 +3,7 @@ import {
   type InternalJoinAnswer,
   type InternalJoinResult,
   type InternalJoinsResult,
-  ProblemError,
+  type ProblemError,
   problem,
 } from '@parley/contract'
 import type { ApiClient } from '@parley/service-kit'
@@ -41,14 +41,8 @@ export function createJoins(api: Pick<ApiClient, 'internal'>) {
   async function askTogether(joins: readonly InternalJoin[]): Promise<Answer[]> {
     before = { size: joins.length, at: performance.now() }
     if (joins.length === 1) return ['alone']
-    try {
-      const result = await api.internal<InternalJoinsResult>('/internal/joins', { joins })
-      return joins.map((_, place) => readAnswer(result.answers[place], result))
-    } catch (error) {
-      // An api of before this route, while processes are being replaced, must not look like conversations that are gone.
-      if (error instanceof ProblemError && error.code === 'not_found') return joins.map(() => 'alone')
-      throw error
-    }
+    const result = await api.internal<InternalJoinsResult>('/internal/joins', { joins })
+    return joins.map((_, place) => readAnswer(result.answers[place], result))
   }
 
   return {
