@@ -17,7 +17,18 @@ test('who takes part is known of each conversation of a batch, however many othe
   const members = createMembers({ participants, roles: createRoles({ participants }) })
   const quiet = () => ({ cid: new ObjectId(), membersRev: new ObjectId(), participantCount: 1, authors: [] })
   const first = quiet()
+  const at = new Date()
+  await participants.insertOne({
+    _id: new ObjectId(),
+    cid: first.cid,
+    org: 'acme',
+    key: 'user:ada',
+    role: 'owner',
+    joinedAt: at,
+    readSeq: 0,
+    activityAt: at,
+  })
   await members.load([first, ...Array.from({ length: 19_999 }, quiet)])
   await members.load([first, quiet()])
-  expect(members.recipients(first.membersRev)).toBeDefined()
+  expect(members.recipients(first.membersRev)).toEqual(['user:ada'])
 })
