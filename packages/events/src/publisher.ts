@@ -29,8 +29,10 @@ export function createPublisher(options: {
   logger: EventsLogger
   keepMs?: number
   keepEntries?: number
+  /** Called with how many did not get out. */
+  onFailed?(events: number): void
 }) {
-  const { redis, logger, keepMs = 60_000, keepEntries = 100_000 } = options
+  const { redis, logger, keepMs = 60_000, keepEntries = 100_000, onFailed } = options
   const newest = new Map<Partition, number>()
   const sinceCount = new Map<Partition, number>()
   // The next connection may lead to a Redis whose clock is behind: an old bound would trim what is being written.
@@ -63,6 +65,7 @@ export function createPublisher(options: {
       }
     }
     if (failed.length > 0) {
+      onFailed?.(failed.length)
       logger.debug({ partition, failed: failed.length, err: cause }, 'events not published')
       throw new PublishError(failed, cause)
     }

@@ -16,6 +16,7 @@ import { connectDatabase } from './database/client.ts'
 import { watchDatabase } from './database/watch.ts'
 import { createRevocations } from './identity/revocations.ts'
 import { createUnreadTotals } from './identity/unread.ts'
+import { createApiMetrics } from './metrics.ts'
 import { createServices } from './services.ts'
 
 runService('api', async ({ env }) => {
@@ -35,7 +36,9 @@ runService('api', async ({ env }) => {
   // Nothing needs Redis to be there; a short wait spares the first messages a detour over the relay.
   await Promise.all(connections.map((connection) => redisReady(connection, 500)))
 
-  const publisher = createPublisher({ redis: streams, logger })
+  const registry = createRegistry('api')
+  const { unpublished } = createApiMetrics(registry, database)
+  const publisher = createPublisher({ redis: streams, logger, onFailed: unpublished })
   const pulse = createPulse({ redis: streams, logger })
   const list = createRevocationList()
   const revocations = createRevocations({ revocations: database.revocations, list, publisher, logger })
@@ -55,7 +58,7 @@ runService('api', async ({ env }) => {
     logger,
     production: config.NODE_ENV === 'production',
     corsOrigins: config.CORS_ORIGINS,
-    registry: createRegistry('api'),
+    registry,
     metricsListen: METRICS_PORT === undefined ? undefined : { host: HOST, port: METRICS_PORT },
     isReady: () => listening && !shutdown.draining,
     degraded: () => [
