@@ -1,0 +1,32 @@
+import {
+  cors,
+  createHttpServer,
+  type HttpServer,
+  type Logger,
+  metrics,
+  problemErrors,
+  type Registry,
+} from '@parley/service-kit'
+import { asyncApiRoutes } from './asyncapi/routes.ts'
+import type { GatewayConfig } from './config.ts'
+
+/** The HTTP server, with what is open to all and needs nothing else of the gateway. */
+export async function openHttp({
+  config,
+  logger,
+  registry,
+  isAllowedOrigin,
+}: {
+  config: GatewayConfig
+  logger: Logger
+  registry: Registry
+  isAllowedOrigin(origin: string): boolean
+}): Promise<HttpServer> {
+  const { HOST: host, METRICS_PORT: port } = config
+  const app = createHttpServer({ logger })
+  problemErrors(app)
+  await cors(app, { isAllowed: isAllowedOrigin, methods: ['GET', 'HEAD'] })
+  await metrics(app, { registry, ...(port === undefined ? {} : { listen: { host, port } }) })
+  asyncApiRoutes(app)
+  return app
+}

@@ -1,0 +1,67 @@
+import { ALL_PARTITIONS } from '@parley/contract'
+import { createTail, type StreamConnection } from '@parley/events'
+import { createRevocationFeed } from './connection/revocations.ts'
+import type { Delivery } from './delivery/delivery.ts'
+import type { GatewayMetrics } from './metrics.ts'
+import type { Core } from './services.ts'
+import type { ChatNamespace } from './sockets.ts'
+
+/** Follows the event streams: what happens in conversations goes to delivery, what is revoked to its sockets. */
+export function createTailing(
+  core: Core,
+  {
+    connect,
+    namespace,
+    delivery,
+    figures,
+  }: {
+    /** A connection for one partition of the streams. */
+    connect(): StreamConnection
+    namespace: ChatNamespace
+    delivery: Delivery
+    figures: GatewayMetrics
+  },
+) {
+  const revocationFeed = createRevocationFeed(core, {
+    namespace,
+    follow: delivery.follow,
+    isLive: () => tail.live(),
+  })
+  const tail = createTail({
+    connect,
+    partitions: ALL_PARTITIONS,
+    logger: core.logger,
+    wants: (partition, org, cid) => partition === 'control' || delivery.wants(org, cid),
+    onRead: figures.tailed,
+    onEvents: (partition, events) => {
+      if (partition === 'control') revocationFeed.onEvents(events)
+      else delivery.onEvents(events)
+    },
+    onLoss: (partition, reason, readUntil) => {
+      figures.loss(reason)
+      if (partition === 'control') revocationFeed.onDoubt()
+      else delivery.onLoss(partition, readUntil)
+    },
+    onState: (live) => {
+      delivery.onTailState(live)
+      if (!live) revocationFeed.onDoubt()
+    },
+  })
+
+  return {
+    /** Resolves once it was tried to learn what is revoked. */
+    async start(): Promise<void> {
+      delivery.onTailState(false)
+      tail.start()
+      await revocationFeed.load()
+    },
+    /** It is known what is revoked. */
+    isLoaded: revocationFeed.isLoaded,
+    connected: tail.connected,
+    live: tail.live,
+    async close(): Promise<void> {
+      revocationFeed.close()
+      await tail.close()
+    },
+  }
+}
