@@ -67,3 +67,19 @@ test('what the api could not publish for a moment is published within a second',
     until(() => !e.socket.connected, { timeoutMs: soon, what: 'the end of a revoked socket' }),
   ])
 })
+
+test('a conversation that the api could not announce is not shown later to who was removed meanwhile', async () => {
+  const { ada, bob } = scene.names('ada', 'bob')
+  const b = await scene.connect(bob)
+  link.cut()
+  await until(isCutOff)
+  const id = await scene.conversation(ada, bob)
+  await scene.http(ada).once('DELETE', `/conversations/${id}/participants/user/${bob}`)
+  await scene
+    .http(ada)
+    .sure('POST', '/messages', { conversationId: id, role: 'user', content: 'without bob' })
+  link.heal()
+  await until(async () => !(await isCutOff()))
+  await b.first('conversation:removed', { conversationId: id })
+  expect(b.of('conversation:added')).toEqual([])
+})

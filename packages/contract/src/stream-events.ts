@@ -11,8 +11,8 @@ export const STREAM_VERSION = '1'
  *
  * An entry has the fields `v`, `type`, `org`, `cid`, then `seq` (messages) or `change` (changes) where there is one,
  * `member` (participant key of whom a change is about), `to` (participant keys as a JSON array: everybody where a
- * conversation begins or ends, and of messages in those of up to 50 participants) and `data` (JSON). An entry whose data
- * would exceed 8 KiB has no `data`: readers fetch the current state from the api.
+ * conversation begins or ends, and of messages in those of up to 50 participants) and `data` (JSON). An entry has no
+ * `data` where it would exceed 8 KiB, or might show more than its readers may see by now: they ask the api.
  * At least once; readers drop repeats. `data` is the state when it was written, at least as new as its number.
  */
 export const STREAM_EVENTS = {

@@ -2,6 +2,7 @@ import { Change, Message } from '@parley/contract'
 import fc from 'fast-check'
 import { ClientSession } from 'mongodb'
 import { afterAll, beforeAll, describe, expect, inject, test, vi } from 'vitest'
+import { createConversationReader } from '../conversations/reader.ts'
 import {
   ada,
   bob,
@@ -17,6 +18,8 @@ import {
   say,
 } from '../conversations/testing/world.ts'
 import { isVoid } from '../database/collections.ts'
+import { createMessageStore } from '../messages/store.ts'
+import { createEventBuilder } from '../publishing/events.ts'
 import { createRelay } from '../publishing/relay.ts'
 import { createSearchIndexer } from '../search/indexer.ts'
 
@@ -235,6 +238,48 @@ describe('changes', () => {
     await broken.outbox.idle()
     await createRelay({ rows: world.database, outbox: other.outbox, logger }).sweep()
     expect(other.events.filter((event) => event.cid === cid).map(({ change }) => change)).toEqual([1])
+  })
+
+  test('a conversation that could not be announced shows nothing later to who was removed meanwhile', async () => {
+    const broken = world.service()
+    broken.wire.broken = true
+    const cid = await open(broken, ada, { participants: [{ type: 'user', id: 'bob' }] })
+    await broken.participants.remove(ada, cid, bob)
+    await say(broken, ada, cid, 'now that bob is gone')
+    await broken.outbox.idle()
+    broken.wire.broken = false
+    await broken.relay.sweep()
+    const [created] = broken.events.filter(
+      ({ type, cid: of }) => of === cid && type === 'conversation.created',
+    )
+    expect(created).toMatchObject({ to: ['user:ada', 'user:bob'] })
+    expect(created).not.toHaveProperty('data')
+  })
+
+  test('an addition shows nothing to who is removed while it is put together', async () => {
+    const { participants, outbox } = world.database
+    const away = world.service()
+    away.wire.broken = true
+    const cid = await open(away, ada)
+    await away.participants.add(ada, cid, { type: 'user', id: 'bob' })
+    await away.outbox.idle()
+    const rows = await outbox.find({ cid: id(cid), type: 'participant.added' }).toArray()
+    const reader = createConversationReader({
+      rows: world.database,
+      store: createMessageStore(world.database),
+    })
+    const build = createEventBuilder({
+      ...world.database,
+      async roomViews(ids) {
+        await away.participants.remove(ada, cid, bob)
+        await say(away, ada, cid, 'now that bob is gone')
+        return reader.roomViews(ids)
+      },
+    })
+    const [added] = await build(rows)
+    expect(await participants.countDocuments({ cid: id(cid), key: 'user:bob' })).toBe(0)
+    expect(added).toMatchObject({ member: 'user:bob' })
+    expect(added).not.toHaveProperty('data')
   })
 })
 

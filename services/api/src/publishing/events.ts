@@ -17,9 +17,12 @@ export interface EventSources extends Pick<Collections, 'messages' | 'participan
 
 export type EventBuilder = ReturnType<typeof createEventBuilder>
 
+/** Nothing has happened in it, so that all who began it may see what it shows. */
+const isNew = ({ changeSeq, lastSeq }: RoomConversation): boolean => changeSeq === 0 && lastSeq === 0
+
 /**
  * Makes the events of outbox rows, in their order, from the state that things are in now. Where something is gone
- * by now, the event has no data: its reader asks for itself.
+ * by now, or whom an event is for may take part no more, it has no data: its reader asks for itself.
  */
 export function createEventBuilder({ messages, participants, roomViews }: EventSources) {
   async function messagesOf(rows: readonly OutboxDocument[], known: readonly MessageDocument[]) {
@@ -49,11 +52,12 @@ export function createEventBuilder({ messages, participants, roomViews }: EventS
     known: readonly MessageDocument[] = [],
   ): Promise<StreamEvent[]> => {
     const about = rows.filter(({ messageId, type }) => !messageId && type !== 'conversation.deleted')
-    const [messageOf, added, views] = await Promise.all([
+    const [messageOf, views] = await Promise.all([
       messagesOf(rows, known),
-      addedOf(rows),
       about.length === 0 ? new Map<string, RoomConversation>() : roomViews(about.map(({ cid }) => cid)),
     ])
+    // After the views: who takes part still may see what they show.
+    const added = await addedOf(rows)
 
     function dataOf({ type, cid, messageId, participant, changed }: OutboxDocument): unknown {
       if (messageId) {
@@ -62,7 +66,8 @@ export function createEventBuilder({ messages, participants, roomViews }: EventS
       }
       if (type === 'conversation.deleted') return null
       const conversation = views.get(cid.toHexString())
-      if (!conversation || type === 'conversation.created') return conversation
+      if (!conversation) return undefined
+      if (type === 'conversation.created') return isNew(conversation) ? conversation : undefined
       if (type === 'conversation.updated') return { changed: changed ?? [], conversation }
       if (participant === undefined) return undefined
       if (type === 'participant.removed') {
