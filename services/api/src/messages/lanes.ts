@@ -10,6 +10,8 @@ const IDLE_LANES = 20_000
 export interface Entry {
   readonly org: string
   readonly draft: MessageDraft
+  /** Of the draft as BSON. */
+  readonly bytes: number
   /** An admin may read where it takes no part, so it learns `forbidden` there, not `not_found`. */
   readonly admin: boolean
   /** Repeats that came while it was on its way; they share its fate. */

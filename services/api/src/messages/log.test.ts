@@ -59,6 +59,18 @@ describe('numbers', () => {
   })
 })
 
+describe('large messages', () => {
+  test('that are more together than one command takes are stored like others', async () => {
+    const process = world.process()
+    const cid = await world.conversation(people)
+    // What the largest request may become: 1 MiB of small numbers.
+    const large = 'x'.repeat(6 * 1024 * 1024)
+    const authors = ['user:ada', 'user:bob', 'agent:bot']
+    const sent = await Promise.all(authors.map((author) => send(process, cid, author, large)))
+    expect(sent.map(({ row }) => row.seq)).toEqual([1, 2, 3])
+  })
+})
+
 describe('an insert whose answer is lost', () => {
   /** Every third insert loses its answer: half of those were carried out before, half never arrive. */
   const lossy = (store: MessageStore): MessageStore => {

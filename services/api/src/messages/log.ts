@@ -1,5 +1,5 @@
 import { type ProblemError, problem, type StreamEvent } from '@parley/contract'
-import type { ObjectId } from 'mongodb'
+import { BSON, type ObjectId } from 'mongodb'
 import type { Collections, MessageDocument, VoidDocument } from '../database/collections.ts'
 import { isVoid } from '../database/collections.ts'
 import { createAdmission, type Seat } from './admission.ts'
@@ -13,10 +13,22 @@ import type { Sweeper } from './sweeper.ts'
 
 /** Commands in flight at once; more would make each smaller. */
 const CONCURRENT_BATCHES = 4
-/** Messages in one command: well below the wire's 48 MB at 64 KiB of content each. */
+/** Messages in one command. */
 const BATCH_SIZE = 256
+/**
+ * Bytes of BSON after which a command takes no more. The largest message, a request of 1 MiB full of small numbers, has
+ * 6 MiB, so that a command stays below its 16 MiB.
+ */
+const BATCH_BYTES = 8 * 1024 * 1024
 /** Milliseconds after which a send that has no answer yet gets a 503; it may still be stored. */
 const SEND_TIMEOUT_MS = 10_000
+
+/** What one command still takes; its last message may have more bytes. */
+interface Room {
+  messages: number
+  bytes: number
+}
+const isFull = ({ messages, bytes }: Room): boolean => messages === 0 || bytes <= 0
 
 export interface AppendRequest {
   org: string
@@ -81,6 +93,7 @@ export function createMessageLog(options: LogOptions) {
       const entry: Entry = {
         org,
         draft,
+        bytes: BSON.calculateObjectSize(draft),
         admin,
         followers,
         done: false,
@@ -118,13 +131,12 @@ export function createMessageLog(options: LogOptions) {
     scheduled = false
     if (ready.size === 0 || inFlight >= CONCURRENT_BATCHES) return
     const batch = new Map<Lane, Entry[]>()
-    let size = 0
+    const room = { messages: BATCH_SIZE, bytes: BATCH_BYTES }
     for (const lane of ready) {
-      if (size >= BATCH_SIZE) break
+      if (isFull(room)) break
       ready.delete(lane)
-      const entries = board(lane, BATCH_SIZE - size)
+      const entries = board(lane, room)
       if (entries.length === 0) continue
-      size += entries.length
       lane.busy = true
       batch.set(lane, entries)
     }
@@ -144,20 +156,25 @@ export function createMessageLog(options: LogOptions) {
     }
   }
 
-  /** Takes at most one message per author: an author's next waits until the one before is definite. */
-  function board(lane: Lane, room: number): Entry[] {
+  /**
+   * Takes what there is room for, at most one message per author: an author's next waits until the one before is
+   * definite.
+   */
+  function board(lane: Lane, room: Room): Entry[] {
     const boarded: Entry[] = []
     const authors = new Set<string>()
     const staying: Entry[] = []
     for (const entry of lane.waiting) {
       if (entry.done) continue
-      if (boarded.length >= room || authors.has(entry.draft.author)) {
+      if (isFull(room) || authors.has(entry.draft.author)) {
         staying.push(entry)
         authors.add(entry.draft.author)
         continue
       }
       authors.add(entry.draft.author)
       boarded.push(entry)
+      room.messages--
+      room.bytes -= entry.bytes
     }
     lane.waiting = staying
     return boarded
