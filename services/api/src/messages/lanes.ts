@@ -52,7 +52,7 @@ export interface Lane {
 export const idempotencyName = (author: string, clientMessageId: string): string =>
   `${clientMessageId}\n${author}`
 
-/** All lanes; quiet ones are forgotten, longest quiet first. */
+/** All lanes; of more than are remembered, quiet ones are forgotten as new ones come. */
 export function createLanes() {
   const lanes = new Map<string, Lane>()
 
@@ -72,7 +72,7 @@ export function createLanes() {
         contended: false,
       }
       lanes.set(name, lane)
-      if (lanes.size > IDLE_LANES) forgetOne()
+      forgetSome()
       return lane
     },
     /** Numbers learnt under another primary are not relied upon. */
@@ -81,17 +81,13 @@ export function createLanes() {
     },
   }
 
-  function forgetOne(): void {
-    let looked = 0
+  function forgetSome(): void {
+    let looks = 16
     for (const [name, lane] of lanes) {
-      if (!lane.busy && lane.waiting.length === 0) {
-        lanes.delete(name)
-        return
-      }
-      // Busy lanes go behind the others, so that the search stays short.
+      if (lanes.size <= IDLE_LANES || looks-- === 0) return
       lanes.delete(name)
-      lanes.set(name, lane)
-      if (++looked === 16) return
+      // Busy lanes go behind the others, so that the search stays short.
+      if (lane.busy || lane.waiting.length > 0) lanes.set(name, lane)
     }
   }
 }

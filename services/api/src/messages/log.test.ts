@@ -1,3 +1,5 @@
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { ObjectId } from 'mongodb'
 import { afterAll, beforeAll, describe, expect, inject, test, vi } from 'vitest'
 import { isVoid } from '../database/collections.ts'
@@ -18,6 +20,9 @@ const people = {
 } as const
 const rowsOf = (cid: ObjectId) => world.database.messages.find({ cid }).sort({ seq: 1 }).toArray()
 const numbers = (count: number) => Array.from({ length: count }, (_, i) => i + 1)
+
+setFlagsFromString('--expose-gc')
+const collectGarbage: () => void = runInNewContext('gc')
 
 type Process = ReturnType<typeof world.process>
 const send = (process: Process, cid: ObjectId, author: string, content: string, key?: string) =>
@@ -118,6 +123,48 @@ describe('an insert whose answer is lost', () => {
         .filter((i) => i % 2 === 0)
         .map((i) => `line ${i}`),
     )
+  })
+})
+
+/** A send that has no answer for 10 s; afterwards, what is left of its message. */
+async function giveUp(process: Process, cid: ObjectId) {
+  vi.useFakeTimers({ toFake: ['setTimeout'] })
+  const message = draft('user:bob', 'two')
+  const sent = process.log.append({ org: 'acme', cid, draft: message, admin: false })
+  const refusal = sent.then(
+    () => 'none',
+    (error) => error.code,
+  )
+  vi.advanceTimersByTime(10_000)
+  vi.useRealTimers()
+  expect(await refusal).toBe('unavailable')
+  return new WeakRef(message)
+}
+
+describe('a send that is given up on', () => {
+  test('is not kept, though the batch before it has no answer yet', async () => {
+    const underWay = Promise.withResolvers<void>()
+    const gate = Promise.withResolvers<void>()
+    const process = world.process((store) => ({
+      ...store,
+      async insert(rows) {
+        underWay.resolve()
+        await gate.promise
+        return store.insert(rows)
+      },
+    }))
+    const cid = await world.conversation(people)
+    const first = send(process, cid, 'user:ada', 'one')
+    await underWay.promise
+
+    const message = await giveUp(process, cid)
+    const isKept = () => {
+      collectGarbage()
+      return message.deref() !== undefined
+    }
+    await expect.poll(isKept).toBe(false)
+    gate.resolve()
+    expect((await first).row.seq).toBe(1)
   })
 })
 

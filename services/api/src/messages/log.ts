@@ -106,7 +106,10 @@ export function createMessageLog(options: LogOptions) {
           for (const follower of followers.splice(0)) follower.reject(refusal)
         },
       }
-      const timer = setTimeout(() => entry.reject(unavailable()), SEND_TIMEOUT_MS)
+      const timer = setTimeout(() => {
+        entry.reject(unavailable())
+        leave(lane, entry)
+      }, SEND_TIMEOUT_MS)
       if (closed) entry.reject(unavailable())
       else if (twin && twin.draft.payloadHash !== draft.payloadHash)
         entry.reject(problem('idempotency_mismatch'))
@@ -117,6 +120,13 @@ export function createMessageLog(options: LogOptions) {
         if (!lane.busy) offer(lane)
       }
     })
+  }
+
+  /** What is given up on does not wait on: the batch before it may stay in doubt for as long as the database is away. */
+  function leave(lane: Lane, entry: Entry): void {
+    const at = lane.waiting.indexOf(entry)
+    if (at >= 0) lane.waiting.splice(at, 1)
+    if (lane.waiting.length === 0) ready.delete(lane)
   }
 
   function offer(lane: Lane): void {
