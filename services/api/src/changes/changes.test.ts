@@ -189,6 +189,25 @@ describe('changes', () => {
     commit.mockRestore()
   })
 
+  test('that waited for 10 s are refused, and do not happen after that', async () => {
+    const cid = await open(service, ada)
+    const gate = Promise.withResolvers<void>()
+    const first = service.changes.apply(id(cid), {
+      by: null,
+      run: async () => ({ value: await gate.promise }),
+    })
+    const run = vi.fn(async () => ({ value: null }))
+    vi.useFakeTimers({ toFake: ['setTimeout'] })
+    const second = codeOf(service.changes.apply(id(cid), { by: null, run }))
+    vi.advanceTimersByTime(10_000)
+    vi.useRealTimers()
+    expect(await second).toBe('unavailable')
+    gate.resolve()
+    await first
+    await service.changes.idle()
+    expect(run).not.toHaveBeenCalled()
+  })
+
   test('of who was removed a moment before do not happen', async () => {
     const cid = await open(service, ada, { participants: [{ type: 'user', id: 'bob', role: 'owner' }] })
     const apply = vi.spyOn(service.changes, 'apply')

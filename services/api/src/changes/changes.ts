@@ -16,6 +16,9 @@ const BATCH_SIZE = 50
 /** Transactions in flight at once, so that a burst of changes leaves connections to everybody else. */
 const CONCURRENT_TRANSACTIONS = 16
 
+/** Milliseconds that a change waits for its turn; a transaction has its own end. */
+const WAIT_MS = 10_000
+
 /** Who the audit names where the service itself changed something. */
 export const SERVICE_KEY = 'agent:parley'
 
@@ -63,6 +66,8 @@ export interface Applied<T> {
 
 interface Waiting {
   change: Change<unknown>
+  /** Ends the wait. */
+  timer: NodeJS.Timeout
   resolve(applied: Applied<unknown>): void
   reject(error: unknown): void
 }
@@ -112,6 +117,8 @@ export function createChanges(options: { client: MongoClient; rows: Collections;
 
   async function serve(lane: Lane): Promise<void> {
     const batch = lane.waiting.splice(0, BATCH_SIZE)
+    if (batch.length === 0) return
+    for (const { timer } of batch) clearTimeout(timer)
     try {
       const done = await commit(lane.cid, batch)
       for (const verdict of done.verdicts) answer(verdict, done.unit)
@@ -172,7 +179,8 @@ export function createChanges(options: { client: MongoClient; rows: Collections;
   return {
     /**
      * Applies a change and resolves once it is on a majority; its event follows.
-     * @throws ProblemError not_found (no such conversation), what the change itself throws, unavailable
+     * @throws ProblemError not_found (no such conversation), what the change itself throws, unavailable (where it had
+     * no turn for 10 s, it does not happen)
      */
     apply<T>(cid: ObjectId, change: Change<T>): Promise<Applied<T>> {
       const id = cid.toHexString()
@@ -186,7 +194,12 @@ export function createChanges(options: { client: MongoClient; rows: Collections;
           value = { of: outcome.value }
           return outcome
         }
-        lane.waiting.push({ change: { by: change.by, run }, resolve, reject })
+        const timer = setTimeout(() => {
+          lane.waiting.splice(lane.waiting.indexOf(waiting), 1)
+          reject(problem('unavailable', { retryAfter: 1 }))
+        }, WAIT_MS)
+        const waiting: Waiting = { change: { by: change.by, run }, timer, resolve, reject }
+        lane.waiting.push(waiting)
       })
       offer(lane)
       next()
