@@ -1,4 +1,6 @@
+import { createHash } from 'node:crypto'
 import { type Conversation, LIMITS, type Page } from '@parley/contract'
+import { encodeCursor } from '@parley/service-kit'
 import { MongoClient } from 'mongodb'
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
 import { collections } from '../database/collections.ts'
@@ -101,6 +103,19 @@ describe('lists', () => {
       expect(await titled({ externalId: 'ext-4' })).toEqual(['number 4'])
     }
     expect((await service.lists.list(bob, { externalId: 'ext-4' })).data).toEqual([])
+  })
+
+  test('a cursor that bob made himself tells him nothing of a conversation that he takes no part in', async () => {
+    const binding = ['acme', 'user:bob', false, null, null, null, 'ext-4']
+    const name = createHash('sha256').update(JSON.stringify(binding)).digest('base64url').slice(0, 16)
+    for (const position of [
+      ['next', 8e15, 'f'.repeat(24)],
+      ['prev', 0, '0'.repeat(24)],
+    ]) {
+      const cursor = encodeCursor(['conversations', name], position)
+      const answer = await service.lists.list(bob, { externalId: 'ext-4', cursor })
+      expect(answer).toEqual({ data: [], page: { nextCursor: null, prevCursor: null, hasMore: false } })
+    }
   })
 
   test("an agent's conversations, as far as the caller takes part", async () => {

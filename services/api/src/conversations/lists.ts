@@ -18,6 +18,8 @@ export type ConversationFilter = Pick<ListConversationsQuery, 'status' | 'tag' |
 
 type Row = ParticipantDocument & { head: ConversationDocument }
 
+const NOTHING: Page<Conversation> = { data: [], page: { nextCursor: null, prevCursor: null, hasMore: false } }
+
 const filterOf = ({
   status,
   tag,
@@ -137,9 +139,10 @@ export function createConversationLists({
     ): Promise<Page<Conversation>> {
       if (isAdmin(caller)) return everybodys(caller, 'conversations', filter, { limit, cursor })
       if (filter.externalId === undefined) return mine(caller, 'conversations', filter, { limit, cursor })
-      // An external id names one conversation of the org: look there, not through all of the caller's.
+      // An external id names one conversation of the org: look there, not through all of the caller's. Cursors, too,
+      // would say that there is one.
       const found = await everybodys(caller, 'conversations', filter, { limit, cursor })
-      return { ...found, data: found.data.filter(({ me }) => me !== null) }
+      return found.data.some(({ me }) => me !== null) ? found : NOTHING
     },
 
     /** Those the caller takes part in. */
