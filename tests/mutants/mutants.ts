@@ -106,8 +106,8 @@ export const MUTANTS: readonly Mutant[] = [
     patches: [
       {
         file: 'services/api/src/messages/pages.ts',
-        find: '{ $gt: bound }))\n        .sort({ seq: 1 })',
-        replace: '{ $gt: bound }))\n        .sort({ createdAt: 1 })',
+        find: 'filter, range)).sort({ seq: 1 })',
+        replace: 'filter, range)).sort({ createdAt: 1 })',
       },
     ],
     proof: { project: 'unit', file: 'services/api/src/messages/pages.test.ts' },

@@ -49,7 +49,8 @@ export function createHistory({
     const cursor = rows.messages
       .find({ cid: head._id, changeSeq: { $gt: after, $lte: lastChangeSeq } })
       .sort({ changeSeq: 1 })
-    const { rows: changed, more } = await firstOf(cursor, limit)
+    const { rows: changed, next } = await firstOf(cursor, limit)
+    const more = next !== undefined
     const changes = changed.flatMap((row): Change[] =>
       isVoid(row)
         ? []

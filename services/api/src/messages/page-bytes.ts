@@ -5,7 +5,7 @@ import { isVoid, type MessageRow } from '../database/collections.ts'
 /** What the fixed fields of a message take as JSON, or a little more. */
 const FIXED_BYTES = 1_024
 
-/** About how many bytes a message is as JSON, escapes left out: asked of every row that a join reads, so not by writing it. */
+/** About how many bytes a message is as JSON, escapes left out: asked of every row that a page or join reads, so not by writing it. */
 export function bytesOf(row: MessageRow): number {
   if (isVoid(row)) return 0
   const { content, thinking = '', attachments, toolCalls, metadata } = row
@@ -15,19 +15,22 @@ export function bytesOf(row: MessageRow): number {
 }
 
 /**
- * The first rows of a cursor: `most` at most, and no more than {@link LIMITS.joinBytes}, but one at least. `more`: there
- * are others; they are not read.
+ * The first rows of a cursor: `most` at most, and no more than `bytes`, but one at least. `next`: the one after them.
  */
 export async function firstOf(
   cursor: FindCursor<MessageRow>,
   most: number,
-): Promise<{ rows: MessageRow[]; more: boolean }> {
+  bytes: number = LIMITS.joinBytes,
+): Promise<{ rows: MessageRow[]; next: MessageRow | undefined; bytes: number }> {
   const rows: MessageRow[] = []
-  let bytes = 0
+  let taken = 0
   for await (const row of cursor.limit(most + 1)) {
-    bytes += bytesOf(row)
-    if (rows.length === most || (rows.length > 0 && bytes > LIMITS.joinBytes)) return { rows, more: true }
+    const size = bytesOf(row)
+    if (rows.length === most || (rows.length > 0 && taken + size > bytes)) {
+      return { rows, next: row, bytes: taken }
+    }
+    taken += size
     rows.push(row)
   }
-  return { rows, more: false }
+  return { rows, next: undefined, bytes: taken }
 }

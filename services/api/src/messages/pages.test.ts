@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, inject, test } from 'vitest'
+import { createMessagePages } from './pages.ts'
 import { draft, openWorld } from './testing/world.ts'
 
 let world: Awaited<ReturnType<typeof openWorld>>
@@ -23,4 +24,60 @@ test('pages go by number, whatever the clocks of those who stored the messages s
     expect(data.map(({ seq }) => seq)).toEqual(seqs)
   }
   expect((await process.pages.fill(scope, 0, 100)).messages.map(({ seq }) => seq)).toEqual(seqs)
+})
+
+test('a list of some messages leaves out none that was decided while it was read', async () => {
+  let meanwhile: (() => Promise<unknown>) | undefined
+  const process = world.process((store) => ({
+    ...store,
+    tails: async (...request) => {
+      await meanwhile?.()
+      meanwhile = undefined
+      return store.tails(...request)
+    },
+  }))
+  for (const range of [{}, { after: 0 }, { around: 2 }]) {
+    const cid = await world.conversation({ 'user:ada': 'owner' })
+    const rows = [1, 2, 3, 4].map((seq) => ({
+      ...draft('user:ada', `line ${seq}`),
+      cid,
+      org: 'acme',
+      seq,
+      createdAt: new Date(),
+      unsettled: true as const,
+    }))
+    await process.store.insert(rows.filter(({ seq }) => seq !== 3))
+    meanwhile = () => process.store.insert(rows.filter(({ seq }) => seq === 3))
+    const scope = { _id: cid, org: 'acme', settledSeq: 0 }
+    const { data } = await process.pages.page(scope, ['role', 'user'], { role: 'user' }, range, 50)
+    expect(data.map(({ seq }) => seq)).toEqual([1, 2, 3, 4])
+  }
+})
+
+test('a page of large messages is cut, and leads on to the rest', async () => {
+  const process = world.process()
+  const cid = await world.conversation({ 'user:ada': 'owner' })
+  const pages = createMessagePages({ ...process, messages: world.database.messages, pageBytes: 60_000 })
+  const thinking = 'x'.repeat(20_000)
+  for (const seq of [1, 2, 3, 4, 5, 6]) {
+    const message = { ...draft('user:ada', `line ${seq}`), ...(seq % 2 === 0 && { thinking }) }
+    await process.log.append({ org: 'acme', cid, draft: message, admin: false })
+  }
+  await process.store.seal({ cid, org: 'acme', seq: 7 })
+  const scope = { _id: cid, org: 'acme', settledSeq: 0 }
+  const read = async (filter: object, range: object) => {
+    const { data, page } = await pages.page(scope, ['messages'], filter, range, 50)
+    return { seqs: data.map(({ seq }) => seq), ...page }
+  }
+  for (const filter of [{}, { role: 'user' }]) {
+    const newest = await read(filter, {})
+    expect(newest).toMatchObject({ seqs: [3, 4, 5, 6], hasMore: true, nextCursor: null })
+    const older = await read(filter, { cursor: newest.prevCursor })
+    expect(older).toMatchObject({ seqs: [1, 2], hasMore: false, prevCursor: null })
+    const first = await read(filter, { after: 0 })
+    expect(first).toMatchObject({ seqs: [1, 2, 3, 4, 5], hasMore: true })
+    const rest = await read(filter, { cursor: first.nextCursor })
+    expect(rest).toMatchObject({ seqs: [6], hasMore: false, nextCursor: null })
+  }
+  expect((await pages.last(scope, 50)).map(({ seq }) => seq)).toEqual([3, 4, 5, 6])
 })

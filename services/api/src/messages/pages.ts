@@ -12,6 +12,8 @@ import { contiguous } from './tail.ts'
 /** Milliseconds that a reader waits for a number in flight before it seals it. */
 const IN_FLIGHT_MS = 1_000
 const POLL_MS = 40
+/** Bytes of JSON, about, that a page has at most, or one message that is larger by itself: a hundred of 64 KiB fit. */
+const PAGE_BYTES = 8 * 1024 * 1024
 
 /** The conversation that is read: as of a head read just before. */
 export interface ReadScope {
@@ -29,6 +31,7 @@ export interface SeqRange {
 
 interface Walk {
   rows: MessageDocument[]
+  /** There is another message. */
   more: boolean
 }
 
@@ -43,9 +46,12 @@ export type MessagePages = ReturnType<typeof createMessagePages>
 export function createMessagePages({
   messages,
   store,
+  pageBytes = PAGE_BYTES,
 }: {
   messages: Collections['messages']
   store: MessageStore
+  /** For tests. */
+  pageBytes?: number
 }) {
   /** The last number that is decided with all below it. */
   async function decided({ _id, settledSeq }: ReadScope): Promise<number> {
@@ -67,39 +73,41 @@ export function createMessagePages({
     limit: number,
   ): Promise<Walk> {
     const found: MessageDocument[] = []
+    let room = pageBytes
     let bound = before
     let end = before - 1 <= scope.settledSeq ? before - 1 : undefined
     for (;;) {
-      const wanted = limit + 1 - found.length
-      const rows = await messages
-        .find(select(scope._id, filter, { $lt: bound }))
-        .sort({ seq: -1 })
-        .limit(wanted)
-        .toArray()
-      const top = rows[0]?.seq ?? 0
-      end ??=
-        top <= scope.settledSeq ? top : (endWithin(scope, filter, rows, wanted) ?? (await decided(scope)))
-      for (const row of rows) if (row.seq <= end && !isVoid(row)) found.push(row)
-      const last = rows.at(-1)
-      if (found.length > limit || rows.length < wanted || !last) {
-        return { rows: found.slice(0, limit).reverse(), more: found.length > limit }
+      const most = limit - found.length
+      const cursor = messages.find(select(scope._id, filter, { $lt: bound })).sort({ seq: -1 })
+      const { rows, next, bytes } = await firstOf(cursor, most, room)
+      end ??= endWithin(scope, filter, rows, next)
+      if (end === undefined) {
+        end = await decided(scope)
+        // What was decided meanwhile was not there to be read.
+        bound = Math.min(bound, end + 1)
+        continue
       }
-      bound = last.seq
+      for (const row of rows) if (row.seq <= end && !isVoid(row)) found.push(row)
+      room -= bytes
+      const more = isMore(found, limit, rows.length < most, next)
+      if (more !== undefined) return { rows: found.reverse(), more }
+      bound = boundAfter(rows, next)
     }
   }
 
   /** What {@link decided} would say, where the rows at hand show it: they reach down to what is settled. */
   function endWithin(
-    scope: ReadScope,
+    { settledSeq }: ReadScope,
     filter: object,
     rows: MessageRow[],
-    wanted: number,
+    next: MessageRow | undefined,
   ): number | undefined {
+    const top = rows[0]?.seq ?? 0
+    if (top <= settledSeq) return top
     if (Object.keys(filter).length > 0) return undefined
-    const lowest = rows.at(-1)?.seq ?? 0
-    if (lowest > scope.settledSeq + 1 && rows.length >= wanted) return undefined
-    const tail = rows.filter(({ seq }) => seq > scope.settledSeq).reverse()
-    return scope.settledSeq + contiguous(scope.settledSeq, tail).length
+    if (next && next.seq > settledSeq) return undefined
+    const tail = rows.filter(({ seq }) => seq > settledSeq).reverse()
+    return settledSeq + contiguous(settledSeq, tail).length
   }
 
   /** Up to `limit` messages above `after`, ascending. */
@@ -110,29 +118,51 @@ export function createMessagePages({
     limit: number,
   ): Promise<Walk> {
     const found: MessageDocument[] = []
+    let room = pageBytes
     const unfiltered = Object.keys(filter).length === 0
     // Who holds `after` has seen it, so all below it is decided.
     let end = Math.max(after, scope.settledSeq)
     let bound = after
+    let through: number | undefined
     for (;;) {
-      const wanted = limit + 1 - found.length
-      const rows = await messages
-        .find(select(scope._id, filter, { $gt: bound }))
-        .sort({ seq: 1 })
-        .limit(wanted)
-        .toArray()
-      if ((rows.at(-1)?.seq ?? 0) > end) {
-        const above = rows.filter(({ seq }) => seq > end)
-        end = unfiltered ? end + contiguous(end, above).length : Math.max(end, await decided(scope))
+      const most = limit - found.length
+      const range = { $gt: bound, ...(through !== undefined && { $lte: through }) }
+      const cursor = messages.find(select(scope._id, filter, range)).sort({ seq: 1 })
+      const { rows, next, bytes } = await firstOf(cursor, most, room)
+      const read = next ? [...rows, next] : rows
+      if ((read.at(-1)?.seq ?? 0) > end) {
+        if (!unfiltered) {
+          // What is decided meanwhile was not there to be read.
+          through = end = Math.max(end, await decided(scope))
+          continue
+        }
+        const above = read.filter(({ seq }) => seq > end)
+        end += contiguous(end, above).length
       }
       for (const row of rows) if (row.seq <= end && !isVoid(row)) found.push(row)
-      const last = rows.at(-1)
-      if (found.length > limit || rows.length < wanted || !last || last.seq > end) {
-        return { rows: found.slice(0, limit), more: found.length > limit }
-      }
-      bound = last.seq
+      room -= bytes
+      const within = next && next.seq <= end ? next : undefined
+      const more = isMore(found, limit, rows.length < most, within)
+      if (more !== undefined) return { rows: found, more }
+      bound = boundAfter(rows, within)
     }
   }
+
+  /** Whether there is more than what was found; undefined: read on. `cut`: its bytes are used up. */
+  function isMore(
+    found: readonly MessageRow[],
+    limit: number,
+    cut: boolean,
+    next: MessageRow | undefined,
+  ): boolean | undefined {
+    if (!next) return false
+    const isFull = found.length === limit || (cut && found.length > 0)
+    return isFull && !isVoid(next) ? true : undefined
+  }
+
+  /** Where to read on: at the next row, or past it where it is void. */
+  const boundAfter = (rows: readonly MessageRow[], next: MessageRow | undefined): number =>
+    ((next && isVoid(next) ? next : rows.at(-1)) ?? next)?.seq ?? 0
 
   /**
    * A page, ascending by seq; the newest where the range names nothing. `list` names the list for its cursors, `filter`
@@ -221,10 +251,10 @@ export function createMessagePages({
     page,
     fill,
     decided,
-    /** The newest `count` messages that are not deleted, ascending. */
+    /** The newest `count` messages that are not deleted, ascending; fewer where they are more than a page has. */
     async last(scope: ReadScope, count: number): Promise<Message[]> {
       const { rows } = await older(scope, { deletedAt: { $exists: false } }, Number.MAX_SAFE_INTEGER, count)
-      return rows.filter(({ deletedAt }) => !deletedAt).map(toMessage)
+      return rows.map(toMessage)
     },
     /** The first messages above `after` and up to `through`, which are all decided: as many as a join carries. */
     async between({ _id: cid }: ReadScope, after: number, through: number): Promise<Message[]> {

@@ -248,7 +248,8 @@ export const OPERATIONS: Record<string, Operation> = {
   'GET /messages/conversation/{id}': {
     id: 'listMessages',
     tag: 'Messages',
-    summary: 'Messages of a conversation; without a position, the newest page',
+    summary:
+      'Messages of a conversation; without a position, the newest page. A page has 8 MiB at most, or one message',
     answers: messagePage,
   },
   'GET /messages/conversation/{id}/role/{role}': {
@@ -275,7 +276,7 @@ export const OPERATIONS: Record<string, Operation> = {
   'GET /messages/conversation/{id}/last/{count}': {
     id: 'lastMessages',
     tag: 'Messages',
-    summary: 'The last messages, at most 100',
+    summary: 'The last messages: at most 100, and fewer where they are more than 8 MiB together',
     answers: found('Ascending by seq', { data: [message, answer] }),
   },
   'GET /messages/conversation/{id}/statistics': {

@@ -54,7 +54,7 @@ export function createContext({ access, pages, reader }: ContextOptions) {
       )
       for (const message of data.toReversed()) {
         before = message.seq
-        if (message.status === 'streaming' || message.deletedAt !== null) continue
+        if (message.status === 'streaming') continue
         if (used > budget) break
         const tokens = messageTokens(message)
         used += tokens
