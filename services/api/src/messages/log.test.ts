@@ -421,6 +421,23 @@ describe('the sweeper', () => {
     expect(published()).toEqual([1, 2])
   })
 
+  test('reads no more at once than it can hold', async () => {
+    const process = world.process()
+    const cid = await world.conversation(people)
+    const thinking = 'x'.repeat(5 * 1024 * 1024)
+    for (const seq of [1, 2]) {
+      const at = { cid, org: 'acme', seq, createdAt: new Date(), unsettled: true as const }
+      await process.store.insert([{ ...draft('user:ada', `line ${seq}`), thinking, ...at }])
+    }
+    const published = () =>
+      process.events.flatMap((event) => (event.cid === cid.toHexString() ? [event.seq] : []))
+    await process.sweeper.sweep(-2_000)
+    expect(published()).toEqual([1])
+    await expect.poll(() => world.database.messages.countDocuments({ cid, unsettled: true })).toBe(1)
+    await process.sweeper.sweep(-2_000)
+    expect(published()).toEqual([1, 2])
+  })
+
   test('publishes what could not be published, and seals what never came', async () => {
     const process = world.process()
     const cid = await world.conversation(people)

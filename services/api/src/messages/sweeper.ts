@@ -1,11 +1,12 @@
 import type { StreamEvent } from '@parley/contract'
-import { ObjectId } from 'mongodb'
+import { type Filter, ObjectId } from 'mongodb'
 import type { Collections, MessageRow } from '../database/collections.ts'
 import { isVoid } from '../database/collections.ts'
 import { createRounds } from '../publishing/rounds.ts'
 import type { Folder } from './fold.ts'
 import type { Members } from './members.ts'
 import { toMessage } from './message.ts'
+import { firstOf } from './page-bytes.ts'
 import { type MessageStore, sealHoles } from './store.ts'
 
 const INTERVAL_MS = 1_000
@@ -13,7 +14,9 @@ const INTERVAL_MS = 1_000
 const BEHIND_MS = 200
 /** Milliseconds that the process which stored a row has for publishing it. */
 const AGE_MS = 3_000
+/** Rows that are published together, and about how many bytes. */
 const ROWS_AT_ONCE = 500
+const BYTES_AT_ONCE = 8 * 1024 * 1024
 /** Conversations looked at together, and remembered at most. */
 const CONVERSATIONS_AT_ONCE = 100
 const CONVERSATIONS_MOST = 10_000
@@ -51,16 +54,22 @@ export function createSweeper(options: SweeperOptions) {
   const { conversations, messages, store, members, folder, publisher, logger } = options
   /** Conversations with messages that this process could not publish. */
   const unpublished = new Map<string, ObjectId>()
+  /** The last round left something. */
+  let behind = false
+
+  const unsettled = (which: Filter<MessageRow>) =>
+    firstOf(
+      messages.find({ unsettled: true, ...which }).sort({ unsettled: 1, cid: 1, seq: 1 }),
+      ROWS_AT_ONCE,
+      BYTES_AT_ONCE,
+    )
 
   /** One round; the number of rows that were found. */
   async function sweep(ageMs = AGE_MS): Promise<number> {
     await publishOwn()
     const before = ObjectId.createFromTime(Math.floor((Date.now() - ageMs) / 1_000))
-    const rows = await messages
-      .find({ unsettled: true, _id: { $lt: before } })
-      .sort({ unsettled: 1, cid: 1, seq: 1 })
-      .limit(ROWS_AT_ONCE)
-      .toArray()
+    const { rows, next } = await unsettled({ _id: { $lt: before } })
+    behind = next !== undefined
     await finish(rows, { seal: true })
     return rows.length
   }
@@ -71,11 +80,7 @@ export function createSweeper(options: SweeperOptions) {
       const some = [...unpublished.values()].slice(0, CONVERSATIONS_AT_ONCE)
       for (const cid of some) unpublished.delete(cid.toHexString())
       try {
-        const rows = await messages
-          .find({ unsettled: true, cid: { $in: some } })
-          .sort({ unsettled: 1, cid: 1, seq: 1 })
-          .limit(ROWS_AT_ONCE)
-          .toArray()
+        const { rows } = await unsettled({ cid: { $in: some } })
         // What lies below them was decided before they were acknowledged; above them others may be at work.
         await finish(rows, { seal: false })
       } catch (error) {
@@ -112,7 +117,8 @@ export function createSweeper(options: SweeperOptions) {
 
   async function round(): Promise<number> {
     try {
-      return (await sweep()) === ROWS_AT_ONCE ? BEHIND_MS : INTERVAL_MS
+      await sweep()
+      return behind ? BEHIND_MS : INTERVAL_MS
     } catch (error) {
       logger.warn({ err: error }, 'unpublished messages wait for the next sweep')
       return INTERVAL_MS
