@@ -127,11 +127,13 @@ export function createAdmission({ conversations, store, members, hopLimit }: Adm
       const tailRead = lane.contended
       const again: Entry[] = []
       let { seq, agentRun } = head ? place(lane, head, tailOf.get(lane.id) ?? []) : { seq: 0, agentRun: 0 }
+      // The run that it is if what has a key turns out to be repeats, which count for nothing, lies between these.
+      let [least, most] = [agentRun, agentRun]
       for (const entry of entries) {
         if (entry.done) continue
-        const refusal = refuse(entry, head, agentRun, parentOf)
-        if (refusal?.code === 'agent_loop' && !tailRead) {
-          // A person may have written through another process: only the tail can tell.
+        const refusal = refuse(entry, head, most, parentOf)
+        if (refusal?.code === 'agent_loop' && (!tailRead || least < hopLimit)) {
+          // A person may have written, here or through another process: only the tail can tell.
           again.push(entry)
           continue
         }
@@ -140,7 +142,12 @@ export function createAdmission({ conversations, store, members, hopLimit }: Adm
           continue
         }
         seq++
-        agentRun = nextAgentRun(agentRun, entry.draft.author)
+        const { author, clientMessageId } = entry.draft
+        agentRun = nextAgentRun(agentRun, author)
+        const runs = [least, most].map((run) => nextAgentRun(run, author))
+        if (clientMessageId !== undefined) runs.push(least, most)
+        least = Math.min(...runs)
+        most = Math.max(...runs)
         const row: MessageDocument = {
           ...entry.draft,
           cid: lane.cid,

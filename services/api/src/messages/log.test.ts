@@ -316,6 +316,37 @@ describe('who may not', () => {
   })
 })
 
+describe('a repeat beside an agent’s message', () => {
+  const both = { ...people, 'agent:helper': 'member' } as const
+
+  test('by a person does not let agents go on', async () => {
+    const process = world.process()
+    const cid = await world.conversation(both)
+    await send(process, cid, 'user:ada', 'hello', 'key')
+    for (const i of numbers(8)) await send(process, cid, 'agent:bot', `line ${i}`)
+    const [repeat, ninth] = await Promise.allSettled([
+      send(process, cid, 'user:ada', 'hello', 'key'),
+      send(process, cid, 'agent:bot', 'ninth'),
+    ])
+    expect(repeat).toMatchObject({ value: { row: { seq: 1 }, created: false } })
+    expect(ninth).toMatchObject({ reason: { code: 'agent_loop' } })
+  })
+
+  test('by another agent does not keep it from going on', async () => {
+    const process = world.process()
+    const cid = await world.conversation(both)
+    await send(process, cid, 'user:ada', 'hello', 'key')
+    for (const i of numbers(7)) await send(process, cid, 'agent:bot', `line ${i}`, `key ${i}`)
+    await send(process, cid, 'user:ada', 'hello', 'key')
+    const [repeat, eighth] = await Promise.allSettled([
+      send(process, cid, 'agent:bot', 'line 1', 'key 1'),
+      send(process, cid, 'agent:helper', 'eighth'),
+    ])
+    expect(repeat).toMatchObject({ value: { row: { seq: 2 }, created: false } })
+    expect(eighth).toMatchObject({ value: { row: { content: 'eighth' } } })
+  })
+})
+
 describe('the fold', () => {
   test('counts each message once, and says when a bucket is full', async () => {
     const process = world.process()
