@@ -100,10 +100,14 @@ export function createStreamService(options: StreamServiceOptions) {
   }
 
   /**
-   * Ends a stream once. Who comes later gets the stored message, and `won` false.
+   * Ends a stream once, or, with `silentSince`, not where it has given a sign of life since then. Who comes later gets
+   * the stored message, and `won` false.
    * @throws ProblemError not_found, forbidden (not the author's to end so)
    */
-  async function finish(request: InternalStreamFinish): Promise<InternalStreamFinishResult> {
+  async function finish(
+    request: InternalStreamFinish,
+    silentSince?: Date,
+  ): Promise<InternalStreamFinishResult> {
     const { status, result, caller } = request
     const id = new ObjectId(request.messageId)
     const by = caller && participantKey(caller)
@@ -122,7 +126,8 @@ export function createStreamService(options: StreamServiceOptions) {
         }
         if (!row) throw problem('not_found')
         if (status !== 'cancelled' && by !== null && row.author !== by) throw problem('forbidden')
-        if (row.status !== 'streaming') return { value: { won: false, row } }
+        const isLive = silentSince && row.streamedAt && row.streamedAt >= silentSince
+        if (row.status !== 'streaming' || isLive) return { value: { won: false, row } }
         const { head } = transaction
         const costBefore = row.costMicros ?? 0
         end(row, status, result)
@@ -175,10 +180,17 @@ export function createStreamService(options: StreamServiceOptions) {
     }
   }
 
-  /** Ends a stream that nobody may, or can, go on with. */
-  async function fail(conversationId: string, messageId: string, content: string): Promise<void> {
+  /** Ends a stream that nobody may, or can, go on with; false: it had ended, or gave a sign of life. */
+  async function fail(
+    conversationId: string,
+    messageId: string,
+    content: string,
+    silentSince?: Date,
+  ): Promise<boolean> {
     try {
-      await finish({ conversationId, messageId, status: 'failed', result: { content }, caller: null })
+      const end = { conversationId, messageId, status: 'failed', result: { content }, caller: null } as const
+      const { won } = await finish(end, silentSince)
+      return won
     } catch (error) {
       if (!(error instanceof ProblemError) || error.code !== 'not_found') throw error
       // The conversation is gone: nothing in it can change any more.
@@ -186,6 +198,7 @@ export function createStreamService(options: StreamServiceOptions) {
         { _id: new ObjectId(messageId), status: 'streaming' },
         { $set: { status: 'failed' }, $unset: { streamedAt: 1 } },
       )
+      return true
     }
   }
 

@@ -4,7 +4,7 @@ import { createLogger } from '@parley/service-kit'
 import fc from 'fast-check'
 import { Redis } from 'ioredis'
 import { ObjectId } from 'mongodb'
-import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, inject, test, vi } from 'vitest'
 import {
   ada,
   bob,
@@ -258,6 +258,55 @@ describe('the sweeper', () => {
     expect(await stored(lost.message.id)).toMatchObject({ status: 'failed', content: 'Hello, you' })
     expect(await stored(checkpointed.message.id)).toMatchObject({ status: 'failed', content: 'from Mongo' })
     expect(await stored(live.message.id)).toMatchObject({ status: 'streaming' })
+  })
+
+  test('lets go on what gave a sign of life while it was being ended', async () => {
+    const cid = await talk()
+    const { message } = await begin(cid)
+    await silence(message.id)
+    const read = vi.spyOn(redis, 'hgetall')
+    read.mockImplementationOnce(async () => {
+      await checkpoint(cid, message.id, 'still here')
+      return {}
+    })
+    await redis.hset(streamTextKey(message.id), { owner: 'here', 0: 'still here' })
+    await sweeper().sweep()
+    read.mockRestore()
+    expect(await stored(message.id)).toMatchObject({ status: 'streaming', content: 'still here' })
+    expect(await redis.exists(streamTextKey(message.id))).toBe(1)
+  })
+
+  test('lets gateways speak first once MongoDB is back', async () => {
+    const cid = await talk()
+    const { message } = await begin(cid)
+    await silence(message.id)
+    let isAway = true
+    let answers = 0
+    const messages = new Proxy(world.database.messages, {
+      get(target, name) {
+        if (isAway) throw new Error('MongoDB is away')
+        answers++
+        const value = Reflect.get(target, name)
+        return typeof value === 'function' ? value.bind(target) : value
+      },
+    })
+    const warn = vi.fn()
+    const times = { silentMs: 5_000, everyMs: 10, firstMs: 300 }
+    const watching = createStreamSweeper({
+      messages,
+      redis,
+      streams,
+      logger: { warn, debug: () => undefined },
+      times,
+    })
+    watching.start()
+    await expect.poll(() => warn.mock.calls.length).toBeGreaterThan(0)
+    isAway = false
+    await expect.poll(() => answers).toBeGreaterThan(0)
+    await checkpoint(cid, message.id, 'still here')
+    await expect.poll(() => answers).toBeGreaterThan(1)
+    await watching.close()
+    expect(await stored(message.id)).toMatchObject({ status: 'streaming', content: 'still here' })
   })
 
   test('leaves nothing of what it ended that gateways would show as being written', async () => {

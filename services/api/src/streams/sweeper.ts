@@ -2,13 +2,14 @@ import { joinStreamText, roomStreamsKey, streamTextKey } from '@parley/contract'
 import type { Redis } from 'ioredis'
 import type { Collections } from '../database/collections.ts'
 import { isVoid } from '../database/collections.ts'
+import { createRounds } from '../publishing/rounds.ts'
 import type { StreamService } from './service.ts'
 
 /** Milliseconds. A stream without a sign of life ends after at most `silentMs` + `everyMs`, below 30 s. */
 export const SWEEP_TIMES = {
   silentMs: 20_000,
   everyMs: 4_000,
-  /** After a start, gateways whose checkpoints found no api first get this long. */
+  /** Once MongoDB answers, gateways whose checkpoints could not be stored first get this long. */
   firstMs: 10_000,
 }
 /** Rows that are read at once. */
@@ -24,8 +25,8 @@ export interface StreamSweeperOptions extends Pick<Collections, 'messages'> {
 /** Ends streams whose agent and gateway are both gone: `failed`, with the text that was there. */
 export function createStreamSweeper({ messages, redis, streams, logger, times }: StreamSweeperOptions) {
   const { silentMs, everyMs, firstMs } = { ...SWEEP_TIMES, ...times }
-  let timer: NodeJS.Timeout | undefined
-  let running: Promise<void> | undefined
+  /** MongoDB did, the last time it was asked. */
+  let answers = false
   let closed = false
 
   /** What listeners saw may be two seconds ahead of the last checkpoint. */
@@ -55,27 +56,32 @@ export function createStreamSweeper({ messages, redis, streams, logger, times }:
       if (isVoid(row)) continue
       const [cid, messageId] = [row.cid.toHexString(), row._id.toHexString()]
       const content = await textOf(messageId, row.content)
-      await streams.fail(cid, messageId, content)
-      await forget(cid, messageId)
+      if (await streams.fail(cid, messageId, content, before)) await forget(cid, messageId)
     }
   }
 
-  function next(ms: number): void {
-    if (closed) return
-    timer = setTimeout(() => {
-      running = sweep()
-        .catch((error: unknown) => logger.warn({ err: error }, 'streams were not looked after'))
-        .finally(() => next(everyMs))
-    }, ms)
+  /** Milliseconds until the next round. */
+  async function round(): Promise<number> {
+    try {
+      if (answers) await sweep()
+      else await messages.findOne({ streamedAt: { $exists: true } }, { projection: { _id: 1 } })
+      const pause = answers ? everyMs : firstMs
+      answers = true
+      return pause
+    } catch (error) {
+      answers = false
+      logger.warn({ err: error }, 'streams were not looked after')
+      return everyMs
+    }
   }
 
+  const rounds = createRounds(round)
   return {
+    ...rounds,
     sweep,
-    start: (): void => next(firstMs),
-    async close(): Promise<void> {
+    close(): Promise<void> {
       closed = true
-      clearTimeout(timer)
-      await running
+      return rounds.close()
     },
   }
 }
