@@ -47,9 +47,39 @@ it('goes on where its agent came back just as the time for it was over', async (
   await claim('second')
   owner.resume({ socket: after, token: 'second', claimed: true, stored: 'Hel' })
   answered.resolve()
-  // As the first token's it is refused, as the second's it is owned; what follows comes in the same turn.
-  await vi.waitFor(() => expect(touched.mock.settledResults.map(({ value }) => value)).toEqual([0, 1]))
+  // The last checkpoint and the end both ask: as the first token's it is refused, as the second's it is owned; what
+  // follows comes in the same turn.
+  await vi.waitFor(() => expect(touched.mock.settledResults.map(({ value }) => value)).toEqual([0, 0, 1, 1]))
   await new Promise(setImmediate)
-  expect(calls).toEqual([])
+  expect(calls).toEqual(['/internal/streams/checkpoint'])
   owner.drop()
+})
+
+it('gives one more sign of life as its agent is cut off, and none while nobody writes it', async () => {
+  const { socket } = createFakeSocket()
+  const identity = { conversationId: newId(), messageId: newId(), seq: 1, orgId: 'acme', author: 'agent:bot' }
+  const { api, calls } = createFakeApi()
+  const store = createStreamStore(redis)
+  await store.claim(identity.conversationId, identity.messageId, 1, 'first')
+  vi.useFakeTimers({ toFake: ['setInterval'] })
+  const owner = createStreamOwner(
+    identity,
+    { text: 'Hel', token: 'first', claimed: true, socket, stored: true },
+    {
+      api,
+      store,
+      beat: createBeat(STREAM_TIMES.beatMs),
+      outbound: createOutbound(),
+      logger: createLogger({ name: 'test', level: 'silent' }),
+      times: STREAM_TIMES,
+      deliver: () => undefined,
+      onOver: () => undefined,
+    },
+  )
+  owner.orphaned(socket)
+  await vi.waitFor(() => expect(calls).toEqual(['/internal/streams/checkpoint']))
+  vi.advanceTimersByTime(STREAM_TIMES.checkpointMs)
+  vi.useRealTimers()
+  await owner.leave()
+  expect(calls).toEqual(['/internal/streams/checkpoint'])
 })

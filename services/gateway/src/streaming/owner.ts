@@ -178,7 +178,10 @@ export function createStreamOwner(
       checkpointing = false
     }
   }
-  const checkpoints = setInterval(() => void checkpoint(), times.checkpointMs)
+  /** Not while its agent is cut off: that is no sign of life, and the api's sweeper would wait longer. */
+  const checkpoints = setInterval(() => {
+    if (socket) void checkpoint()
+  }, times.checkpointMs)
 
   /** Somebody else ended it: the agent is told to stop. Where it is just ending it itself, the answer says how. */
   function ended(): void {
@@ -279,6 +282,7 @@ export function createStreamOwner(
     orphaned(by: ChatSocket): void {
       if (socket !== by || over) return
       socket = null
+      void checkpoint()
       orphanTimer = setTimeout(() => void abandon(), times.orphanMs)
     },
 
@@ -296,7 +300,7 @@ export function createStreamOwner(
     /** Leaves it as it is, to whoever takes it over. */
     async leave(): Promise<void> {
       await flush()
-      await checkpoint()
+      if (socket) await checkpoint()
       stop('taken')
     },
   }
