@@ -4,6 +4,8 @@ import { isVoid, type MessageRow } from '../database/collections.ts'
 
 /** What the fixed fields of a message take as JSON, or a little more. */
 const FIXED_BYTES = 1_024
+/** Bytes of JSON, about, that a page has at most, or one message that is larger by itself: a hundred of 64 KiB fit. */
+export const PAGE_BYTES = 8 * 1024 * 1024
 
 /** About how many bytes a message is as JSON, escapes left out: asked of every row that a page or join reads, so not by writing it. */
 export function bytesOf(row: MessageRow): number {
@@ -17,12 +19,12 @@ export function bytesOf(row: MessageRow): number {
 /**
  * The first rows of a cursor: `most` at most, and no more than `bytes`, but one at least. `next`: the one after them.
  */
-export async function firstOf(
-  cursor: FindCursor<MessageRow>,
+export async function firstOf<R extends MessageRow>(
+  cursor: FindCursor<R>,
   most: number,
   bytes: number = LIMITS.joinBytes,
-): Promise<{ rows: MessageRow[]; next: MessageRow | undefined; bytes: number }> {
-  const rows: MessageRow[] = []
+): Promise<{ rows: R[]; next: R | undefined; bytes: number }> {
+  const rows: R[] = []
   let taken = 0
   for await (const row of cursor.limit(most + 1)) {
     const size = bytesOf(row)

@@ -5,15 +5,13 @@ import { z } from 'zod'
 import type { Collections, MessageDocument, MessageRow } from '../database/collections.ts'
 import { isVoid } from '../database/collections.ts'
 import { toMessage } from './message.ts'
-import { firstOf } from './page-bytes.ts'
+import { firstOf, PAGE_BYTES } from './page-bytes.ts'
 import type { MessageStore } from './store.ts'
 import { contiguous } from './tail.ts'
 
 /** Milliseconds that a reader waits for a number in flight before it seals it. */
 const IN_FLIGHT_MS = 1_000
 const POLL_MS = 40
-/** Bytes of JSON, about, that a page has at most, or one message that is larger by itself: a hundred of 64 KiB fit. */
-const PAGE_BYTES = 8 * 1024 * 1024
 
 /** The conversation that is read: as of a head read just before. */
 export interface ReadScope {

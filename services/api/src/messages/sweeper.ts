@@ -6,7 +6,7 @@ import { createRounds } from '../publishing/rounds.ts'
 import type { Folder } from './fold.ts'
 import type { Members } from './members.ts'
 import { toMessage } from './message.ts'
-import { firstOf } from './page-bytes.ts'
+import { firstOf, PAGE_BYTES } from './page-bytes.ts'
 import { type MessageStore, sealHoles } from './store.ts'
 
 const INTERVAL_MS = 1_000
@@ -14,9 +14,8 @@ const INTERVAL_MS = 1_000
 const BEHIND_MS = 200
 /** Milliseconds that the process which stored a row has for publishing it. */
 const AGE_MS = 3_000
-/** Rows that are published together, and about how many bytes. */
+/** Rows that are published together, and no more bytes than a page has. */
 const ROWS_AT_ONCE = 500
-const BYTES_AT_ONCE = 8 * 1024 * 1024
 /** Conversations looked at together, and remembered at most. */
 const CONVERSATIONS_AT_ONCE = 100
 const CONVERSATIONS_MOST = 10_000
@@ -61,7 +60,7 @@ export function createSweeper(options: SweeperOptions) {
     firstOf(
       messages.find({ unsettled: true, ...which }).sort({ unsettled: 1, cid: 1, seq: 1 }),
       ROWS_AT_ONCE,
-      BYTES_AT_ONCE,
+      PAGE_BYTES,
     )
 
   /** One round; the number of rows that were found. */

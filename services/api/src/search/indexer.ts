@@ -1,9 +1,13 @@
 import { MongoBulkWriteError, type ObjectId } from 'mongodb'
-import type { Collections, MessageDocument } from '../database/collections.ts'
+import type { Collections, MessageDocument, SearchTermsDocument } from '../database/collections.ts'
 import { isVoid } from '../database/collections.ts'
+import { firstOf } from '../messages/page-bytes.ts'
 import { indexTerms } from './terms.ts'
+import { unhurried } from './unhurried.ts'
 
+/** Messages that are indexed together, no more of them than a join carries. */
 const CHUNK = 200
+const TEXT = { cid: 1, seq: 1, void: 1, status: 1, deletedAt: 1, content: 1 } as const
 /** Milliseconds of rest for each one of work, so that indexing never takes more than a fifth of a core. */
 const REST = 4
 const DUPLICATE_KEY = 11000
@@ -38,11 +42,10 @@ export function createSearchIndexer({
     from: number,
     settledSeq: number,
   ): Promise<{ through: number; more: boolean }> {
-    const rows = await messages
-      .find({ cid, seq: { $gt: from, $lte: settledSeq } })
-      .sort({ seq: 1 })
-      .limit(CHUNK)
-      .toArray()
+    const { rows, next } = await firstOf(
+      messages.find({ cid, seq: { $gt: from, $lte: settledSeq } }, { projection: TEXT }).sort({ seq: 1 }),
+      CHUNK,
+    )
     const streaming = rows.findIndex((row) => !isVoid(row) && row.status === 'streaming')
     const whole = streaming < 0 ? rows : rows.slice(0, streaming)
     const live = whole.flatMap((row) => (isVoid(row) || row.deletedAt || row.content === '' ? [] : [row]))
@@ -51,16 +54,17 @@ export function createSearchIndexer({
     if (through > from) {
       await searchHeads.updateOne({ _id: cid }, { $max: { indexedSeq: through } }, { upsert: true })
     }
-    return { through, more: streaming < 0 && rows.length === CHUNK }
+    return { through, more: streaming < 0 && next !== undefined }
   }
 
   async function insert(rows: readonly MessageDocument[]): Promise<void> {
     if (rows.length === 0) return
+    const indexed: SearchTermsDocument[] = []
+    for await (const { _id, cid, seq, content } of unhurried(rows)) {
+      indexed.push({ _id, cid, seq, terms: indexTerms(content) })
+    }
     try {
-      await searchTerms.insertMany(
-        rows.map(({ _id, cid, seq, content }) => ({ _id, cid, seq, terms: indexTerms(content) })),
-        { ordered: false },
-      )
+      await searchTerms.insertMany(indexed, { ordered: false })
     } catch (error) {
       // Another process was here at the same time.
       if (!(error instanceof MongoBulkWriteError) || error.code !== DUPLICATE_KEY) throw error

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { type Caller, LIMITS, type Message, type Page, problem } from '@parley/contract'
 import { decodeCursor, encodeCursor } from '@parley/service-kit'
 import type { ObjectId } from 'mongodb'
@@ -5,17 +6,32 @@ import { z } from 'zod'
 import type { Collections, MessageDocument, MessageRow } from '../database/collections.ts'
 import { isVoid } from '../database/collections.ts'
 import { toMessage } from '../messages/message.ts'
+import { firstOf, PAGE_BYTES } from '../messages/page-bytes.ts'
 import type { MessagePages } from '../messages/pages.ts'
 import type { Access } from '../participants/access.ts'
 import type { SearchIndexer } from './indexer.ts'
 import { type QueryTerm, queryTerms, rate } from './terms.ts'
+import { unhurried } from './unhurried.ts'
 
-/** Messages that are ranked: of more that match, the newest. */
+/** Messages that are ranked, and about how many bytes of text: of more that match, or are not indexed yet, the newest. */
 const CANDIDATES = 500
-/** Messages not indexed yet that a search reads itself, newest first. */
-const UNINDEXED = 500
+const CANDIDATE_BYTES = 4 * 1024 * 1024
+/** As much of a message as is ranked; `bytes` is what all of it takes. */
+const CANDIDATE = { seq: 1, void: 1, deletedAt: 1, content: 1, bytes: { $bsonSize: '$$ROOT' } } as const
+/** Bytes that a highlight takes. */
+const HIGHLIGHT_BYTES = 32
 /** Milliseconds that a search spends on an index that is behind. */
 const CATCH_UP_MS = 1_000
+
+type Candidate = MessageRow & { bytes: number }
+
+/** A message that has all words. */
+interface Hit {
+  seq: number
+  score: number
+  /** What it takes on a page. */
+  bytes: number
+}
 
 export type SearchHit = Message & { score: number; highlights: { start: number; end: number }[] }
 
@@ -46,17 +62,53 @@ export function createSearch({
           terms: select(first),
           ...(others.length > 0 && { $and: others.map((term) => ({ terms: select(term) })) }),
         },
-        { projection: { _id: 1 } },
+        { projection: { seq: 1 } },
       )
       .sort({ seq: -1 })
       .limit(CANDIDATES)
       .toArray()
   }
 
+  /** The newest of these, as many as are ranked. */
+  async function candidates(cid: ObjectId, seq: object) {
+    const { rows } = await firstOf(
+      messages.find<Candidate>({ cid, seq }, { projection: CANDIDATE }).sort({ seq: -1 }),
+      CANDIDATES,
+      CANDIDATE_BYTES,
+    )
+    return rows.flatMap((row) => (isVoid(row) || row.deletedAt ? [] : [row]))
+  }
+
+  /** Those that have all words, best first. */
+  async function ranked(rows: Iterable<MessageDocument & Candidate>, wanted: readonly QueryTerm[]) {
+    const hits: Hit[] = []
+    for await (const { seq, content, bytes } of unhurried(rows)) {
+      const { score, highlights } = rate(content, wanted)
+      if (score > 0) hits.push({ seq, score, bytes: bytes + highlights.length * HIGHLIGHT_BYTES })
+    }
+    return hits.sort((a, b) => b.score - a.score || b.seq - a.seq).slice(0, CANDIDATES)
+  }
+
+  /** These with all that they say, and where the words stand. */
+  async function marked(cid: ObjectId, hits: readonly Hit[], wanted: readonly QueryTerm[]) {
+    const rows = await messages.find({ cid, seq: { $in: hits.map(({ seq }) => seq) } }).toArray()
+    const rowOf = new Map(rows.map((row) => [row.seq, row]))
+    const whole = hits.flatMap(({ seq }) => {
+      const row = rowOf.get(seq)
+      return row && !isVoid(row) && !row.deletedAt ? [row] : []
+    })
+    const data: SearchHit[] = []
+    for await (const row of unhurried(whole)) {
+      const { score, highlights } = rate(row.content, wanted)
+      data.push({ ...toMessage(row), score: Math.round(score * 1_000) / 1_000, highlights })
+    }
+    return data
+  }
+
   return {
     /**
      * Messages that have all words of `q`, best first, with what was found marked. Where none has the last word, it is
-     * taken for the start of one. `limit` 1–100; 500 are ranked.
+     * taken for the start of one. `limit` 1–100; 500 are ranked, fewer of long ones.
      * @throws ProblemError not_found, invalid_cursor, validation_failed (no word in `q`)
      */
     async find(
@@ -75,7 +127,8 @@ export function createSearch({
           errors: [{ pointer: '/q', detail: 'must have a word or number in it' }],
         })
       }
-      const list = ['search', cid, q]
+      // Cursors are bound to the query, in few characters.
+      const list = ['search', cid, createHash('sha256').update(q).digest('base64url').slice(0, 16)]
       const offset = cursor === undefined ? 0 : decodeCursor(cursor, list, Position)[0]
 
       const [end, from] = await Promise.all([pages.decided(head), indexer.indexedSeq(head._id)])
@@ -89,31 +142,17 @@ export function createSearch({
 
       const [whole, fresh] = await Promise.all([
         newest(head._id, wanted, false),
-        messages
-          .find({ cid: head._id, seq: { $gt: indexed, $lte: end } })
-          .sort({ seq: -1 })
-          .limit(UNINDEXED)
-          .toArray(),
+        candidates(head._id, { $gt: indexed, $lte: end }),
       ])
       const begun = whole.length === 0 && wanted.some(({ prefix }) => prefix)
-      const rows = begun ? await newest(head._id, wanted, true) : whole
-      const found: MessageRow[] = await messages.find({ _id: { $in: rows.map(({ _id }) => _id) } }).toArray()
-      const seen = new Map<string, MessageDocument>()
-      for (const row of [...found, ...fresh])
-        if (!isVoid(row) && !row.deletedAt) seen.set(row._id.toHexString(), row)
-      const hits = [...seen.values()]
-        .map((row) => ({ row, ...rate(row.content, wanted) }))
-        .filter(({ score }) => score > 0)
-        .sort((a, b) => b.score - a.score || b.row.seq - a.row.seq)
-        .slice(0, CANDIDATES)
-      const page = hits.slice(offset, offset + limit)
+      const terms = begun ? await newest(head._id, wanted, true) : whole
+      const found = await candidates(head._id, { $in: terms.map(({ seq }) => seq) })
+      const unique = new Map([...found, ...fresh].map((row) => [row.seq, row]))
+      const hits = await ranked(unique.values(), wanted)
+      const page = fitting(hits.slice(offset, offset + limit))
       const next = offset + page.length
       return {
-        data: page.map(({ row, score, highlights }) => ({
-          ...toMessage(row),
-          score: Math.round(score * 1_000) / 1_000,
-          highlights,
-        })),
+        data: await marked(head._id, page, wanted),
         page: {
           nextCursor: next < hits.length ? encodeCursor(list, [next]) : null,
           prevCursor: offset > 0 ? encodeCursor(list, [Math.max(0, offset - limit)]) : null,
@@ -122,6 +161,16 @@ export function createSearch({
       }
     },
   }
+}
+
+/** As many of the first as fit a page, one at least. */
+function fitting(hits: readonly Hit[]): readonly Hit[] {
+  let room = PAGE_BYTES
+  const end = hits.findIndex(({ bytes }, index) => {
+    room -= bytes
+    return room < 0 && index > 0
+  })
+  return end < 0 ? hits : hits.slice(0, end)
 }
 
 const literal = (text: string): string => text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')

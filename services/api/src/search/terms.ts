@@ -1,4 +1,5 @@
-/** Terms that one message is found by, at most; what lies behind them in a long text is not found. */
+/** Terms of a text that are looked at, and different ones that a message is found by; what lies behind is not found. */
+const TERMS_OF_TEXT = 10_000
 const TERMS_PER_MESSAGE = 2_000
 /** Characters from which a word may be the start of a longer one: what less begins is nearly everything. */
 const PREFIX_LENGTH = 3
@@ -39,6 +40,14 @@ export const foldText = (text: string): string =>
 
 /** The words of a text, with where they stand. Ideographs come as single characters and as pairs. */
 export function* termsOf(text: string): Generator<Term> {
+  let left = TERMS_OF_TEXT
+  for (const found of allTermsOf(text)) {
+    yield found
+    if (--left === 0) return
+  }
+}
+
+function* allTermsOf(text: string): Generator<Term> {
   for (const { 0: run, index } of text.matchAll(WORD)) {
     let from = 0
     for (const { 0: ideographs, index: at } of run.matchAll(IDEOGRAPHS)) {

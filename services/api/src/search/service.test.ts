@@ -1,0 +1,90 @@
+import { SearchQuery } from '@parley/contract'
+import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
+import {
+  ada,
+  codeOf,
+  id,
+  logger,
+  open,
+  openConversationWorld,
+  type Service,
+  say,
+} from '../conversations/testing/world.ts'
+import { draft } from '../messages/testing/world.ts'
+import { createSearchIndexer } from './indexer.ts'
+import { createSearch, type Search } from './service.ts'
+
+let world: Awaited<ReturnType<typeof openConversationWorld>>
+let service: Service
+let search: Search
+beforeAll(async () => {
+  world = await openConversationWorld(inject('mongodbUri'))
+  service = world.service()
+  const { pages } = world.process()
+  const { database } = world
+  search = createSearch({
+    ...database,
+    pages,
+    access: service.access,
+    indexer: createSearchIndexer({ ...database, logger }),
+  })
+})
+afterAll(() => world.close())
+
+const numbers = (count: number) => Array.from({ length: count }, (_, i) => i + 1)
+
+test('leads on to the rest, however long the query', async () => {
+  const cid = await open(service, ada)
+  const q = '北京'.repeat(64)
+  for (const i of numbers(3)) await say(service, ada, cid, `${q} ${i}`)
+  const first = await search.find(ada, cid, { q, limit: 2 })
+  const cursor = first.page.nextCursor ?? ''
+  expect(SearchQuery.parse({ q, cursor })).toEqual({ q, cursor })
+  expect((await search.find(ada, cid, { q, cursor })).data).toHaveLength(1)
+  expect(await codeOf(search.find(ada, cid, { q: '北京', cursor }))).toBe('invalid_cursor')
+})
+
+describe('long messages', () => {
+  /** The longest time, in milliseconds, for which nothing else had a turn. */
+  async function longestWait(work: () => Promise<unknown>): Promise<number> {
+    let longest = 0
+    let last = performance.now()
+    const look = () => {
+      const now = performance.now()
+      longest = Math.max(longest, now - last)
+      last = now
+      turn = setImmediate(look)
+    }
+    let turn = setImmediate(look)
+    await work()
+    clearImmediate(turn)
+    return Math.max(longest, performance.now() - last)
+  }
+
+  test('that are more together than a page has come on several', async () => {
+    const cid = await open(service, ada)
+    const thinking = 'x'.repeat(5 * 1024 * 1024)
+    for (const i of numbers(2)) {
+      const message = { ...draft('user:ada', `parcel ${i}`), thinking }
+      await service.log.append({ org: 'acme', cid: id(cid), draft: message, admin: false })
+    }
+    const first = await search.find(ada, cid, { q: 'parcel' })
+    expect(first).toMatchObject({ data: [{ content: 'parcel 2' }], page: { hasMore: true } })
+    const rest = await search.find(ada, cid, { q: 'parcel', cursor: first.page.nextCursor ?? '' })
+    expect(rest).toMatchObject({
+      data: [{ content: 'parcel 1' }],
+      page: { hasMore: false, nextCursor: null },
+    })
+  })
+
+  test('let others have their turn while they are indexed and searched', async () => {
+    const cid = await open(service, ada)
+    const rows = numbers(30)
+    await Promise.all(rows.map(() => say(service, ada, cid, 'a '.repeat(32_000))))
+    await service.folder.flush()
+    const wait = await longestWait(async () => {
+      expect((await search.find(ada, cid, { q: 'a', limit: 10 })).data).toHaveLength(10)
+    })
+    expect(wait).toBeLessThan(500)
+  })
+})
