@@ -406,6 +406,21 @@ describe('a deleted message', () => {
     expect(await searchTerms.countDocuments({ cid: id(cid), terms: secret })).toBe(0)
   })
 
+  test('keeps its empty place in the index, though it is indexed as it was', async () => {
+    const cid = await open(service, ada)
+    const message = await say(service, ada, cid, secret)
+    await service.folder.flush()
+    const { searchTerms } = world.database
+    const insert = vi.spyOn(searchTerms, 'insertMany')
+    insert.mockImplementationOnce(async (...rows: Parameters<typeof searchTerms.insertMany>) => {
+      await service.deleteMessage(ada, message)
+      return searchTerms.insertMany(...rows)
+    })
+    await createSearchIndexer({ ...world.database, logger }).step(id(cid), 0, 1)
+    insert.mockRestore()
+    expect(await searchTerms.findOne({ cid: id(cid) })).toMatchObject({ terms: [] })
+  })
+
   test('before it was counted is counted as the tombstone that it is', async () => {
     const cid = await open(service, ada)
     const [first] = [await say(service, ada, cid, 'one'), await say(service, ada, cid, 'two')]

@@ -66,17 +66,9 @@ export function createSearchIndexer({
     try {
       await searchTerms.insertMany(indexed, { ordered: false })
     } catch (error) {
-      // Another process was here at the same time.
+      // Another process was here at the same time, or the message was deleted.
       if (!(error instanceof MongoBulkWriteError) || error.code !== DUPLICATE_KEY) throw error
     }
-    // What was deleted since it was read must not stay behind in the index.
-    const gone = await messages
-      .find(
-        { _id: { $in: rows.map(({ _id }) => _id) }, deletedAt: { $exists: true } },
-        { projection: { _id: 1 } },
-      )
-      .toArray()
-    if (gone.length > 0) await searchTerms.deleteMany({ _id: { $in: gone.map(({ _id }) => _id) } })
   }
 
   async function background(): Promise<void> {
