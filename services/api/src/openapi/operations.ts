@@ -92,7 +92,7 @@ export const OPERATIONS: Record<string, Operation> = {
   'GET /conversations/agent/{agentId}': {
     id: 'listAgentConversations',
     tag: 'Conversations',
-    summary: 'An agent’s conversations, as far as you take part; all for the agent itself and admins',
+    summary: 'An agent’s conversations, as far as you take part, also if you are the agent; all for admins',
     answers: conversationPage,
   },
   'POST /conversations/agent/{agentId}/auto': {
