@@ -102,7 +102,7 @@ export function createAdmission({ conversations, store, members, hopLimit }: Adm
           { projection: HEAD, batchSize: 1_000 },
         )
         .toArray(),
-      parents.length === 0 ? [] : store.byIds(parents),
+      parents.length === 0 ? [] : store.byIds(parents, { cid: 1, void: 1 }),
     ])
     const headOf = new Map(heads.map((head) => [head._id.toHexString(), head]))
     const present = [...batch].flatMap(([lane, entries]) => {

@@ -12,7 +12,6 @@ export type Outcome = 'stored' | 'id_taken' | 'seq_taken' | 'key_taken' | 'unkno
 
 interface InsertReply {
   writeErrors?: { index: number; code: number; keyPattern?: Document }[]
-  writeConcernError?: unknown
   electionId?: ObjectId
 }
 
@@ -59,13 +58,13 @@ export function createMessageStore({ db, messages }: Pick<Database, 'db' | 'mess
         writeConcern: { w: 'majority', j: true },
       })) as InsertReply
     } catch {
-      // Whatever went wrong, the rows may be there: the caller finds out.
+      // Whatever went wrong, the write concern too, the rows may be there: the caller finds out.
       return { outcomes: outcomes.fill('unknown'), election: undefined }
     }
     for (const { index, code, keyPattern } of reply.writeErrors ?? []) {
       outcomes[index] = code === DUPLICATE_KEY ? takenBy(keyPattern) : 'unknown'
     }
-    if (reply.writeConcernError || outcomes.includes('unknown')) outcomes.fill('unknown')
+    if (outcomes.includes('unknown')) outcomes.fill('unknown')
     return { outcomes, election: reply.electionId?.toHexString() }
   }
 
@@ -112,8 +111,8 @@ export function createMessageStore({ db, messages }: Pick<Database, 'db' | 'mess
       }
     },
 
-    byIds: (ids: readonly ObjectId[]): Promise<MessageRow[]> =>
-      messages.find({ _id: { $in: [...ids] } }).toArray(),
+    byIds: (ids: readonly ObjectId[], projection: Document = {}): Promise<MessageRow[]> =>
+      messages.find({ _id: { $in: [...ids] } }, { projection }).toArray(),
 
     /** The message that an author stored under an idempotency key. */
     byKey: (cid: ObjectId, author: string, clientMessageId: string): Promise<MessageDocument | null> =>
