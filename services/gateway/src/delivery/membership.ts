@@ -25,7 +25,8 @@ export function createMembership(
     // Once also where nobody is in it: it stays as it is for whoever is just joining.
     for (let at = 0; at === 0 || at < sockets.length; at += CALLERS_AT_ONCE) {
       const some = sockets.slice(at, at + CALLERS_AT_ONCE)
-      const callers = some.map(({ data }) => data.caller)
+      // A picture's address alone may be long: of a thousand, more than the api takes in one request.
+      const callers = some.map(({ data }) => ({ ...data.caller, name: null, picture: null }))
       const { exists, allowed, members } = await api.internal<InternalAuthorizeResult>(
         '/internal/authorize',
         { conversationId, callers, members: at === 0 },

@@ -1,0 +1,82 @@
+import {
+  type Caller,
+  type InternalAuthorize,
+  type InternalAuthorizeResult,
+  LIMITS,
+  problem,
+} from '@parley/contract'
+import { createLogger } from '@parley/service-kit'
+import { expect, test, vi } from 'vitest'
+import { createOutbound } from '../connection/outbound.ts'
+import { createLifecycle } from '../lifecycle.ts'
+import type { Core } from '../services.ts'
+import { createFakeApi, newId } from '../testing/fake-api.ts'
+import { createFakeSocket } from '../testing/fake-socket.ts'
+import { createFollow, type Follow } from './follow.ts'
+import { createMembership } from './membership.ts'
+import { createRooms } from './rooms.ts'
+
+/** A room with a socket for each of these, whose api answers by `answer`. */
+function open(
+  ids: readonly string[],
+  answer: (request: InternalAuthorize) => Promise<InternalAuthorizeResult> | InternalAuthorizeResult,
+) {
+  const outbound = createOutbound()
+  const api = {
+    ...createFakeApi().api,
+    internal: async (_path: string, body: unknown) => answer(body as InternalAuthorize) as never,
+  }
+  const core: Pick<Core, 'api' | 'rooms' | 'lifecycle' | 'outbound' | 'logger'> = {
+    api,
+    outbound,
+    rooms: createRooms({ outbound }),
+    lifecycle: createLifecycle(),
+    logger: createLogger({ name: 'test', level: 'silent' }),
+  }
+  const none = () => undefined
+  const follow: Follow = createFollow(core, {
+    fetch: () => Promise.reject(problem('not_found')),
+    onUnsure: none,
+    onSkipped: none,
+    onMessage: none,
+    onMessageChanged: none,
+    metrics: { gap: none, fill: none, resync: none },
+  })
+  const membership = createMembership(core, () => follow)
+  const room = core.rooms.ensure(newId())
+  room.open({ orgId: 'acme', members: ids.map((id) => `user:${id}`) })
+  const sockets = ids.map((id) => {
+    const { socket } = createFakeSocket()
+    const caller: Caller = {
+      type: 'user',
+      id,
+      orgId: 'acme',
+      roles: ['member'],
+      name: 'n'.repeat(200),
+      picture: `https://pictures.example.com/${'p'.repeat(2_000)}`,
+    }
+    Object.assign(socket.data, { caller, key: `user:${id}`, orgId: 'acme' })
+    room.add(socket, room.position)
+    return socket
+  })
+  return { membership, room, sockets }
+}
+
+const allowing = (isAllowed: (id: string) => boolean, { callers, members }: InternalAuthorize) => ({
+  exists: true,
+  allowed: callers.map(({ id }) => isAllowed(id)),
+  ...(members
+    ? { members: callers.filter(({ id }) => isAllowed(id)).map(({ type, id }) => ({ type, id })) }
+    : {}),
+})
+
+test('who is removed from a full room is found however long the addresses of the pictures are', async () => {
+  const ids = Array.from({ length: 1_000 }, (_, n) => `someone-${n}`)
+  const { membership, room, sockets } = open(ids, (request) => {
+    if (JSON.stringify(request).length > LIMITS.requestBytes) throw problem('payload_too_large')
+    return allowing((id) => id !== 'someone-7', request)
+  })
+  membership.recheck(room)
+  await vi.waitFor(() => expect(room.sockets.size).toBe(999))
+  expect(sockets.filter((socket) => !room.sockets.has(socket))).toEqual([sockets[7]])
+})
