@@ -80,3 +80,23 @@ test('who is removed from a full room is found however long the addresses of the
   await vi.waitFor(() => expect(room.sockets.size).toBe(999))
   expect(sockets.filter((socket) => !room.sockets.has(socket))).toEqual([sockets[7]])
 })
+
+test('who was added again while it was asked who takes part stays', async () => {
+  const asked = Promise.withResolvers<void>()
+  const answered = Promise.withResolvers<void>()
+  let calls = 0
+  const { membership, room, sockets } = open(['ada', 'bob'], async (request) => {
+    calls++
+    if (calls > 1) return allowing(() => true, request)
+    asked.resolve()
+    await answered.promise
+    return allowing((id) => id !== 'bob', request)
+  })
+  const [, bob] = sockets
+  membership.recheck(room)
+  await asked.promise
+  membership.added(room, 'user:bob')
+  answered.resolve()
+  await vi.waitFor(() => expect(calls).toBe(2))
+  expect([room.members.has('user:bob'), bob && room.sockets.has(bob)]).toEqual([true, true])
+})

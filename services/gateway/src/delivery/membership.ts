@@ -33,7 +33,8 @@ export function createMembership(
         { key: conversationId },
       )
       if (!exists) follow().end(conversationId)
-      if (!room.isOpen) return
+      // What was asked before something happened is not acted upon: the next check knows.
+      if (!room.isOpen || checking.get(room) === true) return
       if (members) setMembers(room, new Set(members.map(participantKey)))
       some.forEach((socket, index) => {
         if (allowed[index] !== true && room.sockets.has(socket)) follow().expel(socket, room, 'removed')
