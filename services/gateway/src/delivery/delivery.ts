@@ -226,15 +226,13 @@ export function createDelivery(core: Core, metrics: FeedMetrics) {
       } else if (!polling && !closed) pollLater()
     },
     recheck: membership.recheck,
-    get rooms(): number {
-      return rooms.size
-    },
     close(): void {
       closed = true
       if (polling) clearTimeout(polling)
       polling = null
       missed.close()
       notices.close()
+      membership.close()
       for (const feed of follow.feeds()) feed.close()
     },
   }

@@ -6,7 +6,7 @@ import {
   problem,
 } from '@parley/contract'
 import { createLogger } from '@parley/service-kit'
-import { expect, test, vi } from 'vitest'
+import { expect, onTestFinished, test, vi } from 'vitest'
 import { createOutbound } from '../connection/outbound.ts'
 import { createLifecycle } from '../lifecycle.ts'
 import type { Core } from '../services.ts'
@@ -99,4 +99,20 @@ test('who was added again while it was asked who takes part stays', async () => 
   answered.resolve()
   await vi.waitFor(() => expect(calls).toBe(2))
   expect([room.members.has('user:bob'), bob && room.sockets.has(bob)]).toEqual([true, true])
+})
+
+test('nobody is asked again once the gateway has ended', async () => {
+  vi.useFakeTimers()
+  onTestFinished(() => void vi.useRealTimers())
+  let calls = 0
+  const { membership, room } = open(['ada'], () => {
+    calls++
+    throw problem('unavailable')
+  })
+  membership.recheck(room)
+  await vi.advanceTimersByTimeAsync(700)
+  expect(calls).toBe(2)
+  membership.close()
+  await vi.advanceTimersByTimeAsync(5_000)
+  expect(calls).toBe(2)
 })

@@ -17,6 +17,7 @@ export function createMembership(
 ) {
   /** Rooms being checked; true: once more, something happened meanwhile. */
   const checking = new Map<Room, boolean>()
+  let closed = false
 
   /** Asks again who of the room's sockets may be there, and who takes part at all. */
   async function check(room: Room): Promise<void> {
@@ -61,7 +62,7 @@ export function createMembership(
   async function recheck(room: Room): Promise<void> {
     // Who is about to come in may have been answered before what happened.
     follow().doubt(room)
-    if (!room.isOpen) return
+    if (!room.isOpen || closed) return
     if (checking.has(room)) {
       checking.set(room, true)
       return
@@ -105,6 +106,9 @@ export function createMembership(
         if (isAdmin(socket.data.caller)) void recheck(room)
         else follow().expel(socket, room, 'removed')
       }
+    },
+    close(): void {
+      closed = true
     },
   }
 }
