@@ -200,6 +200,22 @@ describe('delivery', () => {
     expect([...late.faults, ...first.faults]).toEqual([])
   })
 
+  it('a join of who is there already, without asking for messages, leaves none of them out', async () => {
+    const conversation = newConversation()
+    const ada = await openClient()
+    await ada.join(conversation, { afterSeq: 0, afterChangeSeq: 0 })
+    const message = conversation.add('stored, not yet on the stream')
+    const latest = conversation.edit(message)
+    const { conversationId } = message
+    expect(await ada.socket.emitWithAck('conversation:join', { conversationId })).toMatchObject({
+      lastSeq: 1,
+    })
+    await gateway.publish([created(conversation, message), edited(conversation, latest)])
+    await gateway.publish([created(conversation, conversation.add('next'))])
+    await vi.waitFor(() => expect(ada.seqs).toEqual([1, 2]))
+    expect([ada.changes, ada.faults]).toEqual([[1], []])
+  })
+
   it('tells a later state of a message once', async () => {
     const conversation = newConversation()
     const message = conversation.add('one')

@@ -16,8 +16,7 @@ import type { Core } from '../services.ts'
 import type { ChatSocket } from '../sockets.ts'
 import { type Attempt, createFeed, type Feed, type FeedDependencies } from './feed.ts'
 import { createJoins } from './joins.ts'
-import type { Room } from './room.ts'
-import type { Position } from './sequencer.ts'
+import type { Place, Room } from './room.ts'
 
 /** Times that a join asks the api because something changed meanwhile. */
 const MOST_ASKED = 5
@@ -118,7 +117,7 @@ export function createFollow(
       const { result, from } = merge(feed, answer, payload, { key, online: look.join(key) })
       const acknowledged = acknowledge(result)
       const isNew = !room.sockets.has(socket)
-      room.add(socket, from)
+      room.add(socket, isNew ? from : carried(payload, from))
       feed.hint({ seq: answer.throughSeq, change: answer.changeSeq })
       if (isNew) lifecycle.emit('joined', socket, room)
       return acknowledged
@@ -136,7 +135,7 @@ export function createFollow(
     answer: InternalJoinResult,
     { afterSeq, afterChangeSeq }: JoinPayload,
     { key, online }: { key: string; online: Online },
-  ): { result: JoinResult; from: Position } {
+  ): { result: JoinResult; from: Place } {
     const at = feed.position() ?? { seq: 0, stored: 0, change: 0 }
     const { reads } = feed.room
     const result: JoinResult = {
@@ -165,12 +164,7 @@ export function createFollow(
         if (afterChangeSeq !== undefined && !result.hasMore) result.changes = [...result.changes, ...later]
       } else result.hasMore = true
     }
-    const from: Position = {
-      seq: Math.max(answer.throughSeq, at.seq),
-      stored: result.lastSeq,
-      change: result.changeSeq,
-    }
-    return { result, from }
+    return { result, from: { seq: Math.max(answer.throughSeq, at.seq), change: result.changeSeq } }
   }
 
   function leave(socket: ChatSocket, room: Room): void {
@@ -210,6 +204,12 @@ export function createFollow(
     end,
   }
 }
+
+/** As far as an acknowledgement holds what was asked for: the rest still comes to who is in the room already. */
+const carried = ({ afterSeq, afterChangeSeq }: JoinPayload, { seq, change }: Place): Place => ({
+  seq: afterSeq === undefined ? 0 : seq,
+  change: afterChangeSeq === undefined ? 0 : change,
+})
 
 /** The messages as the last of these changes left each. */
 function withChanges(messages: readonly Message[], changes: readonly Change[]): Message[] {

@@ -9,6 +9,9 @@ export interface Mark {
   change?: number
 }
 
+/** Numbers up to which a socket knows everything. */
+export type Place = Pick<Position, 'seq' | 'change'>
+
 export interface EmitOptions {
   /** Sockets that don't get it. */
   except?: (socket: ChatSocket) => boolean
@@ -28,7 +31,7 @@ export function createRoom(options: {
   const { conversationId, outbound, onDirty } = options
   const sockets = new Set<ChatSocket>()
   /** Sockets whose acknowledgement reached further than the room: they don't get again what was in it. */
-  const ahead = new Map<ChatSocket, Position>()
+  const ahead = new Map<ChatSocket, Place>()
   const waiting: { after: number; run: () => void }[] = []
   let queue: { frame: Frame; mark: Mark }[] = []
   let position: Readonly<Position> = { seq: 0, stored: 0, change: 0 }
@@ -36,7 +39,7 @@ export function createRoom(options: {
   let orgId = ''
   const members = new Set<string>()
 
-  const isNew = ({ seq, change }: Mark, floor: Position): boolean =>
+  const isNew = ({ seq, change }: Mark, floor: Place): boolean =>
     (seq === undefined || seq > floor.seq) && (change === undefined || change > floor.change)
 
   function flush(): void {
@@ -113,12 +116,14 @@ export function createRoom(options: {
       }
     },
     flush,
-    /** `from`: where its acknowledgement ended. What was sent before is flushed to the others first. */
-    add(socket: ChatSocket, from: Position): void {
+    /** `from`: where its acknowledgement ended. What was sent before is flushed first to those who are there already. */
+    add(socket: ChatSocket, from: Place): void {
       flush()
       sockets.add(socket)
       socket.data.session.rooms.add(room)
-      if (from.seq > position.seq || from.change > position.change) ahead.set(socket, from)
+      const { seq, change } = ahead.get(socket) ?? position
+      const floor = { seq: Math.max(from.seq, seq), change: Math.max(from.change, change) }
+      if (floor.seq > position.seq || floor.change > position.change) ahead.set(socket, floor)
     },
     remove(socket: ChatSocket): boolean {
       flush()
