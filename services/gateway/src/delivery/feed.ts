@@ -218,12 +218,14 @@ export function createFeed(room: Room, dependencies: FeedDependencies) {
     if (!sequencer) return
     metrics.resync()
     sequencer.jump(position)
-    messages = createRing(position.seq)
-    changes = createRing(position.change)
+    // Of one of the two more may have gone out already.
+    const at = sequencer.position()
+    messages = createRing(at.seq)
+    changes = createRing(at.change)
     room.send(
       encodeFrame('resync', JSON.stringify({ conversationId: room.conversationId, reason: 'behind' })),
     )
-    room.setPosition(sequencer.position())
+    room.setPosition(at)
     dependencies.onUnsure(room)
     dependencies.onSkipped(room)
     advance()
