@@ -1,4 +1,4 @@
-import type { InternalFillResult } from '@parley/contract'
+import { type InternalFillResult, problem } from '@parley/contract'
 import type { TailEvent } from '@parley/events'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { createOutbound } from '../connection/outbound.ts'
@@ -62,4 +62,15 @@ test('of changes that went out while the api was asked, none is held to be known
   await vi.advanceTimersByTimeAsync(0)
   expect([counts.resyncs, feed.position()]).toEqual([1, { seq: 1_010, stored: 1_010, change: 12 }])
   expect([feed.changesSince(10), feed.changesSince(12)]).toEqual([null, []])
+})
+
+test('an api that is away is asked no more often for all that is known of by name alone, and it is one gap', async () => {
+  const { counts, hear } = open(() => Promise.reject(problem('unavailable')))
+  hear({ seq: 2, data: '{}' })
+  for (let seq = 3; seq <= 52; seq++) {
+    hear({ seq })
+    await vi.advanceTimersByTimeAsync(20)
+  }
+  expect(counts.fills).toBeLessThan(8)
+  expect(counts.gaps).toBe(1)
 })

@@ -62,7 +62,6 @@ export function createFeed(room: Room, dependencies: FeedDependencies) {
   let held: TailEvent[] = []
   let timer: NodeJS.Timeout | null = null
   let filling = false
-  let fillAgain = false
   let closed = false
   let failures = 0
 
@@ -92,7 +91,8 @@ export function createFeed(room: Room, dependencies: FeedDependencies) {
     if (type === 'message.void') sequencer.void(seq)
     else if (data === undefined) {
       sequencer.hint({ seq: type === 'message.created' ? seq : 0, change })
-      if (sequencer.waiting()) void fill()
+      // Nothing to wait for, unless it is being waited already: for an earlier entry, or for the api.
+      if (sequencer.waiting() && !timer) void fill()
     } else if (type === 'message.created') sequencer.message(seq, data)
     else if (change > 0) sequencer.change({ change, ...changeOf(event, change, data) })
   }
@@ -133,13 +133,14 @@ export function createFeed(room: Room, dependencies: FeedDependencies) {
     }
     room.setPosition(sequencer.position())
     if (sequencer.held() > MOST_HELD) sequencer.drop()
-    if (sequencer.waiting()) arm(GAP_MS)
-    else disarm()
+    if (!sequencer.waiting()) disarm()
+    else if (!timer && !filling) {
+      metrics.gap()
+      arm(GAP_MS)
+    }
   }
 
   function arm(ms: number): void {
-    if (timer || filling) return
-    metrics.gap()
     timer = setTimeout(() => {
       timer = null
       void fill()
@@ -153,25 +154,20 @@ export function createFeed(room: Room, dependencies: FeedDependencies) {
 
   /** Fetches until nothing is missing; tries again, ever more slowly, while the api is away. */
   async function fill(): Promise<void> {
-    if (!sequencer || closed) return
-    if (filling) {
-      fillAgain = true
-      return
-    }
+    if (!sequencer || closed || filling) return
     filling = true
     disarm()
     let waitMs = 0
     try {
       for (;;) {
         metrics.fill()
-        fillAgain = false
         const before = sequencer.position()
         const { seq, change } = before
         const result = await dependencies.fetch(room.conversationId, before)
         if (closed) return
         take(result)
         failures = 0
-        if (!sequencer.waiting() && !fillAgain) break
+        if (!sequencer.waiting()) break
         const after = sequencer.position()
         if (after.seq === seq && after.change === change) {
           waitMs = GAP_MS * 4
