@@ -302,6 +302,79 @@ describe('delivery', () => {
     expect(await removed).toEqual({ conversationId: conversation.id, reason: 'removed' })
   })
 
+  /** What somebody who is in no room is told of their part in conversations; `settle` waits for all that was published. */
+  async function openOutsider() {
+    const bob = await openClient('bob')
+    const told: string[] = []
+    bob.socket.on('conversation:removed', ({ reason }: { reason: string }) => told.push(reason))
+    return {
+      told,
+      async settle() {
+        const last = once(bob.socket, 'conversation:added')
+        const other = newConversation()
+        const fields = { to: ['user:bob'], data: other.view() }
+        await gateway.publish([gateway.event('conversation.created', other, fields)])
+        await last
+      },
+    }
+  }
+  const somethingElse = (conversation: FakeConversation) =>
+    edited(conversation, conversation.edit(conversation.add('text')))
+
+  it.for([
+    [
+      'a fill',
+      async (conversation) => {
+        await (await openClient('ada')).join(conversation)
+        conversation.remove(BOB)
+        await gateway.publish([somethingElse(conversation)])
+      },
+    ],
+    [
+      'a check',
+      async (conversation) => {
+        await (await openClient('ada')).join(conversation)
+        const root = await gateway.connect(gateway.token('root', ORG, { roles: ['admin'] }))
+        await root.emitWithAck('conversation:join', { conversationId: conversation.id })
+        conversation.remove(BOB)
+        await root.emitWithAck('auth:refresh', { token: gateway.token('root', ORG) })
+      },
+    ],
+    [
+      'the first join',
+      async (conversation) => {
+        conversation.remove(BOB)
+        await (await openClient('ada')).join(conversation)
+      },
+    ],
+  ] satisfies [string, (conversation: FakeConversation) => Promise<void>][])(
+    'tells who was removed, once, also where %s comes before the event',
+    async ([way, hear]) => {
+      const conversation = newConversation()
+      const bob = await openOutsider()
+      await hear(conversation)
+      if (way !== 'the first join') await vi.waitFor(() => expect(bob.told).toEqual(['removed']))
+      await gateway.publish([bobRemoved(conversation, 1)])
+      await bob.settle()
+      expect(bob.told).toEqual(['removed'])
+    },
+  )
+
+  it('does not tell who was added again that they were removed, however late it hears of that', async () => {
+    const conversation = newConversation()
+    const bob = await openOutsider()
+    const ada = await openClient('ada')
+    await ada.join(conversation)
+    const removed = conversation.remove(BOB)
+    conversation.members.push(BOB)
+    conversation.touch()
+    await gateway.publish([somethingElse(conversation)])
+    await vi.waitFor(() => expect(ada.changes.at(-1)).toBe(3))
+    await gateway.publish([bobRemoved(conversation, removed)])
+    await bob.settle()
+    expect(bob.told).toEqual([])
+  })
+
   it('a check that one of the room was just removed leaves the others in it', async () => {
     const conversation = newConversation()
     const [bob, ada] = [await openClient('bob'), await openClient('ada')]

@@ -3,7 +3,6 @@ import {
   type InternalHead,
   ParticipantRef,
   ProblemError,
-  parseParticipantKey,
   participantKey,
   partitionOf,
   type Receipt,
@@ -39,7 +38,7 @@ export function createDelivery(core: Core, metrics: FeedMetrics) {
   const isNewest = createNewest()
   const notices = createNotices(core)
   const missed = createMissed(core, { notices, onReceipt: tellReceipt, persist })
-  const membership = createMembership(core, () => follow)
+  const membership = createMembership(core, { notices, follow: () => follow })
   const follow: Follow = createFollow(core, {
     fetch: (conversationId, { seq, change }) =>
       slots.run(() =>
@@ -86,7 +85,7 @@ export function createDelivery(core: Core, metrics: FeedMetrics) {
         onAdded(event, event.to ?? [], event.data)
         break
       case 'conversation.deleted':
-        notices.removed(event, null)
+        notices.ended(event)
         follow.end(event.cid)
         break
       case 'participant.added':
@@ -107,7 +106,8 @@ export function createDelivery(core: Core, metrics: FeedMetrics) {
 
   function onParticipant(event: TailEvent, feed: Feed | undefined): void {
     const { type, org, cid, member, data } = event
-    const behind = isBehind(event, feed)
+    const overtaken = isOvertaken(event)
+    const behind = overtaken || isBehind(event, feed)
     if (feed) follow.doubt(feed.room)
     if (feed && (behind || member === undefined)) membership.recheck(feed.room)
     if (member === undefined) return
@@ -115,22 +115,24 @@ export function createDelivery(core: Core, metrics: FeedMetrics) {
       const now = behind ? undefined : data
       onAdded(event, [member], now && JSON.stringify(AboutParticipant.parse(JSON.parse(now)).conversation))
       if (feed && !behind) membership.added(feed.room, member)
-    } else if (!behind) {
-      notices.removed(event, [parseParticipantKey(member)])
-      lifecycle.emit('expelled', cid, member)
-      if (feed) membership.removed(feed.room, member, people.of(org, member))
+      return
     }
+    // Of who is still in the room's list the check decides.
+    const isOut = !behind || (!overtaken && feed?.room.members.has(member) === false)
+    if (isOut && !feed?.room.dismissed.delete(member)) notices.removed(org, cid, member)
+    if (behind) return
+    lifecycle.emit('expelled', cid, member)
+    if (feed) membership.removed(feed.room, member, people.of(org, member))
   }
 
-  /**
-   * At least once, and in any order: what the room has behind it, or what comes after a later event about the same
-   * person, may have been undone since, and an addition also where the room has heard of a later change.
-   */
-  function isBehind({ type, cid, member, change }: TailEvent, feed: Feed | undefined): boolean {
-    if (change === undefined) return false
-    if (member !== undefined && !isNewest(`${cid} ${member}`, change)) return true
+  /** At least once, and in any order: what comes after a later event about the same person may have been undone since. */
+  const isOvertaken = ({ cid, member, change }: TailEvent): boolean =>
+    member !== undefined && change !== undefined && !isNewest(`${cid} ${member}`, change)
+
+  /** The same of what the room has behind it, and of an addition also where the room has heard of a later change. */
+  function isBehind({ type, change }: TailEvent, feed: Feed | undefined): boolean {
     const at = feed?.position()
-    if (!feed || !at) return false
+    if (!feed || !at || change === undefined) return false
     return change <= at.change || (type === 'participant.added' && change < feed.lastChange())
   }
 

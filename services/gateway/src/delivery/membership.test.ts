@@ -42,7 +42,7 @@ function open(
     onMessageChanged: none,
     metrics: { gap: none, fill: none, resync: none },
   })
-  const membership = createMembership(core, () => follow)
+  const membership = createMembership(core, { notices: { removed: none }, follow: () => follow })
   const room = core.rooms.ensure(newId())
   room.open({ orgId: 'acme', members: ids.map((id) => `user:${id}`) })
   const sockets = ids.map((id) => {

@@ -3,6 +3,7 @@ import { describeError } from '@parley/service-kit'
 import type { Core } from '../services.ts'
 import type { ChatSocket } from '../sockets.ts'
 import type { Follow } from './follow.ts'
+import type { Notices } from './notices.ts'
 import type { Room } from './room.ts'
 
 const CALLERS_AT_ONCE = 1_000
@@ -13,7 +14,7 @@ export type Membership = ReturnType<typeof createMembership>
 /** Keeps a room's sockets and its list of members to those who take part. */
 export function createMembership(
   { api, lifecycle, logger }: Pick<Core, 'api' | 'lifecycle' | 'logger'>,
-  follow: () => Follow,
+  { notices, follow }: { notices: Pick<Notices, 'removed'>; follow(): Follow },
 ) {
   /** Rooms being checked; true: once more, something happened meanwhile. */
   const checking = new Map<Room, boolean>()
@@ -33,7 +34,10 @@ export function createMembership(
         { conversationId, callers, members: at === 0 },
         { key: conversationId },
       )
-      if (!exists) follow().end(conversationId)
+      if (!exists) {
+        follow().end(conversationId)
+        return
+      }
       // What was asked before something happened is not acted upon: the next check knows.
       if (!room.isOpen || checking.get(room) === true) return
       if (members) setMembers(room, new Set(members.map(participantKey)))
@@ -45,13 +49,20 @@ export function createMembership(
 
   function setMembers(room: Room, now: ReadonlySet<string>): void {
     const gone = [...room.members].filter((key) => !now.has(key))
+    const come = [...now].filter((key) => !room.members.has(key))
     for (const key of gone) {
       remove(room, key)
+      room.dismissed.add(key)
+      notices.removed(room.orgId, room.conversationId, key)
       lifecycle.emit('expelled', room.conversationId, key)
     }
-    const { size } = room.members
-    for (const key of now) room.members.add(key)
-    if (gone.length > 0 || room.members.size > size) lifecycle.emit('membersChanged', room)
+    for (const key of come) add(room, key)
+    if (gone.length + come.length > 0) lifecycle.emit('membersChanged', room)
+  }
+
+  function add(room: Room, key: string): void {
+    room.members.add(key)
+    room.dismissed.delete(key)
   }
 
   function remove(room: Room, key: string): boolean {
@@ -94,7 +105,7 @@ export function createMembership(
     added(room: Room, key: string): void {
       checkAgain(room)
       if (!room.isOpen || room.members.has(key)) return
-      room.members.add(key)
+      add(room, key)
       lifecycle.emit('membersChanged', room)
     },
     /** Takes their sockets out of the room at once; an admin may stay, which the api decides. */

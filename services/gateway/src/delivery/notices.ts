@@ -1,11 +1,4 @@
-import {
-  type LastMessage,
-  LIMITS,
-  type Message,
-  type ParticipantRef,
-  participantKey,
-  type RoomConversation,
-} from '@parley/contract'
+import { type LastMessage, LIMITS, type Message, type RoomConversation } from '@parley/contract'
 import type { TailEvent } from '@parley/events'
 import type { Core } from '../services.ts'
 import type { ChatSocket } from '../sockets.ts'
@@ -40,9 +33,6 @@ export function createNotices({
   function send(sockets: Iterable<ChatSocket>, frame: Frame): void {
     for (const socket of sockets) outbound.write(socket, [frame], frame.wire, null)
   }
-
-  const toParticipant = (org: string, participant: ParticipantRef): ReadonlySet<ChatSocket> =>
-    people.of(org, participantKey(participant))
 
   function* outsiders({ org, cid, to = [] }: TailEvent): Iterable<ChatSocket> {
     for (const key of to) {
@@ -108,17 +98,14 @@ export function createNotices({
         for (const socket of people.of(orgId, key)) if (!rooms.isIn(socket, id)) send([socket], frame)
       }
     },
-    /** For those who don't follow it here; who does is told as they are taken out of the room. */
-    removed(event: TailEvent, participants: readonly ParticipantRef[] | null): void {
-      const reason = participants ? 'removed' : 'deleted'
-      const payload = JSON.stringify({ conversationId: event.cid, reason })
-      const frame = encodeFrame('conversation:removed', payload)
-      if (!participants) send(outsiders(event), frame)
-      for (const participant of participants ?? []) {
-        for (const socket of toParticipant(event.org, participant)) {
-          if (!rooms.isIn(socket, event.cid)) send([socket], frame)
-        }
-      }
+    /** Somebody (`user:ada`) takes part no more. For who doesn't follow it here; who does is told as they are taken out. */
+    removed(org: string, conversationId: string, key: string): void {
+      const frame = removedFrame(conversationId, 'removed')
+      for (const socket of people.of(org, key)) if (!rooms.isIn(socket, conversationId)) send([socket], frame)
+    },
+    /** The conversation is gone; the same. */
+    ended(event: TailEvent): void {
+      send(outsiders(event), removedFrame(event.cid, 'deleted'))
     },
     close(): void {
       for (const { timer } of active.values()) clearTimeout(timer)
@@ -126,6 +113,9 @@ export function createNotices({
     },
   }
 }
+
+const removedFrame = (conversationId: string, reason: 'removed' | 'deleted'): Frame =>
+  encodeFrame('conversation:removed', JSON.stringify({ conversationId, reason }))
 
 /** As much of a message as is shown of a conversation's last one; a newer api may send more. */
 function lastMessage(data: string): LastMessage {

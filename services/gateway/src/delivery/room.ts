@@ -38,6 +38,7 @@ export function createRoom(options: {
   let isOpen = false
   let orgId = ''
   const members = new Set<string>()
+  const dismissed = new Set<string>()
 
   const isNew = ({ seq, change }: Mark, floor: Place): boolean =>
     (seq === undefined || seq > floor.seq) && (change === undefined || change > floor.change)
@@ -74,6 +75,8 @@ export function createRoom(options: {
     },
     /** Participant keys (`user:ada`) of everyone who takes part; none before it is open. */
     members,
+    /** Of those who took part: who was told that they do no more before an event said so. */
+    dismissed,
     /** How far they have read, by participant key, as the room was told; before it is open, as was heard. */
     reads: new Map<string, number>(),
     open(by: { orgId: string; members: Iterable<string> }): void {
