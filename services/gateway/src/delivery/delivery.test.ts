@@ -576,6 +576,14 @@ describe('delivery', () => {
     const left = gateway.event('participant.removed', conversation, { change: 1, member: 'user:bob' })
     await gateway.publish([read(4), read(2), read(4), read(5), left, read(1)])
     await vi.waitFor(() => expect(told).toEqual([4, 5, 1]))
+    // What they had read before may be published after they left.
+    const fields = {
+      change: 2,
+      member: 'user:bob',
+      data: { participant: BOB, conversation: conversation.view() },
+    }
+    await gateway.publish([read(5), gateway.event('participant.added', conversation, fields), read(3)])
+    await vi.waitFor(() => expect(told).toEqual([4, 5, 1, 5, 3]))
   })
 
   it('shows who joins what was read while the answer was on its way', async () => {

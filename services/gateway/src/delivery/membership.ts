@@ -63,6 +63,8 @@ export function createMembership(
   function add(room: Room, key: string): void {
     room.members.add(key)
     room.dismissed.delete(key)
+    // What was heard of their reading was of before they left.
+    room.reads.delete(key)
   }
 
   function remove(room: Room, key: string): boolean {
