@@ -23,8 +23,9 @@ const HEADS_AT_ONCE = 1_000
 const FILLS_AT_ONCE = 16
 /** Messages, and changes, of one fill. */
 const FILL_PAGE = 100
-/** Milliseconds between looks at the api while events may not arrive by the streams. */
-const POLL_MS = 1_000
+/** Milliseconds between looks at the api: while events may not arrive by the streams, and otherwise. */
+const POLL_MS = { silent: 1_000, usual: 30_000 }
+const RETRY_MS = 1_000
 
 const AboutParticipant = z.object({ conversation: z.unknown() })
 const ReadData = z.object({ ...ParticipantRef.shape, readSeq: z.int() })
@@ -55,6 +56,7 @@ export function createDelivery(core: Core, metrics: FeedMetrics) {
     metrics,
   })
   let polling: NodeJS.Timeout | null = null
+  let live = false
   let closed = false
 
   function onEvents(events: readonly TailEvent[]): void {
@@ -152,7 +154,10 @@ export function createDelivery(core: Core, metrics: FeedMetrics) {
     if (room.isOpen) lifecycle.emit('receipt', room, receipt)
   }
 
-  /** Asks the api which of these conversations moved on, and fills those. Rejects where the api can't be reached. */
+  /**
+   * Asks the api which of these conversations moved on: those have a gap, which is filled if what is missing does not come
+   * in time. Rejects where the api can't be reached.
+   */
   async function compare(feeds: readonly Feed[]): Promise<void> {
     for (let at = 0; at < feeds.length; at += HEADS_AT_ONCE) {
       const some = feeds.slice(at, at + HEADS_AT_ONCE)
@@ -160,14 +165,10 @@ export function createDelivery(core: Core, metrics: FeedMetrics) {
       const { heads } = await api.internal<{ heads: InternalHead[] }>('/internal/heads', { ids })
       const byId = new Map(heads.map((head) => [head.id, head]))
       for (const feed of some) {
-        const position = feed.position()
-        if (!position) continue
+        if (!feed.position()) continue
         const head = byId.get(feed.room.conversationId)
         if (!head) follow.end(feed.room.conversationId)
-        else if (head.throughSeq > position.seq || head.changeSeq > position.change) {
-          feed.hint({ seq: head.throughSeq, change: head.changeSeq })
-          void feed.fill()
-        }
+        else feed.hint({ seq: head.throughSeq, change: head.changeSeq })
       }
     }
   }
@@ -190,13 +191,13 @@ export function createDelivery(core: Core, metrics: FeedMetrics) {
       } catch (error) {
         if (!(error instanceof ProblemError)) throw error
         logger.debug({ err: describeError(error) }, 'rooms not compared')
-        await new Promise((resolve) => setTimeout(resolve, POLL_MS).unref())
+        await new Promise((resolve) => setTimeout(resolve, RETRY_MS).unref())
       }
     }
   }
 
   function pollLater(): void {
-    const timer = setTimeout(() => void poll(timer), POLL_MS)
+    const timer = setTimeout(() => void poll(timer), live ? POLL_MS.usual : POLL_MS.silent)
     polling = timer
   }
 
@@ -220,12 +221,14 @@ export function createDelivery(core: Core, metrics: FeedMetrics) {
       void onLoss(partition)
       missed.note(since)
     },
-    /** Events arrive by the streams, or may not: then rooms are compared with the api at a low rate. */
-    onTailState(live: boolean): void {
-      if (live) {
-        if (polling) clearTimeout(polling)
-        polling = null
-      } else if (!polling && !closed) pollLater()
+    /**
+     * Events arrive by the streams, or may not: then rooms are compared with the api at a low rate. Rarely also while they
+     * do: an api process that publishes to another Redis since a failover tells nobody here of it.
+     */
+    onTailState(isLive: boolean): void {
+      live = isLive
+      if (polling) clearTimeout(polling)
+      if (!closed) pollLater()
     },
     recheck: membership.recheck,
     close(): void {

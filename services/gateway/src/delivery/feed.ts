@@ -233,7 +233,6 @@ export function createFeed(room: Room, dependencies: FeedDependencies) {
     open,
     apply,
     advance,
-    fill,
     position: (): Readonly<Position> | null => sequencer?.position() ?? null,
     /** The last change heard of, 0 before it is open. */
     lastChange: (): number => sequencer?.known().change ?? 0,

@@ -1,10 +1,12 @@
+import type { Caller } from '@parley/contract'
 import { createLogger } from '@parley/service-kit'
-import { afterEach, beforeEach, expect, it, vi } from 'vitest'
+import { afterEach, beforeEach, expect, it, onTestFinished, vi } from 'vitest'
 import { createOutbound } from '../connection/outbound.ts'
 import { createPeople } from '../connection/people.ts'
 import { createLifecycle } from '../lifecycle.ts'
+import type { Look } from '../presence/rolls.ts'
 import type { Core } from '../services.ts'
-import { createFakeApi, newId } from '../testing/fake-api.ts'
+import { createFakeApi, createFakeConversation, newId } from '../testing/fake-api.ts'
 import { createFakeSocket } from '../testing/fake-socket.ts'
 import { createDelivery } from './delivery.ts'
 import { createRooms } from './rooms.ts'
@@ -16,11 +18,11 @@ afterEach(() => {
   vi.useRealTimers()
 })
 
-it('asks the api once a second, however often the streams come and go while it is being asked', async () => {
-  const { api, calls, beforeEach: hold } = createFakeApi()
+function open() {
+  const fake = createFakeApi()
   const outbound = createOutbound()
   const core: Partial<Core> = {
-    api,
+    api: fake.api,
     outbound,
     rooms: createRooms({ outbound }),
     people: createPeople(),
@@ -29,19 +31,63 @@ it('asks the api once a second, however often the streams come and go while it i
   }
   const count = () => undefined
   const delivery = createDelivery(core as Core, { gap: count, fill: count, resync: count })
+  onTestFinished(() => delivery.close())
+  return { fake, delivery, asked: (what: string) => fake.calls.filter((path) => path === what).length }
+}
+
+it('asks the api once a second, however often the streams come and go while it is being asked', async () => {
+  const { fake, delivery, asked } = open()
   const answered = Promise.withResolvers<void>()
   // It follows a conversation as long as its join is not answered.
-  hold((path) => (path === '/internal/heads' ? answered.promise : new Promise(() => undefined)))
+  fake.beforeEach((path) => (path === '/internal/heads' ? answered.promise : new Promise(() => undefined)))
   const look = () => Promise.reject(new Error('nobody looks'))
-  void delivery.follow.join(createFakeSocket().socket, { conversationId: newId() }, look, count)
-  const asked = () => calls.filter((path) => path === '/internal/heads').length
+  const { socket } = createFakeSocket()
+  void delivery.follow.join(socket, { conversationId: newId() }, look, () => undefined)
   delivery.onTailState(false)
   await vi.advanceTimersByTimeAsync(1_000)
-  expect(asked()).toBe(1)
+  expect(asked('/internal/heads')).toBe(1)
   delivery.onTailState(true)
   delivery.onTailState(false)
   answered.resolve()
   await vi.advanceTimersByTimeAsync(3_000)
-  expect(asked()).toBe(4)
-  delivery.close()
+  expect(asked('/internal/heads')).toBe(4)
+})
+
+it('finds within half a minute what only another Redis was told of, and leaves alone what is about to come', async () => {
+  const { fake, delivery, asked } = open()
+  const ada = { type: 'user', id: 'ada' } as const
+  const conversation = fake.add(createFakeConversation('acme', [ada]))
+  const { id: conversationId, orgId } = conversation
+  const { socket, written } = createFakeSocket()
+  const caller: Caller = { ...ada, orgId, roles: ['member'], name: null, picture: null }
+  Object.assign(socket, { connected: true })
+  Object.assign(socket.data, { caller, key: 'user:ada', orgId })
+  const nobody = { users: [], agents: [] }
+  const look: Look = { now: () => nobody, join: () => nobody, close: () => undefined }
+  delivery.onTailState(true)
+  const joining = delivery.follow.join(
+    socket,
+    { conversationId },
+    () => Promise.resolve(look),
+    () => undefined,
+  )
+  await vi.advanceTimersByTimeAsync(10)
+  await joining
+  conversation.add('told elsewhere')
+  await vi.advanceTimersByTimeAsync(30_100)
+  expect(written.join()).toContain('told elsewhere')
+  expect([asked('/internal/heads'), asked('/internal/fill')]).toEqual([1, 1])
+
+  fake.beforeEach((path) => {
+    if (path !== '/internal/heads') return
+    const message = conversation.add('on its way')
+    const { seq } = message
+    const data = JSON.stringify(message)
+    setTimeout(() => {
+      delivery.onEvents([{ type: 'message.created', at: '1-1', org: orgId, cid: conversationId, seq, data }])
+    }, 10)
+  })
+  await vi.advanceTimersByTimeAsync(30_100)
+  expect(written.join()).toContain('on its way')
+  expect([asked('/internal/heads'), asked('/internal/fill')]).toEqual([2, 1])
 })
