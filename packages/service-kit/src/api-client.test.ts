@@ -30,7 +30,7 @@ async function fakeApi(answer: (response: ServerResponse, request: IncomingMessa
 }
 
 function clientOf(...urls: string[]) {
-  const client = createApiClient({ urls, serviceSecret: secret, userAgent: 'test' })
+  const client = createApiClient({ urls, serviceSecret: secret, userAgent: 'test', lookAgainMs: 20 })
   onTestFinished(() => client.close())
   return client
 }
@@ -114,4 +114,63 @@ it('says unavailable where nobody answers', async () => {
   const client = clientOf('http://127.0.0.1:1', 'http://127.0.0.1:2')
   await expect(client.internal('/internal/heads', {})).rejects.toMatchObject({ code: 'unavailable' })
   expect(client.reachable()).toBe(false)
+})
+
+it('asks a process that hangs once, and leaves it alone as long as it does', async () => {
+  let held: ServerResponse[] | null = []
+  const hanging = await fakeApi((response) => void (held ? held.push(response) : ok(response)))
+  const working = await fakeApi(ok)
+  const client = clientOf(hanging.url, working.url)
+  const asked = () => hanging.seen.filter(({ url }) => url === '/internal/heads').length
+  const looks = () => hanging.seen.filter(({ url }) => url === '/health/ready').length
+  const ask = (n: number) => client.internal('/internal/heads', {}, { key: `room ${n}`, timeoutMs: 100 })
+  for (let n = 0; n < 20; n++) expect(await ask(n)).toEqual({ fine: true })
+  expect(asked()).toBe(1)
+  await expect.poll(looks).toBe(1)
+  expect(client.reachable()).toBe(true)
+  const waiting = held
+  held = null
+  for (const response of waiting) ok(response)
+  await expect
+    .poll(async () => {
+      for (let n = 0; n < 20; n++) await ask(n)
+      return asked()
+    })
+    .toBeGreaterThan(1)
+})
+
+it('leaves one alone for ever longer that is there when looked at, and fails again when asked', async () => {
+  const times: number[] = []
+  const broken = await fakeApi((response, { url }) => {
+    if (url === '/health/ready') return ok(response)
+    times.push(performance.now())
+    refuse('unavailable')(response)
+  })
+  const client = clientOf(broken.url, (await fakeApi(ok)).url)
+  while (times.length < 4) await client.internal('/internal/heads', {})
+  expect(Number(times[3]) - Number(times[0])).toBeGreaterThan(20 + 40 + 80 - 5)
+})
+
+it('says whether anybody can be reached also long after a call, and finds out itself who is back', async () => {
+  const lone = await fakeApi((response) => void response.destroy())
+  const client = clientOf(lone.url)
+  expect(client.reachable()).toBe(true)
+  await expect(client.internal('/internal/heads', {})).rejects.toMatchObject({ code: 'unavailable' })
+  await expect.poll(() => lone.seen.at(-1)?.url).toBe('/health/ready')
+  expect(client.reachable()).toBe(false)
+  lone.stop()
+  const port = Number(new URL(lone.url).port)
+  const again = createServer((_request, response) => ok(response)).listen(port, '127.0.0.1')
+  onTestFinished(() => void again.close())
+  await expect.poll(client.reachable).toBe(true)
+})
+
+it('takes a refusal for a sign of life', async () => {
+  let refusal: 'not_found' | 'unavailable' = 'unavailable'
+  const lone = await fakeApi((response) => refuse(refusal)(response))
+  const client = clientOf(lone.url)
+  const ask = () => client.internal('/internal/heads', {}).catch(({ code }: { code: string }) => code)
+  expect([await ask(), client.reachable()]).toEqual(['unavailable', false])
+  refusal = 'not_found'
+  expect([await ask(), client.reachable()]).toEqual(['not_found', true])
 })

@@ -7,7 +7,7 @@ import { z } from 'zod'
 export interface CallOptions {
   /** The conversation's id: its calls prefer one api process, where its sends form batches. */
   key?: string
-  /** Milliseconds for the whole answer; default 10,000. */
+  /** Milliseconds to the head of an answer, and between pieces of its body, at each attempt; default 10,000. */
   timeoutMs?: number
   /** May the call be made again elsewhere once it may have arrived? Default: as its method and body allow. */
   repeatable?: boolean
@@ -29,7 +29,7 @@ export interface ApiClient {
     body?: unknown,
     options?: CallerOptions,
   ): Promise<{ status: number; body: T }>
-  /** False while every api process is believed away. */
+  /** False while no api process is known that answers. */
   reachable(): boolean
   close(): Promise<void>
 }
@@ -40,11 +40,14 @@ export interface ApiClientOptions {
   userAgent: string
   /** Connections to each api process; default 128. */
   connections?: number
+  /** Milliseconds after which a process that gave no answer is looked at again; default 1,000. */
+  lookAgainMs?: number
 }
 
-/** Milliseconds that a process which refused or answered 503 is asked last. */
-const UNREADY_MS = 1_000
 const TIMEOUT_MS = 10_000
+const LOOK_TIMEOUT_MS = 2_000
+/** How many times as long one is left alone, at most, that is there when looked at and fails again when asked. */
+const LONGEST = 8
 /** Errors after which the request has certainly not arrived. */
 const NOT_SENT = new Set([
   'ECONNREFUSED',
@@ -54,6 +57,15 @@ const NOT_SENT = new Set([
   'UND_ERR_CONNECT_TIMEOUT',
 ])
 
+interface Target {
+  url: string
+  pool: Pool
+  /** It gave no answer, and is asked last until it does: the next look at it. */
+  resting: NodeJS.Timeout | null
+  /** Times that it did since its last answer. */
+  failures: number
+}
+
 const ProblemBody = z.object({
   code: z.enum(PROBLEM_CODES),
   detail: z.string().optional(),
@@ -62,6 +74,9 @@ const ProblemBody = z.object({
 
 const errorCode = (error: unknown): string =>
   error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : ''
+
+/** Said by a process that can't answer, or in its stead by what lies between. */
+const isAway = (status: number): boolean => status >= 502 && status <= 504
 
 /** Rendezvous hashing: each key ranks the urls in its own order, and a url that goes moves only its own keys. */
 function weight(url: string, key: string): number {
@@ -86,17 +101,21 @@ function problemOf(status: number, text: string, retryAfter: string | undefined)
 }
 
 /**
- * Calls to the api processes. A refused connection or a 503 turns to the next process, where repeating the call is
- * harmless; then the error is the api's own problem, or `unavailable`.
+ * Calls to the api processes. One that gives no answer in time, or a 502, 503 or 504, is asked last until it is there
+ * again; the call turns to the next process, where repeating it is harmless. Then the error is the api's own problem, or
+ * `unavailable`.
  */
 export function createApiClient(options: ApiClientOptions): ApiClient {
-  const { serviceSecret, userAgent, connections = 128 } = options
-  const targets = options.urls.map((url) => ({
-    url,
-    pool: new Pool(url, { connections, connect: { timeout: 2_000 }, keepAliveTimeout: 30_000 }),
-    unreadyUntil: 0,
-  }))
-  type Target = (typeof targets)[number]
+  const { serviceSecret, userAgent, connections = 128, lookAgainMs = 1_000 } = options
+  const targets = options.urls.map(
+    (url): Target => ({
+      url,
+      pool: new Pool(url, { connections, connect: { timeout: 2_000 }, keepAliveTimeout: 30_000 }),
+      resting: null,
+      failures: 0,
+    }),
+  )
+  let closed = false
   const rankings = new Map<string, Target[]>()
   let serviceToken = { token: '', until: 0 }
   let turn = 0
@@ -126,9 +145,46 @@ export function createApiClient(options: ApiClientOptions): ApiClient {
         rankings.set(key, order)
       }
     }
-    const now = Date.now()
-    const ready = order.filter((target) => target.unreadyUntil <= now)
-    return ready.length === order.length ? order : [...ready, ...order.filter((t) => t.unreadyUntil > now)]
+    const ready = order.filter(({ resting }) => !resting)
+    return ready.length === order.length ? order : [...ready, ...order.filter(({ resting }) => resting)]
+  }
+
+  function wake(target: Target): void {
+    if (target.resting) clearTimeout(target.resting)
+    target.resting = null
+  }
+
+  function answered(target: Target): void {
+    wake(target)
+    target.failures = 0
+  }
+
+  function failed(target: Target): void {
+    if (!target.resting) rest(target, lookAgainMs * Math.min(LONGEST, 2 ** target.failures++))
+  }
+
+  function rest(target: Target, ms: number): void {
+    if (!closed) target.resting = setTimeout(() => void look(target), ms).unref()
+  }
+
+  /** Nobody's call has to find out who is back. */
+  async function look(target: Target): Promise<void> {
+    const timer = target.resting
+    const isThere = await target.pool
+      .request({
+        method: 'GET',
+        path: '/health/ready',
+        headersTimeout: LOOK_TIMEOUT_MS,
+        bodyTimeout: LOOK_TIMEOUT_MS,
+      })
+      .then(async ({ statusCode, body }) => {
+        await body.dump()
+        return !isAway(statusCode)
+      })
+      .catch(() => false)
+    if (target.resting !== timer) return
+    if (isThere) wake(target)
+    else rest(target, lookAgainMs)
   }
 
   async function call<T>(
@@ -154,21 +210,21 @@ export function createApiClient(options: ApiClientOptions): ApiClient {
           bodyTimeout: timeoutMs,
         })
         const text = await answer.body.text()
+        if (!isAway(answer.statusCode)) answered(target)
         if (answer.statusCode < 400) {
-          target.unreadyUntil = 0
           return { status: answer.statusCode, body: (text === '' ? undefined : JSON.parse(text)) as T }
         }
         const retryAfter = answer.headers['retry-after']
         failure = problemOf(answer.statusCode, text, Array.isArray(retryAfter) ? retryAfter[0] : retryAfter)
-        if (answer.statusCode !== 503) throw failure
-        target.unreadyUntil = Date.now() + UNREADY_MS
+        if (!isAway(answer.statusCode)) throw failure
+        failed(target)
         // A lone process that sheds load must not be asked twice for it.
         if (!repeatable || order.length === 1) throw failure
       } catch (error) {
         if (error instanceof ProblemError) throw error
         failure = problem('unavailable', { retryAfter: 1, cause: error })
-        if (NOT_SENT.has(errorCode(error))) target.unreadyUntil = Date.now() + UNREADY_MS
-        else if (!repeatable) throw failure
+        failed(target)
+        if (!repeatable && !NOT_SENT.has(errorCode(error))) throw failure
       }
     }
     throw failure ?? problem('unavailable', { retryAfter: 1 })
@@ -212,8 +268,10 @@ export function createApiClient(options: ApiClientOptions): ApiClient {
         ...callerOptions,
       })
     },
-    reachable: () => targets.some((target) => target.unreadyUntil <= Date.now()),
+    reachable: () => targets.some(({ resting }) => !resting),
     close: async () => {
+      closed = true
+      for (const target of targets) wake(target)
       await Promise.all(targets.map((target) => target.pool.destroy()))
     },
   }
