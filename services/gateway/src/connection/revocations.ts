@@ -6,7 +6,10 @@ import type { Follow } from '../delivery/follow.ts'
 import type { Core } from '../services.ts'
 import type { ChatNamespace, ChatSocket } from '../sockets.ts'
 
-/** Milliseconds between two readings of the whole list: while events may not arrive by the control stream, and otherwise. */
+/**
+ * Milliseconds between two readings of the whole list: while events may not arrive by the control stream, or after one
+ * that failed, and otherwise.
+ */
 const POLL_MS = { silent: 1_000, usual: 60_000 }
 const Revoked = z.object({ type: ParticipantType, id: z.string(), before: z.int() })
 
@@ -35,6 +38,7 @@ export function createRevocationFeed(
 
   async function read(): Promise<void> {
     loadAgain = false
+    let soon = false
     try {
       const answer = await api.internal<{ revocations: Revocation[] }>('/internal/revocations', {})
       for (const revocation of answer.revocations) revocations.add(revocation)
@@ -43,11 +47,11 @@ export function createRevocationFeed(
     } catch (error) {
       if (!(error instanceof ProblemError)) throw error
       logger.debug({ err: describeError(error) }, 'revocations not read')
+      soon = true
     }
     if (closed) return
     if (loadAgain) return read()
-    const soon = !loaded || !isLive()
-    timer = setTimeout(() => void load(), soon ? POLL_MS.silent : POLL_MS.usual)
+    timer = setTimeout(() => void load(), soon || !isLive() ? POLL_MS.silent : POLL_MS.usual)
   }
 
   function load(): Promise<void> {

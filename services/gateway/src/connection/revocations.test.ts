@@ -1,0 +1,38 @@
+import { createRevocationList } from '@parley/auth'
+import { createLogger } from '@parley/service-kit'
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
+import type { Follow } from '../delivery/follow.ts'
+import type { ChatNamespace } from '../sockets.ts'
+import { createFakeApi } from '../testing/fake-api.ts'
+import { createPeople } from './people.ts'
+import { createRevocationFeed } from './revocations.ts'
+
+beforeEach(() => {
+  vi.useFakeTimers()
+})
+afterEach(() => {
+  vi.useRealTimers()
+})
+
+test('that may have been missed are asked for again soon, where the api was away just then', async () => {
+  const { api, calls, setAway } = createFakeApi()
+  const revocations = createRevocationList()
+  const feed = createRevocationFeed(
+    { api, revocations, people: createPeople(), logger: createLogger({ name: 'test', level: 'silent' }) },
+    {
+      namespace: { sockets: new Map() } as unknown as ChatNamespace,
+      follow: {} as Follow,
+      isLive: () => true,
+    },
+  )
+  await feed.load()
+  await vi.advanceTimersByTimeAsync(10_000)
+  expect(calls).toHaveLength(1)
+  setAway(true)
+  feed.onDoubt()
+  await vi.advanceTimersByTimeAsync(0)
+  setAway(false)
+  await vi.advanceTimersByTimeAsync(10_000)
+  expect(calls).toHaveLength(3)
+  feed.close()
+})
