@@ -11,7 +11,7 @@ import type { Partition, TailEvent } from '@parley/events'
 import { describeError } from '@parley/service-kit'
 import { z } from 'zod'
 import type { Core } from '../services.ts'
-import type { Feed, FeedMetrics } from './feed.ts'
+import { ANSWER_MS, type Feed, type FeedMetrics } from './feed.ts'
 import { createFollow, type Follow } from './follow.ts'
 import { createMembership } from './membership.ts'
 import { createMissed } from './missed.ts'
@@ -46,7 +46,7 @@ export function createDelivery(core: Core, metrics: FeedMetrics) {
         api.internal<InternalFillResult>(
           '/internal/fill',
           { conversationId, afterSeq: seq, afterChangeSeq: change, limit: FILL_PAGE },
-          { key: conversationId },
+          { key: conversationId, timeoutMs: ANSWER_MS },
         ),
       ),
     onUnsure: membership.recheck,
@@ -162,7 +162,11 @@ export function createDelivery(core: Core, metrics: FeedMetrics) {
     for (let at = 0; at < feeds.length; at += HEADS_AT_ONCE) {
       const some = feeds.slice(at, at + HEADS_AT_ONCE)
       const ids = some.map(({ room }) => room.conversationId)
-      const { heads } = await api.internal<{ heads: InternalHead[] }>('/internal/heads', { ids })
+      const { heads } = await api.internal<{ heads: InternalHead[] }>(
+        '/internal/heads',
+        { ids },
+        { timeoutMs: ANSWER_MS },
+      )
       const byId = new Map(heads.map((head) => [head.id, head]))
       for (const feed of some) {
         if (!feed.position()) continue

@@ -2,6 +2,7 @@ import { type InternalAuthorizeResult, isAdmin, ProblemError, participantKey } f
 import { describeError } from '@parley/service-kit'
 import type { Core } from '../services.ts'
 import type { ChatSocket } from '../sockets.ts'
+import { ANSWER_MS } from './feed.ts'
 import type { Follow } from './follow.ts'
 import type { Notices } from './notices.ts'
 import type { Room } from './room.ts'
@@ -32,7 +33,7 @@ export function createMembership(
       const { exists, allowed, members } = await api.internal<InternalAuthorizeResult>(
         '/internal/authorize',
         { conversationId, callers, members: at === 0 },
-        { key: conversationId },
+        { key: conversationId, timeoutMs: ANSWER_MS },
       )
       if (!exists) {
         follow().end(conversationId)

@@ -20,6 +20,12 @@ afterEach(() => {
 
 function open() {
   const fake = createFakeApi()
+  const waits = new Map<string, number | undefined>()
+  const { internal } = fake.api
+  fake.api.internal = (path, body, options) => {
+    waits.set(path, options?.timeoutMs)
+    return internal(path, body, options)
+  }
   const outbound = createOutbound()
   const core: Partial<Core> = {
     api: fake.api,
@@ -32,7 +38,7 @@ function open() {
   const count = () => undefined
   const delivery = createDelivery(core as Core, { gap: count, fill: count, resync: count })
   onTestFinished(() => delivery.close())
-  return { fake, delivery, asked: (what: string) => fake.calls.filter((path) => path === what).length }
+  return { fake, delivery, waits, asked: (what: string) => fake.calls.filter((path) => path === what).length }
 }
 
 it('asks the api once a second, however often the streams come and go while it is being asked', async () => {
@@ -54,7 +60,7 @@ it('asks the api once a second, however often the streams come and go while it i
 })
 
 it('finds within half a minute what only another Redis was told of, and leaves alone what is about to come', async () => {
-  const { fake, delivery, asked } = open()
+  const { fake, delivery, waits, asked } = open()
   const ada = { type: 'user', id: 'ada' } as const
   const conversation = fake.add(createFakeConversation('acme', [ada]))
   const { id: conversationId, orgId } = conversation
@@ -90,4 +96,6 @@ it('finds within half a minute what only another Redis was told of, and leaves a
   await vi.advanceTimersByTimeAsync(30_100)
   expect(written.join()).toContain('on its way')
   expect([asked('/internal/heads'), asked('/internal/fill')]).toEqual([2, 1])
+  // What rooms wait for is asked elsewhere before long where an api process hangs.
+  expect([waits.get('/internal/heads'), waits.get('/internal/fill')]).toEqual([3_000, 3_000])
 })
