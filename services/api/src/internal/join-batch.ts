@@ -20,13 +20,15 @@ export interface Wanted {
 }
 
 export type Row = Pick<ParticipantDocument, 'cid' | 'key' | 'role' | 'readSeq'>
+/** By conversation and participant key. */
+type Rows = Map<string, Map<string, Row>>
 
 /** What a join needs to know of its conversation. */
 export interface Joined {
   head: ConversationDocument
   /** The caller's own row; null: an admin who takes no part. */
   own: Row | null
-  /** Everybody's rows, where they were asked for or the conversation is small. */
+  /** Everybody's rows, where they were asked for or the conversation is small; else of some. */
   rows: Row[]
   /** How far everybody has read, where the conversation is small; one list for all who wait. */
   receipts: Receipt[]
@@ -55,53 +57,59 @@ export function createJoinBatches({
 }) {
   const { conversations, participants } = database
   const waiting: Waiting[] = []
-  let running = 0
+  let running = false
 
-  const idOf = ({ conversationId }: Wanted): ObjectId => new ObjectId(conversationId)
   const projection = { _id: 0, cid: 1, key: 1, role: 1, readSeq: 1 } as const
 
   async function heads(batch: readonly Waiting[]) {
-    const ids = new Map(batch.map(({ wanted }) => [wanted.conversationId, idOf(wanted)]))
+    const ids = new Map(
+      batch.map(({ wanted }) => [wanted.conversationId, new ObjectId(wanted.conversationId)]),
+    )
     const found = await conversations
       .find({ _id: { $in: [...ids.values()] }, deletedAt: { $exists: false } }, { batchSize: BATCH_SIZE })
       .toArray()
     return new Map(found.map((head) => [head._id.toHexString(), head]))
   }
 
-  async function ownRows(batch: readonly Waiting[]) {
-    const byConversation = Map.groupBy(batch, ({ wanted }) => wanted.conversationId)
-    const branches = [...byConversation.values()].flatMap((own) => {
-      const [first] = own
-      const keys = own.map(({ wanted }) => participantKey(wanted.caller))
-      return first ? [{ cid: idOf(first.wanted), key: { $in: keys } }] : []
-    })
+  /** Rows of who asks to join; of everybody in the conversations that are `listed`. */
+  async function rows(
+    joining: readonly Waiting[],
+    listed: ReadonlyMap<string, ObjectId> = new Map(),
+  ): Promise<Rows> {
+    if (joining.length === 0) return new Map()
+    const others = joining.filter(({ wanted }) => !listed.has(wanted.conversationId))
+    const branches = [...Map.groupBy(others, ({ wanted }) => wanted.conversationId)].map(([id, own]) => ({
+      cid: new ObjectId(id),
+      key: { $in: own.map(({ wanted }) => participantKey(wanted.caller)) },
+    }))
+    const everybody = listed.size > 0 ? [{ cid: { $in: [...listed.values()] } }] : []
     const found = await participants
       // Hinted, or each branch is planned by itself.
-      .find({ $or: branches }, { projection, batchSize: BATCH_SIZE, hint: { cid: 1, key: 1 } })
+      .find({ $or: [...everybody, ...branches] }, { projection, batchSize: 10_000, hint: { cid: 1, key: 1 } })
       .toArray()
-    return new Map(found.map((row) => [`${row.cid.toHexString()} ${row.key}`, row]))
+    const byConversation: Rows = new Map()
+    for (const row of found) {
+      const id = row.cid.toHexString()
+      const known = byConversation.get(id)
+      if (known) known.set(row.key, row)
+      else byConversation.set(id, new Map([[row.key, row]]))
+    }
+    return byConversation
   }
 
-  async function everyone(wanted: ReadonlyMap<string, ObjectId>): Promise<Map<string, Row[]>> {
-    if (wanted.size === 0) return new Map()
-    const rows = await participants
-      .find({ cid: { $in: [...wanted.values()] } }, { projection, batchSize: 10_000 })
-      .toArray()
-    return Map.groupBy(rows, ({ cid }) => cid.toHexString())
+  /** Who may not follow it is told so. */
+  function admits({ wanted, reject }: Waiting, found: Rows): boolean {
+    const verdict = authorize('conversation:join', wanted.caller, ownOf(wanted, found))
+    if (verdict !== 'allow') reject(problem(verdict))
+    return verdict === 'allow'
   }
 
   async function answer(batch: readonly Waiting[]): Promise<void> {
-    const [headOf, ownOf] = await Promise.all([heads(batch), ownRows(batch)])
+    const [headOf, early] = await Promise.all([heads(batch), rows(batch)])
     const admitted = batch.flatMap((item) => {
-      const { caller, conversationId } = item.wanted
-      const head = headOf.get(conversationId)
-      const own = ownOf.get(`${conversationId} ${participantKey(caller)}`) ?? null
-      if (!head || head.org !== caller.orgId) item.reject(problem('not_found'))
-      else {
-        const verdict = authorize('conversation:join', caller, own)
-        if (verdict === 'allow') return [{ item, head, own }]
-        item.reject(problem(verdict))
-      }
+      const head = headOf.get(item.wanted.conversationId)
+      if (!head || head.org !== item.wanted.caller.orgId) item.reject(problem('not_found'))
+      else if (admits(item, early)) return [{ item, head }]
       return []
     })
 
@@ -115,20 +123,25 @@ export function createJoinBatches({
       if (!known || floor < known.settledSeq) from.set(id, { cid: head._id, settledSeq: floor })
       if (item.wanted.members || head.participantCount <= LIMITS.receiptsAtJoin) listed.set(id, head._id)
     }
-    const [openingOf, rowsOf] = await Promise.all([store.openings([...from.values()]), everyone(listed)])
+    // Again, now that the heads are read: who was removed in between is not let in at a number beyond their removal.
+    const joining = admitted.map(({ item }) => item)
+    const [openingOf, found] = await Promise.all([store.openings([...from.values()]), rows(joining, listed)])
     const views = new Map<string, ReturnType<typeof viewOf>>()
-    for (const { item, head, own } of admitted) {
+    for (const { item, head } of admitted) {
+      if (!admits(item, found)) continue
       const id = item.wanted.conversationId
-      const view = views.get(id) ?? viewOf(head, openingOf.get(id) ?? NOTHING, rowsOf.get(id) ?? [])
+      const view =
+        views.get(id) ?? viewOf(head, openingOf.get(id) ?? NOTHING, [...(found.get(id)?.values() ?? [])])
       views.set(id, view)
-      const { rows, tail, receipts, pageAfter } = view
+      const { pageAfter, ...shared } = view
       const start = pageStart(item.wanted, head)
-      item.resolve({ head, own, rows, receipts, tail, page: start === null ? null : pageAfter(start) })
+      const page = start === null ? null : pageAfter(start)
+      item.resolve({ head, own: ownOf(item.wanted, found), ...shared, page })
     }
   }
 
   async function run(): Promise<void> {
-    running++
+    running = true
     try {
       // The requests of this turn of the event loop share the first round.
       await new Promise((resolve) => setImmediate(resolve))
@@ -141,7 +154,7 @@ export function createJoinBatches({
         }
       }
     } finally {
-      running--
+      running = false
     }
   }
 
@@ -150,11 +163,14 @@ export function createJoinBatches({
     read(wanted: Wanted): Promise<Joined> {
       return new Promise((resolve, reject) => {
         waiting.push({ wanted, resolve, reject })
-        if (running === 0) void run()
+        if (!running) void run()
       })
     },
   }
 }
+
+const ownOf = ({ caller, conversationId }: Wanted, rows: Rows): Row | null =>
+  rows.get(conversationId)?.get(participantKey(caller)) ?? null
 
 /** What was read of one conversation, for all who join it. */
 function viewOf(

@@ -1,6 +1,7 @@
 import { type Caller, InternalJoinsResult, LIMITS } from '@parley/contract'
 import { ObjectId } from 'mongodb'
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
+import { createJoinBatches } from './join-batch.ts'
 import { answerJoins } from './joins.ts'
 import { ada, bob, callerOf, logger, openServices } from './testing/world.ts'
 
@@ -62,6 +63,47 @@ test('each join of a call is authorised by its own caller and answered at its pl
   ])
   // Nobody can tell by the answer whether there is such a conversation.
   expect(new Set(answers.filter((one) => 'problem' in one).map((one) => JSON.stringify(one))).size).toBe(1)
+})
+
+test.for([
+  ['a small conversation', 0],
+  ['a large one', LIMITS.receiptsAtJoin],
+] as const)('who is removed from %s while their join is read is not let in', async ([, others]) => {
+  const id = await newConversation()
+  const cid = new ObjectId(id)
+  await database.conversations.updateOne({ _id: cid }, { $inc: { participantCount: others } })
+  const { conversations, participants } = database
+  const ownRead = Promise.withResolvers<void>()
+  /** Runs with what this collection finds, before it is shown. */
+  const interposed = <C extends object>(collection: C, before: () => Promise<void>, after: () => void): C =>
+    new Proxy(collection, {
+      get: (target, name) => {
+        if (name !== 'find') return Reflect.get(target, name)
+        return (...args: Parameters<typeof participants.find>) => ({
+          toArray: async () => {
+            await before()
+            const found = await participants.find.apply(target, args).toArray()
+            after()
+            return found
+          },
+        })
+      },
+    })
+  const joins = createJoinBatches({
+    database: {
+      conversations: interposed(
+        conversations,
+        async () => {
+          await ownRead.promise
+          await services.participants.remove(ada, id, { type: 'user', id: 'bob' })
+        },
+        () => undefined,
+      ),
+      participants: interposed(participants, async () => undefined, ownRead.resolve),
+    },
+    store: { openings: async () => new Map() },
+  })
+  await expect(joins.read({ caller: bob, conversationId: id })).rejects.toMatchObject({ code: 'not_found' })
 })
 
 test('a call of many joins is four queries', async () => {
