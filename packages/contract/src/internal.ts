@@ -105,10 +105,14 @@ export const InternalAdded = z.strictObject({
   since: z.int(),
   /** Only to this one. */
   conversationId: Id.optional(),
+  /** The `next` of the answer before. */
+  after: Id.optional(),
   people: z.array(z.strictObject({ orgId: OpaqueId, type: ParticipantType, id: OpaqueId })).max(1_000),
 })
 export const InternalAddedResult = z.strictObject({
   added: z.array(z.strictObject({ conversation: RoomConversation, participants: z.array(ParticipantRef) })),
+  /** There may be more. */
+  next: Id.optional(),
 })
 export type InternalAdded = z.infer<typeof InternalAdded>
 export type InternalAddedResult = z.infer<typeof InternalAddedResult>

@@ -28,7 +28,7 @@ import { createJoinBatches } from './join-batch.ts'
 
 type Place = Pick<ConversationDocument, '_id' | 'settledSeq' | 'lastSeq'>
 const NONE: Message[] = []
-/** People and conversations that are told of at once, of those who may have missed that they were added. */
+/** Additions that are told of at once to gateways that may have missed them. */
 const MOST_ADDED = 1_000
 
 /** Where a conversation ends: its last message, and the number through which all are decided. */
@@ -152,8 +152,8 @@ export function createFollowReader(options: {
       }))
     },
 
-    /** Conversations that these people were added to since then, the first {@link MOST_ADDED} found. Four queries. */
-    async added({ people, since, conversationId }: InternalAdded): Promise<InternalAddedResult['added']> {
+    /** Conversations that these people were added to since then, {@link MOST_ADDED} additions at a time. Four queries. */
+    async added({ people, since, conversationId, after }: InternalAdded): Promise<InternalAddedResult> {
       const from = new Date(since)
       const only = conversationId === undefined ? {} : { cid: new ObjectId(conversationId) }
       const branches = [...Map.groupBy(people, ({ orgId }) => orgId)].map(([org, own]) => ({
@@ -163,17 +163,24 @@ export function createFollowReader(options: {
         activityAt: { $gte: minuteOf(from) },
         joinedAt: { $gte: from },
         ...only,
+        ...(after === undefined ? {} : { _id: { $gt: new ObjectId(after) } }),
       }))
-      if (branches.length === 0) return []
+      if (branches.length === 0) return { added: [] }
       const rows = await participants
-        .find({ $or: branches }, { projection: { _id: 0, cid: 1, key: 1 }, limit: MOST_ADDED })
+        .find({ $or: branches }, { projection: { cid: 1, key: 1 } })
+        .sort({ _id: 1 })
+        .limit(MOST_ADDED)
+        // Hinted, or all participants of all conversations might be read for the sake of their order.
+        .hint(conversationId === undefined ? { org: 1, key: 1, activityAt: -1, cid: -1 } : { cid: 1, key: 1 })
         .toArray()
       const keysOf = Map.groupBy(rows, ({ cid }) => cid.toHexString())
       const views = await reader.roomViews([...keysOf.keys()].map((id) => new ObjectId(id)))
-      return [...views].map(([id, conversation]) => ({
+      const added = [...views].map(([id, conversation]) => ({
         conversation,
         participants: (keysOf.get(id) ?? []).map(({ key }) => parseParticipantKey(key)),
       }))
+      const last = rows.length < MOST_ADDED ? undefined : rows.at(-1)
+      return { added, ...(last && { next: last._id.toHexString() }) }
     },
 
     /** Who has read in these conversations since then, and how far. */

@@ -25,7 +25,7 @@ test('who was added since then is told, of their own org alone, and of what is s
   const theirs = await make(stranger)
 
   const added = async (...people: { orgId: string; type: 'user' | 'agent'; id: string }[]) => {
-    const found = await world.services.follow.added({ people, since: Date.now() - 30_000 })
+    const { added: found } = await world.services.follow.added({ people, since: Date.now() - 30_000 })
     return Object.fromEntries(
       found.map(({ conversation, participants: who }) => [conversation.id, who.map(({ id }) => id).sort()]),
     )
@@ -35,6 +35,40 @@ test('who was added since then is told, of their own org alone, and of what is s
   expect(await added(stranger)).toEqual({ [theirs]: ['ada'] })
   expect(await added(callerOf('bob', { orgId: 'elsewhere' }), callerOf('bob', { type: 'agent' }))).toEqual({})
   expect(await added()).toEqual({})
+})
+
+test('however many were added since then, all are told, a thousand at a time', async () => {
+  const { conversations, follow } = world.services
+  const people = Array.from({ length: 600 }, (_, n) => callerOf(`one-of-many-${n}`))
+  const ids = await Promise.all([ada, bob].map((caller) => conversations.create(caller, {})))
+  const now = new Date()
+  await world.database.participants.insertMany(
+    ids.flatMap(({ conversation }) =>
+      people.map(({ id, orgId }) => ({
+        _id: new ObjectId(),
+        cid: new ObjectId(conversation.id),
+        org: orgId,
+        key: `user:${id}`,
+        role: 'member' as const,
+        joinedAt: now,
+        readSeq: 0,
+        activityAt: now,
+      })),
+    ),
+  )
+  const sizes: number[] = []
+  const told = new Set<string>()
+  let after: string | undefined
+  do {
+    const page = await follow.added({ people, since: now.getTime() - 1_000, after })
+    const pairs = page.added.flatMap(({ conversation, participants }) =>
+      participants.map(({ id }) => `${conversation.id} ${id}`),
+    )
+    sizes.push(pairs.length)
+    for (const pair of pairs) told.add(pair)
+    after = page.next
+  } while (after !== undefined)
+  expect([sizes, told.size]).toEqual([[1_000, 200], 1_200])
 })
 
 test('who has read since then is told, of these conversations alone; who only wrote is not', async () => {

@@ -65,7 +65,7 @@ export async function internalRoutes(app: HttpServer, options: InternalRoutes): 
   app.post(
     '/added',
     { config, schema: { body: InternalAdded, response: { 200: InternalAddedResult } } },
-    async ({ body }) => ({ added: await follow.added(body) }),
+    ({ body }) => follow.added(body),
   )
 
   app.post(

@@ -28,7 +28,7 @@ export function createMissed(
     onReceipt,
     persist,
   }: {
-    notices: Notices
+    notices: Pick<Notices, 'addedBefore'>
     onReceipt(receipt: Receipt): void
     persist(work: () => Promise<void>): Promise<void>
   },
@@ -39,20 +39,28 @@ export function createMissed(
   /** Tells those of these who have sockets here what they were added to. */
   async function askAdded(
     keys: Iterable<readonly [orgId: string, key: string]>,
-    which: Pick<InternalAdded, 'since' | 'conversationId'>,
+    which: Omit<InternalAdded, 'people' | 'after'>,
   ): Promise<void> {
     const present = [...keys]
       .filter(([orgId, key]) => people.of(orgId, key).size > 0)
       .map(([orgId, key]) => ({ orgId, ...parseParticipantKey(key) }))
     for (let at = 0; at < present.length; at += PEOPLE_AT_ONCE) {
-      const { added } = await api.internal<InternalAddedResult>('/internal/added', {
-        ...which,
-        people: present.slice(at, at + PEOPLE_AT_ONCE),
+      await askAll({ ...which, people: present.slice(at, at + PEOPLE_AT_ONCE) })
+    }
+  }
+
+  async function askAll(request: InternalAdded): Promise<void> {
+    let after: string | undefined
+    do {
+      const { added, next } = await api.internal<InternalAddedResult>('/internal/added', {
+        ...request,
+        after,
       })
       for (const { participants, conversation } of added) {
         notices.addedBefore(participants.map(participantKey), conversation)
       }
-    }
+      after = next
+    } while (after !== undefined)
   }
 
   async function askReads(from: number): Promise<void> {
