@@ -456,6 +456,23 @@ describe('delivery', () => {
     expect(answer).toMatchObject({ changeSeq: 1, messages: [{ seq: 1, content: 'edit 1' }] })
   })
 
+  it('has nothing to fetch for who joins without asking for anything, however much happens meanwhile', async () => {
+    const conversation = newConversation()
+    const ada = await openClient('ada')
+    await ada.join(conversation)
+    const message = conversation.add('edited again and again')
+    await gateway.publish([created(conversation, message)])
+    onceJoinIsAnswered(async () => {
+      await gateway.publish(
+        Array.from({ length: 100 }, () => edited(conversation, conversation.edit(message))),
+      )
+      await vi.waitFor(() => expect(ada.changes.at(-1)).toBe(100))
+    })
+    const bob = await openClient('bob')
+    const answer = await bob.join(conversation)
+    expect(answer).toMatchObject({ changeSeq: 100, messages: [], changes: [], hasMore: false })
+  })
+
   it('hears of the coming of somebody who was added while the first join was under way', async () => {
     const conversation = fake.add(createFakeConversation(ORG, [ADA]))
     const [ada, dora] = [await openClient('ada'), await openClient('dora')]

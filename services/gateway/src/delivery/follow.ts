@@ -156,7 +156,7 @@ export function createFollow(
         result.messages = [...result.messages, ...later.map((text): Message => JSON.parse(text))]
       } else result.hasMore = true
     }
-    if (at.change > answer.changeSeq) {
+    if (at.change > answer.changeSeq && (afterSeq !== undefined || afterChangeSeq !== undefined)) {
       const later = feed.changesSince(answer.changeSeq)?.map((text): Change => JSON.parse(text))
       // The room will not tell these again: the messages have to be as they left them.
       result.messages = later ? withChanges(result.messages, later) : []
