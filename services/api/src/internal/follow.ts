@@ -1,3 +1,4 @@
+import { authorize } from '@parley/auth'
 import {
   type Caller,
   type InternalAdded,
@@ -204,13 +205,15 @@ export function createFollowReader(options: {
           { _id: cid, deletedAt: { $exists: false } },
           { projection: { _id: 0, org: 1 } },
         ),
-        participants.find({ cid, ...whom }, { projection: { _id: 0, key: 1 } }).toArray(),
+        participants.find({ cid, ...whom }, { projection: { _id: 0, key: 1, role: 1 } }).toArray(),
       ])
-      const keys = new Set(rows.map(({ key }) => key))
+      const byKey = new Map(rows.map((row) => [row.key, row]))
       return {
         exists: head !== null,
         allowed: callers.map(
-          (caller) => head?.org === caller.orgId && (isAdmin(caller) || keys.has(participantKey(caller))),
+          (caller) =>
+            head?.org === caller.orgId &&
+            authorize('conversation:join', caller, byKey.get(participantKey(caller)) ?? null) === 'allow',
         ),
         ...(members ? { members: rows.map(({ key }) => parseParticipantKey(key)) } : {}),
       }

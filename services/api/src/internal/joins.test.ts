@@ -106,6 +106,34 @@ test.for([
   await expect(joins.read({ caller: bob, conversationId: id })).rejects.toMatchObject({ code: 'not_found' })
 })
 
+test('who may stay in a room is who may join it', async () => {
+  const id = await newConversation()
+  const callers = [
+    ada,
+    callerOf('eve'),
+    bob,
+    callerOf('bob', { type: 'agent' }),
+    callerOf('ada', { orgId: 'elsewhere' }),
+    callerOf('root', { roles: ['admin'] }),
+    callerOf('root', { roles: ['admin'], orgId: 'elsewhere' }),
+  ]
+  const mayJoin = (await answersTo(callers.map((caller) => ({ caller, conversationId: id })))).map(
+    (answer) => 'result' in answer,
+  )
+  const members = [ada, bob].map(({ type, id }) => ({ type, id }))
+  expect(await services.follow.authorize({ conversationId: id, callers, members: true })).toEqual({
+    exists: true,
+    allowed: mayJoin,
+    members,
+  })
+  expect(mayJoin).toEqual([true, false, true, false, false, true, false])
+  await services.conversations.remove(ada, id)
+  expect(await services.follow.authorize({ conversationId: id, callers })).toEqual({
+    exists: false,
+    allowed: callers.map(() => false),
+  })
+})
+
 test('a call of many joins is four queries', async () => {
   const ids = await Promise.all(Array.from({ length: 10 }, newConversation))
   for (const id of ids) await send(id, 'hello')
