@@ -7,7 +7,6 @@ import { StreamResult, StreamStart } from './requests.ts'
 import {
   Change,
   Conversation,
-  ConversationStatus,
   Message,
   MessageRole,
   ParticipantRole,
@@ -31,10 +30,8 @@ export const InternalJoin = z.strictObject({
   members: z.boolean().optional(),
 })
 export const InternalJoinResult = z.strictObject({
-  status: ConversationStatus,
   /** null: an admin who takes no part. */
   role: ParticipantRole.nullable(),
-  participantCount: Count,
   /** Seq of the last stored message. */
   lastSeq: Count,
   /** Every number up to here is stored or void; at least lastSeq. */
@@ -89,13 +86,12 @@ export const InternalFillResult = z.strictObject({
   /** The conversation's own figures; beyond through… there is more to fill. */
   lastSeq: Count,
   changeSeq: Count,
-  hasMore: z.boolean(),
 })
 export type InternalFillResult = z.infer<typeof InternalFillResult>
 
 /** `/internal/heads`: where up to 1,000 conversations stand; those that are gone are left out. */
 export const InternalHeads = z.strictObject({ ids: z.array(Id).max(1_000) })
-export const InternalHead = z.strictObject({ id: Id, lastSeq: Count, throughSeq: Count, changeSeq: Count })
+export const InternalHead = z.strictObject({ id: Id, throughSeq: Count, changeSeq: Count })
 export const InternalHeadsResult = z.strictObject({ heads: z.array(InternalHead) })
 export type InternalHead = z.infer<typeof InternalHead>
 

@@ -91,9 +91,7 @@ export function createFollowReader(options: {
           : history.since(head, afterChangeSeq, LIMITS.joinPage),
       ])
       return {
-        status: head.status,
         role: own?.role ?? null,
-        participantCount: head.participantCount,
         ...end,
         changeSeq: head.changeSeq,
         readSeq: own?.readSeq ?? 0,
@@ -133,7 +131,6 @@ export function createFollowReader(options: {
           : Math.max(afterChangeSeq, changed.lastChangeSeq),
         lastSeq: Math.max(end.lastSeq, filled.messages.at(-1)?.seq ?? 0),
         changeSeq: head.changeSeq,
-        hasMore: end.throughSeq > filled.throughSeq || changed.more,
       }
     },
 
@@ -146,10 +143,10 @@ export function createFollowReader(options: {
         )
         .toArray()
       const found = await ends(heads)
-      return heads.map(({ _id, lastSeq, settledSeq, changeSeq }, index) => ({
+      return heads.map(({ _id, settledSeq, changeSeq }, index) => ({
         id: _id.toHexString(),
         changeSeq,
-        ...(found[index] ?? { lastSeq, throughSeq: settledSeq }),
+        throughSeq: found[index]?.throughSeq ?? settledSeq,
       }))
     },
 

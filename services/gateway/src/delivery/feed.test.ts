@@ -57,7 +57,6 @@ test('of changes that went out while the api was asked, none is held to be known
     throughChangeSeq: 10,
     lastSeq: 1_010,
     changeSeq: 10,
-    hasMore: true,
   })
   await vi.advanceTimersByTimeAsync(0)
   expect([counts.resyncs, feed.position()]).toEqual([1, { seq: 1_010, stored: 1_010, change: 12 }])

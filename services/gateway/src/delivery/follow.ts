@@ -54,13 +54,8 @@ export function createFollow(
   }
 
   /** Nothing has happened since that the api's answer should have known of. */
-  const isCurrent = (
-    { room }: Feed,
-    attempt: Attempt,
-    socket: ChatSocket,
-    answer: InternalJoinResult,
-  ): boolean =>
-    !attempt.recheck && attempt.caller === socket.data.caller && (room.isOpen || answer.members !== undefined)
+  const isCurrent = (attempt: Attempt, socket: ChatSocket): boolean =>
+    !attempt.recheck && attempt.caller === socket.data.caller
 
   async function ask(
     feed: Feed,
@@ -73,7 +68,7 @@ export function createFollow(
       attempt.recheck = false
       attempt.caller = caller
       const answer = await joins.ask({ caller, ...payload, ...(feed.room.isOpen ? {} : { members: true }) })
-      if (isCurrent(feed, attempt, socket, answer)) return answer
+      if (isCurrent(attempt, socket)) return answer
     }
     throw problem('unavailable', { retryAfter: 1 })
   }
@@ -103,9 +98,7 @@ export function createFollow(
       const first = await ask(feed, attempt, socket, payload)
       // Only now: those whose joins were answered together ask together.
       look = await lookWhoIsHere()
-      const answer = isCurrent(feed, attempt, socket, first)
-        ? first
-        : await ask(feed, attempt, socket, payload)
+      const answer = isCurrent(attempt, socket) ? first : await ask(feed, attempt, socket, payload)
       if (!socket.connected) throw problem('unavailable', { detail: 'The socket is gone' })
       if (!room.isOpen) {
         // Not before: who is refused may be of another org.

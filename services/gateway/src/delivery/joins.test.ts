@@ -16,9 +16,7 @@ const joinOf = (id: string, conversationId = 'c'.repeat(24)): InternalJoin => ({
 })
 /** Names who asked and for what, in a field that goes through unchanged. */
 const resultOf = ({ caller, conversationId }: InternalJoin): InternalJoinResult => ({
-  status: 'active',
   role: 'member',
-  participantCount: 1,
   lastSeq: 0,
   throughSeq: 0,
   changeSeq: 0,

@@ -178,9 +178,7 @@ export function createFakeApi() {
     const later = afterSeq === undefined ? [] : stored(conversation).filter(({ seq }) => seq > afterSeq)
     const messages = later.slice(0, 100)
     return {
-      status: 'active',
       role: takesPart ? 'member' : null,
-      participantCount: conversation.members.length,
       ...end(conversation),
       readSeq: 0,
       unread: 0,
@@ -227,7 +225,6 @@ export function createFakeApi() {
       throughChangeSeq: changeSeq,
       lastSeq,
       changeSeq,
-      hasMore: through < conversation.messages.length,
     }
   }
 
