@@ -12,6 +12,7 @@ import {
   redisReady,
 } from '@parley/service-kit'
 import { io, type Socket } from 'socket.io-client'
+import { expect, vi } from 'vitest'
 import { buildApp } from '../app.ts'
 import { GatewayConfig } from '../config.ts'
 
@@ -42,6 +43,9 @@ export async function startTestGateway(api: ApiClient, env: Record<string, strin
   })
   const url = await gateway.app.listen({ host: '127.0.0.1', port: 0 })
   await gateway.start()
+  const figure = async (name: string) => (await registry.getSingleMetric(name)?.get())?.values[0]?.value
+  // Before that it may have missed something, and asks.
+  await vi.waitFor(async () => expect(await figure('gateway_streams_live')).toBe(1), { timeout: 5_000 })
   const publisher = createPublisher({ redis, logger })
   const sockets: Socket[] = []
 
@@ -69,7 +73,7 @@ export async function startTestGateway(api: ApiClient, env: Record<string, strin
       return socket
     },
     /** Conversations that somebody here follows. */
-    rooms: async () => (await registry.getSingleMetric('gateway_rooms')?.get())?.values[0]?.value,
+    rooms: () => figure('gateway_rooms'),
     publish: (events: StreamEvent[]) => publisher.publish(events),
     event: (
       type: StreamEventType,
