@@ -1,6 +1,7 @@
+import { once } from 'node:events'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import { counterAt, heldMiB, INSPECTABLE } from '../support/process.ts'
-import { openRawSocket } from '../support/raw-socket.ts'
+import { openConnection, openRawSocket } from '../support/raw-socket.ts'
 import { each, until } from '../support/until.ts'
 import { openScene, type Scene } from './scene.ts'
 
@@ -52,6 +53,31 @@ test('who joins two hundred times and reads nothing is gone soon, and costs the 
   const gone = async () => (await figure('gateway_sockets')) === 0
   await until(gone, { timeoutMs: GONE_MS, what: 'the reader is gone' })
   expect(most - before).toBeLessThan(MOST_MIB)
+  reader.close()
+})
+
+test('who has not come in, asks for namespaces that there are not and reads nothing is gone soon, and costs nothing', async () => {
+  const ws = await openConnection(url)
+  const before = await heldMiB(scene.stack, 'gateway-0')
+  ws.pause()
+  const gone = once(ws, 'close')
+  for (let n = 0; n < 500; n++) ws.send(`40/${n}${'x'.repeat(200 * 1024)},`, () => undefined)
+  await until(() => ws.readyState === ws.CLOSED || ws.bufferedAmount === 0, { timeoutMs: GONE_MS })
+  expect((await heldMiB(scene.stack, 'gateway-0')) - before).toBeLessThan(MOST_MIB)
+  ws.resume()
+  await gone
+})
+
+test('who pings their websocket and reads nothing costs the gateway next to nothing', async () => {
+  const { pia } = scene.names('pia')
+  const reader = await openRawSocket(url, scene.token(pia))
+  const read = () => counterAt(url, 'gateway_client_events_total', 'event="unknown"')
+  const [before, readBefore] = [await heldMiB(scene.stack, 'gateway-0'), await read()]
+  reader.stopReading()
+  for (let n = 0; n < 100_000; n++) reader.ws.ping('x'.repeat(125))
+  reader.frame('42/chat,["that was all"]')
+  await until(async () => (await read()) > readBefore, { what: 'all of it is read' })
+  expect((await heldMiB(scene.stack, 'gateway-0')) - before).toBeLessThan(MOST_MIB)
   reader.close()
 })
 

@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import WebSocket from 'ws'
 
 type Answer = { ok: boolean } & Record<string, unknown>
@@ -15,8 +16,19 @@ export interface RawSocket {
   close(): void
 }
 
+const address = (url: string) => `${url.replace(/^http/, 'ws')}/socket.io/?EIO=4&transport=websocket`
+
+/** A websocket on which Engine.IO has said that it is open, and nobody has come in. */
+export async function openConnection(url: string): Promise<WebSocket> {
+  const ws = new WebSocket(address(url))
+  await once(ws, 'message')
+  // Who is cut off while writing is told so.
+  ws.on('error', () => undefined)
+  return ws
+}
+
 export async function openRawSocket(url: string, token: string): Promise<RawSocket> {
-  const ws = new WebSocket(`${url.replace(/^http/, 'ws')}/socket.io/?EIO=4&transport=websocket`)
+  const ws = new WebSocket(address(url))
   const waiting = new Map<number, (answer: Answer) => void>()
   let nextId = 0
   const connected = Promise.withResolvers<void>()

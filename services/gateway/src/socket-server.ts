@@ -2,6 +2,7 @@ import { CHAT_NAMESPACE, LIMITS } from '@parley/contract'
 import type { HttpServer, Logger } from '@parley/service-kit'
 import fastifySocketIo from 'fastify-socket.io'
 import type { Redis } from 'ioredis'
+import { GuardedWebSockets, guard } from './connection/guard.ts'
 import { createControlAdapter } from './control/adapter.ts'
 import type { ChatNamespace, ChatServer } from './sockets.ts'
 
@@ -26,9 +27,11 @@ export async function openSockets(
     httpCompression: false,
     serveClient: false,
     connectTimeout: 10_000,
+    wsEngine: GuardedWebSockets,
     preClose: (done) => done(),
   })
   const io: ChatServer = app.io
+  guard(io)
   const namespace: ChatNamespace = io.of(CHAT_NAMESPACE)
   // There is nothing outside the namespace, and nobody may wait there unnamed.
   io.use((_socket, next) => next(new Error('Invalid namespace')))

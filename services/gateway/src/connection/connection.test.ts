@@ -1,5 +1,7 @@
+import { once } from 'node:events'
 import { LIMITS } from '@parley/contract'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { WebSocket } from 'ws'
 import { createFakeApi, createFakeConversation } from '../testing/fake-api.ts'
 import { startTestGateway } from '../testing/gateway.ts'
 import { createExpiry } from './expiry.ts'
@@ -11,6 +13,15 @@ beforeAll(async () => {
   gateway = await startTestGateway(fake.api, { RATE_LIMIT_CONNECT: '3', RATE_LIMIT_EVENTS: '0' })
 })
 afterAll(() => gateway.close())
+
+const engine = () => `${gateway.url.replace('http', 'ws')}/socket.io/?EIO=4&transport=websocket`
+
+/** A connection on which nobody has come in yet. */
+async function openWebSocket(): Promise<WebSocket> {
+  const ws = new WebSocket(engine())
+  await once(ws, 'message')
+  return ws
+}
 
 describe('a connection', () => {
   it('is refused to who connects too often, with a time to come back, and to nobody else', async () => {
@@ -25,21 +36,60 @@ describe('a connection', () => {
 
   it('that asks to come in over and over keeps nobody else out', async () => {
     const clock = vi.spyOn(performance, 'now').mockReturnValue(performance.now())
-    const insistent = new WebSocket(`${gateway.url}/socket.io/?EIO=4&transport=websocket`)
-    const closed = new Promise((resolve) => insistent.addEventListener('close', resolve))
+    const insistent = await openWebSocket()
+    const closed = once(insistent, 'close')
     let answers = 0
     const answered = new Promise<void>((resolve) => {
-      insistent.addEventListener('message', ({ data }) => {
-        if (String(data).startsWith('0')) {
-          for (let n = 0; n < 1_100; n++) insistent.send('40/chat,{"token":"none"}')
-        } else if (++answers === 1_100) resolve()
+      insistent.on('message', () => {
+        if (++answers === 1_100) resolve()
       })
     })
+    for (let n = 0; n < 1_100; n++) insistent.send('40/chat,{"token":"none"}')
     await Promise.race([closed, answered])
     const other = await gateway.connect(gateway.token('meanwhile', 'acme'))
     expect(other.connected).toBe(true)
     clock.mockRestore()
     await closed
+  })
+
+  it.for([
+    ['asks to come in a fourth time', ['40/a,', '40/b,', '40/c,', '40/d,']],
+    ['asks for a namespace whose name is as long as a packet may be', [`40/${'x'.repeat(1_000_000)},`]],
+    ['sends long attachments', ['453-/chat,["x"]', Buffer.alloc(40_000), Buffer.alloc(40_000)]],
+    ['sends much that attachments are yet to come for', [`451-/chat,["x","${'x'.repeat(70_000)}"]`]],
+    ['does so with an answer', [`461-/chat,["${'x'.repeat(70_000)}"]`]],
+  ] as const)('that %s is closed at once', async ([, packets]) => {
+    const ws = await openWebSocket()
+    const closed = once(ws, 'close', { signal: AbortSignal.timeout(5_000) })
+    for (const packet of packets) ws.send(packet)
+    await closed
+  })
+
+  it('that shows a token as long as one may be is told what is wrong with it', async () => {
+    await expect(gateway.connect('x'.repeat(16_384))).rejects.toMatchObject({
+      data: { code: 'unauthenticated' },
+    })
+  })
+
+  it('that probes its upgrade over and over is closed at once', async () => {
+    const hello = await (await fetch(`${gateway.url}/socket.io/?EIO=4&transport=polling`)).text()
+    const ws = new WebSocket(`${engine()}&sid=${JSON.parse(hello.slice(1)).sid}`)
+    await once(ws, 'open')
+    const closed = once(ws, 'close', { signal: AbortSignal.timeout(5_000) })
+    for (let n = 0; n < 100; n++) ws.send('2probe')
+    await closed
+  })
+
+  it('that pings its websocket is answered, and by what it sent last where it sends much at once', async () => {
+    const ws = await openWebSocket()
+    const told: string[] = []
+    ws.on('pong', (data) => told.push(data.toString()))
+    for (let n = 0; n <= 1_000; n++) ws.ping(`${n}`)
+    await vi.waitFor(() => expect(told.at(-1)).toBe('1000'))
+    expect(told.length).toBeLessThan(1_001)
+    ws.ping('again')
+    await vi.waitFor(() => expect(told.at(-1)).toBe('again'))
+    ws.terminate()
   })
 
   it('follows so many conversations and no more', async () => {

@@ -8,9 +8,6 @@ import { createSession } from './session.ts'
 /** Seconds' worth of events that a socket may send at once: who comes back joins all its rooms. */
 const BURST_SECONDS = 10
 
-/** Times that one connection may try to come in: a client opens another after a refusal. */
-const MOST_TRIES = 3
-
 /** Arrives at the client as `connect_error` with this `data`. */
 class HandshakeError extends Error {
   readonly data: ConnectErrorData
@@ -35,17 +32,6 @@ export interface HandshakeOptions {
 export function createHandshake(options: HandshakeOptions) {
   const { verifier, admission, isAllowedOrigin, eventsPerSecond, onRefused, logger } = options
 
-  const tries = new WeakMap<ChatSocket['conn'], number>()
-
-  /** Nobody else has to wait for what one connection asks over and over. */
-  function countTry({ conn }: ChatSocket): void {
-    const tried = (tries.get(conn) ?? 0) + 1
-    tries.set(conn, tried)
-    if (tried <= MOST_TRIES) return
-    conn.close()
-    overloaded(admission.laterMs())
-  }
-
   function overloaded(reconnectAfterMs: number | null): void {
     if (reconnectAfterMs !== null) throw new HandshakeError({ code: 'overloaded', reconnectAfterMs })
   }
@@ -60,7 +46,6 @@ export function createHandshake(options: HandshakeOptions) {
   }
 
   async function admit(socket: ChatSocket): Promise<void> {
-    countTry(socket)
     const { headers, auth } = socket.handshake
     if (headers.origin !== undefined && !isAllowedOrigin(headers.origin)) {
       throw new HandshakeError({ code: 'origin_not_allowed' })

@@ -35,7 +35,7 @@ export function createOutbound({
       socket.conn.write(encodeFrame('resync', JSON.stringify({ conversationId, reason: 'slow_reader' })).text)
     }
     // Not by a close frame: it would wait behind all that is not being read.
-    setTimeout(() => terminate(socket), OVERFLOW_GRACE_MS)
+    setTimeout(() => terminate(socket.conn), OVERFLOW_GRACE_MS)
   }
 
   /** Writes frames, whose bytes in one piece are `wire`. What a client can't buffer ends its connection. */

@@ -30,12 +30,16 @@ function isRawWebSocket(value: unknown): value is RawWebSocket {
   )
 }
 
+function belowOf(transport: object): RawWebSocket | null {
+  const below: unknown = 'socket' in transport ? transport.socket : null
+  return isRawWebSocket(below) ? below : null
+}
+
 function linkOf(socket: ChatSocket): Link {
   const { transport } = socket.conn
   const { session } = socket.data
   if (session.link?.transport === transport) return session.link
-  const below: unknown = 'socket' in transport ? transport.socket : null
-  session.link = { transport, socket: isRawWebSocket(below) ? below : null }
+  session.link = { transport, socket: belowOf(transport) }
   return session.link
 }
 
@@ -70,9 +74,8 @@ export function writeFrames(socket: ChatSocket, frames: readonly Frame[], wire: 
 }
 
 /** Ends a connection at once, whatever still waits to be sent. */
-export function terminate(socket: ChatSocket): void {
-  const below = linkOf(socket).socket
-  socket.disconnect(true)
-  if (below) below.terminate()
-  else socket.conn.close(true)
+export function terminate(conn: ChatSocket['conn']): void {
+  const below = belowOf(conn.transport)
+  conn.close(true)
+  below?.terminate()
 }

@@ -21,8 +21,12 @@ export function createFakeSocket({ eventsPerSecond = 0 } = {}) {
   const bucket = createTokenBucket(eventsPerSecond, eventsPerSecond)
   const socket = {
     data: { session: createSession({ token: '', issuedAt: 0, expiresAt: 0 }, bucket) },
-    conn: { transport: { socket: below }, writeBuffer: [], write: (text: string) => void queued.push(text) },
-    disconnect: () => undefined,
+    conn: {
+      transport: { socket: below },
+      writeBuffer: [],
+      write: (text: string) => void queued.push(text),
+      close: () => undefined,
+    },
   }
   return { socket: socket as unknown as ChatSocket, below, written, queued }
 }

@@ -1,0 +1,111 @@
+import type { IncomingMessage } from 'node:http'
+import type { Duplex } from 'node:stream'
+import { type ServerOptions, type WebSocket, WebSocketServer } from 'ws'
+import { terminate } from '../delivery/wire.ts'
+import type { ChatServer, ChatSocket } from '../sockets.ts'
+
+type Connection = ChatSocket['conn']
+
+/** Types of Socket.IO packets. */
+const CONNECT = '0'
+const BINARY_EVENT = '5'
+const BINARY_ACK = '6'
+
+/** Times that one connection may try to come in: a client opens another after a refusal. */
+const MOST_TRIES = 3
+/** Characters of each of them: the longest token, 16 KiB, and what is around it. */
+const MOST_TRY = 20 * 1024
+/** Times that it may probe a websocket to go on with: a client does so once. */
+const MOST_PROBES = 3
+
+/** Bytes of a packet with attachments, which is kept until it has them all. No event has any: they are refused. */
+const MOST_ATTACHED = 64 * 1024
+
+/**
+ * Bounds what Socket.IO and Engine.IO keep and answer by themselves, also for those who have shown no token: none of it
+ * goes through `outbound`. What no client of the chat does ends the connection, before Socket.IO sees it.
+ */
+export function guard(io: ChatServer): void {
+  const tries = createCount(MOST_TRIES)
+  const probes = createCount(MOST_PROBES)
+  const attached = new WeakMap<Connection, number>()
+
+  function isBearable(conn: Connection, data: unknown): boolean {
+    if (Buffer.isBuffer(data)) return attach(conn, (attached.get(conn) ?? 0) + data.length)
+    if (typeof data !== 'string') return false
+    switch (data[0]) {
+      case CONNECT:
+        return data.length <= MOST_TRY && tries.take(conn)
+      case BINARY_EVENT:
+      case BINARY_ACK:
+        return attach(conn, data.length)
+      default:
+        return true
+    }
+  }
+  function attach(conn: Connection, bytes: number): boolean {
+    attached.set(conn, bytes)
+    return bytes <= MOST_ATTACHED
+  }
+
+  function onPacket(this: Connection, { type, data }: { type: string; data?: unknown }): void {
+    if (type === 'message' && !isBearable(this, data)) terminate(this)
+  }
+  function onProbe(this: Connection): void {
+    if (!probes.take(this)) terminate(this)
+  }
+
+  io.engine.on('connection', (conn: Connection) => {
+    conn.on('packet', onPacket)
+    if (conn.transport.name === 'polling') conn.on('upgrading', onProbe)
+  })
+}
+
+function createCount(most: number) {
+  const counts = new WeakMap<Connection, number>()
+  return {
+    take(conn: Connection): boolean {
+      const count = (counts.get(conn) ?? 0) + 1
+      counts.set(conn, count)
+      return count <= most
+    },
+  }
+}
+
+/**
+ * Websockets that hold one answer to their pings, however many come: the newest is answered once the answer before it
+ * is on its way (RFC 6455, 5.5.3).
+ */
+export class GuardedWebSockets extends WebSocketServer {
+  constructor(options: ServerOptions) {
+    super({ ...options, autoPong: false })
+  }
+
+  override handleUpgrade(
+    request: IncomingMessage,
+    socket: Duplex,
+    head: Buffer,
+    done: (websocket: WebSocket, request: IncomingMessage) => void,
+  ): void {
+    super.handleUpgrade(request, socket, head, (websocket) => {
+      websocket.on('ping', onPing)
+      done(websocket, request)
+    })
+  }
+}
+
+/** The newest ping that came while an answer was being written. */
+const newest = new WeakMap<WebSocket, Buffer | null>()
+
+function onPing(this: WebSocket, data: Buffer): void {
+  if (newest.has(this)) {
+    newest.set(this, data)
+    return
+  }
+  newest.set(this, null)
+  this.pong(data, false, () => {
+    const next = newest.get(this)
+    newest.delete(this)
+    if (next) onPing.call(this, next)
+  })
+}
