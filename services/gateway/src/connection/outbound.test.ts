@@ -60,6 +60,16 @@ test('a mebibyte may wait; a byte more is told by one resync, and ends the conne
   expect(client.below.ended).toBe(true)
 })
 
+test('of small packets four thousand may wait: all of them are looked at before each further one', () => {
+  const { outbound } = open()
+  const { socket, backlog } = createFakeSocket()
+  const fill = (count: number) => backlog.push(...Array.from({ length: count }, () => ({ data: 'x' })))
+  fill(4_000)
+  expect(outbound.mayAnswer(socket)).toBe(true)
+  fill(100)
+  expect(outbound.mayAnswer(socket)).toBe(false)
+})
+
 test('what is larger than that by itself goes to who has read all else', () => {
   const { outbound, socket, below, written } = open()
   const large = encodeFrame('message:new', JSON.stringify('x'.repeat(2 * MIB)))

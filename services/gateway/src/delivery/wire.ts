@@ -51,8 +51,11 @@ function backlog(conn: object): readonly Packet[] {
   return 'writeBuffer' in conn && Array.isArray(conn.writeBuffer) ? conn.writeBuffer : NONE
 }
 
+/** Bytes that a packet takes besides its text: so much the more of small ones, which are counted at every event. */
+const PACKET_BYTES = 256
+
 const bytesOf = (packets: readonly Packet[]): number =>
-  packets.reduce((sum, { data }) => sum + (typeof data === 'string' ? data.length : 0), 0)
+  packets.reduce((sum, { data }) => sum + (typeof data === 'string' ? data.length : 0) + PACKET_BYTES, 0)
 
 /** Bytes that wait to be read by this client. */
 export function bufferedBytes(socket: ChatSocket): number {

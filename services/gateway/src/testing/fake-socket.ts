@@ -7,6 +7,8 @@ export function createFakeSocket({ eventsPerSecond = 0 } = {}) {
   /** What was written straight to the websocket, or to the queue of a connection that has a backlog. */
   const written: string[] = []
   const queued: string[] = []
+  /** Packets that Engine.IO holds back. */
+  const backlog: { data: string }[] = []
   const below = {
     bufferedAmount: 0,
     readyState: 1,
@@ -23,10 +25,10 @@ export function createFakeSocket({ eventsPerSecond = 0 } = {}) {
     data: { session: createSession({ token: '', issuedAt: 0, expiresAt: 0 }, bucket) },
     conn: {
       transport: { socket: below },
-      writeBuffer: [],
+      writeBuffer: backlog,
       write: (text: string) => void queued.push(text),
       close: () => undefined,
     },
   }
-  return { socket: socket as unknown as ChatSocket, below, written, queued }
+  return { socket: socket as unknown as ChatSocket, below, written, queued, backlog }
 }
