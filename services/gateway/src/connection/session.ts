@@ -19,6 +19,8 @@ export interface Session {
   lanes: Map<string, Promise<void>> | null
   /** Events being handled or waiting. */
   pending: number
+  /** What their payloads take, about. */
+  pendingBytes: number
   bucket: TokenBucket
   /** It reads too slowly: nothing more is sent, and the connection ends soon. */
   overflowed: boolean
@@ -36,6 +38,7 @@ export function createSession(
     joining: 0,
     lanes: null,
     pending: 0,
+    pendingBytes: 0,
     bucket,
     overflowed: false,
     link: null,

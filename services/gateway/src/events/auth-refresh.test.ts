@@ -23,8 +23,8 @@ test('a socket that goes while its new token is judged is not watched until that
   )
   const data: ChatSocket['data'] = { caller: ada, key: 'user:ada', type, userId, orgId, roles, session }
   const socket = { connected: true, data }
-  const { handle } = authRefresh(services as Partial<Services> as Services)
-  const refreshing = handle(socket as ChatSocket, { token: 'new' }, context)
+  const { read } = authRefresh(services as Partial<Services> as Services)
+  const refreshing = read({ token: 'new' }).run(socket as ChatSocket, context)
   socket.connected = false
   judged.resolve({ caller: ada, issuedAt: 3, expiresAt: 4 })
   await expect(refreshing).rejects.toMatchObject({ code: 'unavailable' })

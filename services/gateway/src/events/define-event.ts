@@ -10,10 +10,18 @@ export interface EventContext {
   reply<R extends object>(result: R): R
 }
 
+/** An event whose payload is valid. */
+export interface Task {
+  /** As its schema has it: all that is kept of what came. */
+  payload: unknown
+  /** Does what the event asks for, gives what its acknowledgement adds to `ok: true`. */
+  run(socket: ChatSocket, context: EventContext): Promise<object>
+}
+
 export interface ClientEventHandler {
   event: ClientEvent
-  /** Checks the payload, does what the event asks for, gives what its acknowledgement adds to `ok: true`. */
-  handle(socket: ChatSocket, payload: unknown, context: EventContext): Promise<object>
+  /** @throws ProblemError validation_failed */
+  read(payload: unknown): Task
 }
 
 type Payload<E extends ClientEvent> = z.output<(typeof CLIENT_EVENTS)[E]['payload']>
@@ -32,17 +40,22 @@ export function defineEvent<E extends ClientEvent>(
 ): (services: Services) => ClientEventHandler {
   const schema = events[event].payload
   return (services) => {
-    const run = create(services)
+    const handle = create(services)
     return {
       event,
-      async handle(socket, payload, context) {
-        const result = schema.safeParse(payload)
-        if (result.success) return run(socket, result.data, context)
-        const errors = fieldErrors(result.error)
-        const [first] = errors
-        const detail = first ? `${first.pointer || '/'}: ${first.detail}` : 'The payload is not valid'
-        throw problem('validation_failed', { detail: detail.slice(0, 500), errors: errors.slice(0, 50) })
+      read(given) {
+        const payload = valid(schema, given)
+        return { payload, run: async (socket, context) => handle(socket, payload, context) }
       },
     }
   }
+}
+
+function valid<S extends z.ZodType>(schema: S, payload: unknown): z.output<S> {
+  const result = schema.safeParse(payload)
+  if (result.success) return result.data
+  const errors = fieldErrors(result.error)
+  const [first] = errors
+  const detail = first ? `${first.pointer || '/'}: ${first.detail}` : 'The payload is not valid'
+  throw problem('validation_failed', { detail: detail.slice(0, 500), errors: errors.slice(0, 50) })
 }

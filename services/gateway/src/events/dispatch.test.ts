@@ -1,11 +1,21 @@
-import { CLIENT_EVENTS, type ClientEvent } from '@parley/contract'
+import { CLIENT_EVENTS, type ClientEvent, problem } from '@parley/contract'
+import type { ApiClient } from '@parley/service-kit'
 import { afterAll, beforeAll, expect, it, vi } from 'vitest'
 import { createFakeApi } from '../testing/fake-api.ts'
 import { startTestGateway } from '../testing/gateway.ts'
 
+/** Until then the api says nothing of messages. */
+let held = Promise.resolve()
+const api: ApiClient = {
+  ...createFakeApi().api,
+  async asCaller() {
+    await held
+    throw problem('unavailable')
+  },
+}
 let gateway: Awaited<ReturnType<typeof startTestGateway>>
 beforeAll(async () => {
-  gateway = await startTestGateway(createFakeApi().api, { RATE_LIMIT_EVENTS: '1', RATE_LIMIT_CONNECT: '0' })
+  gateway = await startTestGateway(api, { RATE_LIMIT_EVENTS: '1', RATE_LIMIT_CONNECT: '0' })
 })
 afterAll(() => gateway.close())
 
@@ -44,4 +54,38 @@ it('keeps to it also where an event is named like a member of every object: the 
 
 it('keeps to it also where an event is named by a number: it cost nothing and was never answered', async () => {
   expect(await passing(7 as never)).toBe(10)
+})
+
+/** Sends messages to one conversation while the api holds back its answers. */
+async function openSender() {
+  const socket = await gateway.connect(gateway.token('ada', 'acme'))
+  const { promise, resolve } = Promise.withResolvers<void>()
+  held = promise
+  const message = { conversationId: 'f'.repeat(24), role: 'assistant', content: 'x' }
+  return {
+    goOn: resolve,
+    /** The code of what it is refused with. */
+    async send(more: object = {}): Promise<string> {
+      const answer = await socket.timeout(4_000).emitWithAck('message:send', { ...message, ...more })
+      return answer.error.code
+    },
+  }
+}
+
+it('lets nothing wait that is not valid', async () => {
+  const { send, goOn } = await openSender()
+  const first = send()
+  expect(await send({ nonsense: true })).toBe('validation_failed')
+  goOn()
+  expect(await first).toBe('unavailable')
+})
+
+it('lets so much of one socket wait, counted as what it takes in memory: twenty times its JSON', async () => {
+  const { send, goOn } = await openSender()
+  const large = { toolCalls: [{ id: 'a', name: 'b', arguments: Array.from({ length: 30_000 }, () => ({})) }] }
+  const waiting = [send(large), send(large)]
+  expect(await send(large)).toBe('rate_limited')
+  goOn()
+  expect(await Promise.all(waiting)).toEqual(['unavailable', 'unavailable'])
+  expect(await send(large)).toBe('unavailable')
 })

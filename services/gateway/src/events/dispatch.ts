@@ -1,35 +1,20 @@
 import { randomUUID } from 'node:crypto'
-import { type Problem, ProblemError, problem } from '@parley/contract'
+import { LIMITS, type Problem, ProblemError, problem } from '@parley/contract'
 import { describeError, type Logger } from '@parley/service-kit'
 import type { Outbound } from '../connection/outbound.ts'
 import type { ChatSocket } from '../sockets.ts'
-import type { ClientEventHandler } from './define-event.ts'
+import { costOf, weightOf } from './costs.ts'
+import type { ClientEventHandler, Task } from './define-event.ts'
+import { enter, lanesOf } from './lanes.ts'
 
-/** Events of one socket that may wait or run at once. */
+/** Events of one socket that may wait or run at once, and bytes that they may take; one may take more by itself. */
 const MOST_PENDING = 1_000
-/** What an event takes from the socket's allowance, where that is not 1. */
-const COSTS = new Map([
-  ['conversation:join', 2],
-  ['auth:refresh', 5],
-  ['message:typing', 0.5],
-])
-/** A letter of a streamed answer takes next to nothing. */
-const DELTA_COST = 0.05
-
-const isDelta = (payload: unknown): boolean =>
-  typeof payload === 'object' && payload !== null && 'op' in payload && payload.op === 'delta'
-const costOf = (event: string, payload: unknown): number =>
-  event === 'message:stream' && isDelta(payload) ? DELTA_COST : (COSTS.get(event) ?? 1)
+const MOST_PENDING_BYTES = 4 * LIMITS.requestBytes
 
 type Answer = (answer: object) => void
 const isAnswer = (value: unknown): value is Answer => typeof value === 'function'
 
-/** The id in a field of the payload, if there is one. */
-function idIn(payload: unknown, field: 'conversationId' | 'messageId'): string | undefined {
-  const id: unknown =
-    typeof payload === 'object' && payload !== null ? Reflect.get(payload, field) : undefined
-  return typeof id === 'string' ? id.toLowerCase() : undefined
-}
+const tooMany = () => problem('rate_limited', { detail: 'Too many events on this socket' })
 
 const clientMessageIdOf = (payload: unknown): string | undefined =>
   typeof payload === 'object' &&
@@ -39,6 +24,15 @@ const clientMessageIdOf = (payload: unknown): string | undefined =>
   payload.clientMessageId.length <= 128
     ? payload.clientMessageId
     : undefined
+
+/** An event as it came, without its payload: that is let go of once it is read. */
+interface Request {
+  socket: ChatSocket
+  requestId: string
+  event: string
+  clientMessageId: string | undefined
+  answer: Answer | null
+}
 
 export type Dispatch = (socket: ChatSocket, args: unknown[]) => void
 
@@ -54,14 +48,7 @@ export function createDispatch(options: {
   const { outbound, logger, conversationOf, onEvent } = options
   const handlers = new Map<string, ClientEventHandler>(options.handlers.map((one) => [one.event, one]))
 
-  function fail(
-    socket: ChatSocket,
-    event: string,
-    payload: unknown,
-    answer: Answer | null,
-    error: unknown,
-    requestId: string = randomUUID(),
-  ) {
+  function fail({ socket, requestId, event, clientMessageId, answer }: Request, error: unknown): void {
     const known = error instanceof ProblemError ? error : problem('internal', { cause: error })
     if (known.code === 'internal') {
       logger.error({ requestId, event, err: describeError(known.cause ?? known) }, 'event failed')
@@ -72,7 +59,6 @@ export function createDispatch(options: {
       answer({ ok: false, error: body })
       return
     }
-    const clientMessageId = clientMessageIdOf(payload)
     outbound.emit(socket, 'message:error', {
       ...body,
       event: event.slice(0, 128),
@@ -80,29 +66,10 @@ export function createDispatch(options: {
     })
   }
 
-  /**
-   * What an event waits for, and what waits for it: events of one conversation are handled in the order they came.
-   * Letters of a streamed answer go by their message alone: they are told at once, and a message on its way to the
-   * store would hold them up. The answer's end goes by both: after its letters, and before what is sent behind it. Of
-   * an answer that is not open here nobody knows the conversation. New tokens go by themselves: the last one stays.
-   */
-  function lanesOf(event: string, payload: unknown): string[] {
-    if (event === 'auth:refresh') return [event]
-    const conversationId = idIn(payload, 'conversationId')
-    if (conversationId !== undefined) return [conversationId]
-    const messageId = idIn(payload, 'messageId')
-    if (messageId === undefined) return []
-    const conversation = isDelta(payload) ? undefined : conversationOf(messageId)
-    return conversation === undefined ? [messageId] : [messageId, conversation]
-  }
-
-  async function run(
-    handler: ClientEventHandler,
-    socket: ChatSocket,
-    payload: unknown,
-    answer: Answer | null,
-  ) {
-    const requestId = randomUUID()
+  async function run(request: Request, task: Task): Promise<void> {
+    const { socket, requestId, event, answer } = request
+    // Asked at each step, not only when the event arrives: what a client has asked for may be more than it reads.
+    if (!outbound.mayAnswer(socket)) return
     let replied = false
     const reply = <R extends object>(result: R): R => {
       if (!replied) answer?.({ ok: true, ...result })
@@ -110,52 +77,52 @@ export function createDispatch(options: {
       return result
     }
     try {
-      reply(await handler.handle(socket, payload, { requestId, reply }))
-      onEvent?.(handler.event, 'ok')
+      reply(await task.run(socket, { requestId, reply }))
+      onEvent?.(event, 'ok')
     } catch (error) {
-      fail(socket, handler.event, payload, answer, error, requestId)
+      fail(request, error)
     }
   }
 
-  return (socket, args) => {
+  const answerBy =
+    (socket: ChatSocket, send: Answer): Answer =>
+    (body) =>
+      outbound.mayAnswer(socket) && send(body)
+
+  /** @throws ProblemError rate_limited, validation_failed */
+  function admit(socket: ChatSocket, event: string, payloads: readonly unknown[]) {
     const { session } = socket.data
-    const [name, ...rest] = args
-    // A number passes the parser.
-    const event = String(name)
-    const last = rest.at(-1)
-    // Asked at each step, not only when the event arrives: what a client has asked for may be more than it reads.
-    const mayAnswer = () => outbound.mayAnswer(socket)
-    const answer: Answer | null = isAnswer(last) ? (body) => mayAnswer() && last(body) : null
-    const given = answer ? rest.slice(0, -1) : rest
-    const [payload] = given
-    if (!mayAnswer()) return
+    const [payload] = payloads
+    if (!session.bucket.take(costOf(event, payload)) || session.pending >= MOST_PENDING) throw tooMany()
     const handler = handlers.get(event)
-    const refuse = (error: ProblemError) => fail(socket, event, payload, answer, error)
-    if (!session.bucket.take(costOf(event, payload)) || session.pending >= MOST_PENDING) {
-      refuse(problem('rate_limited', { detail: 'Too many events on this socket' }))
-      return
+    if (!handler) throw problem('validation_failed', { detail: 'There is no such event' })
+    if (payloads.length > 1) throw problem('validation_failed', { detail: 'An event takes one payload' })
+    const task = handler.read(payload)
+    const weight = weightOf(task.payload, MOST_PENDING_BYTES)
+    if (session.pending > 0 && session.pendingBytes + weight > MOST_PENDING_BYTES) throw tooMany()
+    return { task, weight }
+  }
+
+  return (socket, args) => {
+    if (!outbound.mayAnswer(socket)) return
+    const [name, ...rest] = args
+    const last = rest.at(-1)
+    const answer = isAnswer(last) ? answerBy(socket, last) : null
+    const payloads = answer ? rest.slice(0, -1) : rest
+    const request: Request = {
+      socket,
+      requestId: randomUUID(),
+      // A number passes the parser.
+      event: String(name),
+      clientMessageId: clientMessageIdOf(payloads[0]),
+      answer,
     }
-    if (!handler) {
-      refuse(problem('validation_failed', { detail: 'There is no such event' }))
-      return
+    try {
+      const { task, weight } = admit(socket, request.event, payloads)
+      const keys = lanesOf(request.event, task.payload, conversationOf)
+      enter(socket.data.session, keys, weight, () => run(request, task))
+    } catch (error) {
+      fail(request, error)
     }
-    if (given.length > 1) {
-      refuse(problem('validation_failed', { detail: 'An event takes one payload' }))
-      return
-    }
-    session.pending++
-    session.lanes ??= new Map()
-    const { lanes } = session
-    const keys = lanesOf(event, payload)
-    const before = keys.flatMap((key) => lanes.get(key) ?? [])
-    const start = () => run(handler, socket, payload, answer)
-    const begun =
-      before.length === 0 ? start() : Promise.all(before).then(() => (mayAnswer() ? start() : undefined))
-    const running = begun.finally(() => {
-      session.pending--
-      for (const key of keys) if (lanes.get(key) === running) lanes.delete(key)
-      if (lanes.size === 0 && session.lanes === lanes) session.lanes = null
-    })
-    for (const key of keys) lanes.set(key, running)
   }
 }

@@ -18,11 +18,14 @@ function open(...events: ClientEventHandler['event'][]) {
   const handlers = events.map(
     (event): ClientEventHandler => ({
       event,
-      handle: (_socket, payload) => {
-        const { promise, resolve } = Promise.withResolvers<object>()
-        begun.push({ op: (payload as { op?: string }).op, end: () => resolve({}) })
-        return promise
-      },
+      read: (payload) => ({
+        payload,
+        run: () => {
+          const { promise, resolve } = Promise.withResolvers<object>()
+          begun.push({ op: (payload as { op?: string }).op, end: () => resolve({}) })
+          return promise
+        },
+      }),
     }),
   )
   const conversationOf = (messageId: string) => (messageId === ANSWER ? ROOM : undefined)
