@@ -105,6 +105,7 @@ export async function buildApp(dependencies: GatewayDependencies): Promise<Gatew
     handlers: clientEvents.map((create) => create(services)),
     outbound,
     logger,
+    isRevoked: ({ data }) => revocations.isRevoked(data.caller, data.session.issuedAt),
     conversationOf: streams.conversationOf,
     onEvent: figures.clientEvent,
   })

@@ -228,6 +228,31 @@ describe('a revocation', () => {
   })
 })
 
+describe('what a socket asked for before its token was revoked', () => {
+  it('is not begun after that: an answer would be written in its name', async () => {
+    const { id } = fake.add(createFakeConversation('acme', [{ type: 'agent', id: 'bot' }]))
+    const agent = await gateway.connect(gateway.token('bot', 'acme', { type: 'agent' }))
+    const [socket] = [...gateway.gateway.app.io.of('/chat').sockets.values()].filter(
+      ({ data }) => data.userId === 'bot',
+    )
+    const START = '/internal/streams/start'
+    const starts = () => fake.calls.filter((path) => path === START).length
+    const answered = Promise.withResolvers<void>()
+    fake.beforeEach((path) => (path === START ? answered.promise : undefined))
+    for (const clientMessageId of ['one', 'two']) {
+      agent.emit('message:stream', { op: 'start', conversationId: id, clientMessageId })
+    }
+    await vi.waitFor(() => expect([starts(), socket?.data.session.pending]).toEqual([1, 2]))
+    const data = JSON.stringify({ type: 'agent', id: 'bot', before: Math.floor(Date.now() / 1_000) + 60 })
+    await gateway.publish([{ type: 'auth.revoked', org: 'acme', cid: '', data }])
+    await vi.waitFor(() => expect(agent.connected).toBe(false))
+    answered.resolve()
+    await vi.waitFor(() => expect(socket?.data.session.pending).toBe(0))
+    expect(starts()).toBe(1)
+    fake.beforeEach(() => undefined)
+  })
+})
+
 describe('a token that ends', () => {
   it('closes its socket after the grace and not before; one that is followed by another in the grace does not', async () => {
     const open = async (expiresIn: number) => {

@@ -41,11 +41,13 @@ export function createDispatch(options: {
   handlers: readonly ClientEventHandler[]
   outbound: Outbound
   logger: Logger
+  /** Whether the socket's token was revoked. */
+  isRevoked(socket: ChatSocket): boolean
   /** Of an answer that is streamed through this gateway. */
   conversationOf(messageId: string): string | undefined
   onEvent?: (event: string, outcome: 'ok' | Problem['code']) => void
 }): Dispatch {
-  const { outbound, logger, conversationOf, onEvent } = options
+  const { outbound, logger, isRevoked, conversationOf, onEvent } = options
   const handlers = new Map<string, ClientEventHandler>(options.handlers.map((one) => [one.event, one]))
 
   function fail({ socket, requestId, event, clientMessageId, answer }: Request, error: unknown): void {
@@ -77,6 +79,8 @@ export function createDispatch(options: {
       return result
     }
     try {
+      // That may have been while it waited.
+      if (isRevoked(socket)) throw problem('unauthenticated')
       reply(await task.run(socket, { requestId, reply }))
       onEvent?.(event, 'ok')
     } catch (error) {

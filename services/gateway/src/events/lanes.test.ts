@@ -30,7 +30,8 @@ function open(...events: ClientEventHandler['event'][]) {
   )
   const conversationOf = (messageId: string) => (messageId === ANSWER ? ROOM : undefined)
   const outbound = createOutbound()
-  return { begun, dispatch: createDispatch({ handlers, outbound, logger, conversationOf }) }
+  const isRevoked = () => false
+  return { begun, dispatch: createDispatch({ handlers, outbound, logger, isRevoked, conversationOf }) }
 }
 
 describe('events of one conversation are handled in the order they came', () => {
