@@ -18,6 +18,8 @@ declare module 'fastify' {
     identity: VerifiedToken | null
     /** Who asks. Throws `unauthenticated` where nobody had to show a token. */
     readonly caller: Caller
+    /** Verifies the token again, for an answer that was long in coming. Throws what it would be refused with now. */
+    reauthenticate(): Promise<void>
   }
 }
 
@@ -58,6 +60,10 @@ export function authentication(app: HttpServer, options: AuthenticationOptions):
       if (!this.identity) throw problem('unauthenticated')
       return this.identity.caller
     },
+  })
+
+  app.decorateRequest('reauthenticate', async function (this: FastifyRequest): Promise<void> {
+    await verifier.verify(bearer(this))
   })
 
   app.addHook('onRoute', ({ method, url, config }) => {

@@ -41,7 +41,10 @@ export async function summaryRoutes(
         const gone = new AbortController()
         reply.raw.once('close', () => gone.abort())
         const summary = await summaries.wait(wanted, gone.signal)
-        if (summary) return summary
+        if (summary) {
+          await request.reauthenticate()
+          return summary
+        }
       }
       return reply.code(202).send({ status: 'queued' as const })
     },
