@@ -47,6 +47,13 @@ describe('configuration', () => {
     expect(() => load({ SERVICE_SECRET: '' })).toThrow('SERVICE_SECRET is required')
   })
 
+  it('takes the service’s own port for metrics for one that is not set: it could not listen there twice', () => {
+    expect(load({ PORT: '3100', METRICS_PORT: '3100' }).METRICS_PORT).toBeUndefined()
+    expect(load({ METRICS_PORT: '3000' }).METRICS_PORT).toBeUndefined()
+    // Two that the system chooses.
+    expect(load({ PORT: '0', METRICS_PORT: '0' }).METRICS_PORT).toBe(0)
+  })
+
   it.each([
     [{ JWT_SECRET: '' }, 'exactly one of JWT_SECRET'],
     [{ JWT_JWKS_URL: 'https://issuer.test/jwks' }, 'exactly one of JWT_SECRET'],

@@ -140,6 +140,14 @@ function jointFaults(config: unknown): string[] {
   return faults
 }
 
+const Ports = z.object({ PORT: z.number().min(1), METRICS_PORT: z.number() })
+
+/** The service's own port for metrics is as none: they are there anyway. */
+function withMetricsPort<C>(config: C): C {
+  const { data: ports } = Ports.safeParse(config)
+  return ports && ports.METRICS_PORT === ports.PORT ? { ...config, METRICS_PORT: undefined } : config
+}
+
 /**
  * The configuration of a service from its environment, checked as a whole. An empty variable counts as not set.
  * Values never appear in the message: they may be secrets.
@@ -151,5 +159,5 @@ export function loadConfig<S extends z.ZodType>(schema: S, env: NodeJS.ProcessEn
     ? jointFaults(result.data)
     : result.error.issues.map((issue) => `${issue.path[0]?.toString() ?? 'environment'} ${issue.message}`)
   if (!result.success || faults.length > 0) throw new ConfigError([...new Set(faults)].join('; '))
-  return result.data
+  return withMetricsPort(result.data)
 }
