@@ -50,9 +50,9 @@ export function createHandshake(options: HandshakeOptions) {
     if (headers.origin !== undefined && !isAllowedOrigin(headers.origin)) {
       throw new HandshakeError({ code: 'origin_not_allowed' })
     }
-    overloaded(admission.refuse())
     const token: unknown = auth.token
     if (typeof token !== 'string') throw new HandshakeError({ code: 'unauthenticated' })
+    overloaded(admission.refuse())
     const { caller, issuedAt, expiresAt } = await verifier.verify(token)
     const key = participantKey(caller)
     overloaded(admission.refusePerson(`${caller.orgId}\n${key}`))
