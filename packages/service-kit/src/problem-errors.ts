@@ -81,7 +81,7 @@ function validationProblem(error: z.ZodError, context: unknown): ProblemError {
   const errors: FieldError[] = fieldErrors(new z.ZodError(issues))
   const first = errors[0]
   const detail = first ? `${first.pointer || '/'}: ${first.detail}` : PROBLEMS.validation_failed.title
-  return problem('validation_failed', { detail: detail.slice(0, 500), errors: errors.slice(0, 50) })
+  return problem('validation_failed', { detail: detail.slice(0, 500), errors })
 }
 
 /** Whatever was thrown as the problem that answers it. What nobody foresaw is `internal` and says nothing of itself. */

@@ -57,5 +57,5 @@ function valid<S extends z.ZodType>(schema: S, payload: unknown): z.output<S> {
   const errors = fieldErrors(result.error)
   const [first] = errors
   const detail = first ? `${first.pointer || '/'}: ${first.detail}` : 'The payload is not valid'
-  throw problem('validation_failed', { detail: detail.slice(0, 500), errors: errors.slice(0, 50) })
+  throw problem('validation_failed', { detail: detail.slice(0, 500), errors })
 }
