@@ -40,7 +40,6 @@ export function runService(
   boot({ env: process.env }).then(
     (started) => {
       shutdown = started
-      if (ending) void started.run()
     },
     (error: unknown) => {
       const kind = error instanceof ConfigError ? 'configuration' : 'cannot start'
