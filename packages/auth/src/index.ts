@@ -1,3 +1,4 @@
+export * from './bearer.ts'
 export * from './claims.ts'
 export * from './permissions.ts'
 export * from './revocations.ts'

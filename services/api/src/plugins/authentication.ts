@@ -1,5 +1,6 @@
 import {
   authorize,
+  bearerToken,
   isPermission,
   type Permission,
   permissions,
@@ -31,13 +32,6 @@ export interface AuthenticationOptions {
 }
 
 const AgentPath = z.object({ agentId: z.string() })
-const BEARER = /^Bearer +([\w.~+/=-]+)$/i
-
-function bearer({ headers }: FastifyRequest): string {
-  const token = headers.authorization === undefined ? undefined : BEARER.exec(headers.authorization)?.[1]
-  if (token === undefined) throw problem('unauthenticated')
-  return token
-}
 
 /** What the rule says where no conversation is needed to decide; the services decide the rest. */
 function assertAllowed(permission: Permission, request: FastifyRequest): void {
@@ -63,7 +57,7 @@ export function authentication(app: HttpServer, options: AuthenticationOptions):
   })
 
   app.decorateRequest('reauthenticate', async function (this: FastifyRequest): Promise<void> {
-    await verifier.verify(bearer(this))
+    await verifier.verify(bearerToken(this.headers))
   })
 
   app.addHook('onRoute', ({ method, url, config }) => {
@@ -86,7 +80,7 @@ export function authentication(app: HttpServer, options: AuthenticationOptions):
       done()
     }
     try {
-      const token = bearer(request)
+      const token = bearerToken(request.headers)
       if (permission === 'service') {
         serviceVerifier.verify(token)
         done()

@@ -1,8 +1,6 @@
-import type { Verifier } from '@parley/auth'
-import { type Caller, problem } from '@parley/contract'
+import { bearerToken, type Verifier } from '@parley/auth'
+import type { Caller } from '@parley/contract'
 import type { FastifyRequest } from 'fastify'
-
-const BEARER = /^Bearer +([\w.~+/=-]+)$/i
 
 export type CallerOf = (request: FastifyRequest) => Promise<Caller>
 
@@ -10,10 +8,8 @@ export type CallerOf = (request: FastifyRequest) => Promise<Caller>
 export function createCallerOf(verifier: Verifier): CallerOf {
   const callers = new WeakMap<FastifyRequest, Promise<Caller>>()
 
-  async function judge({ headers: { authorization } }: FastifyRequest): Promise<Caller> {
-    const token = authorization === undefined ? undefined : BEARER.exec(authorization)?.[1]
-    if (token === undefined) throw problem('unauthenticated')
-    return (await verifier.verify(token)).caller
+  async function judge({ headers }: FastifyRequest): Promise<Caller> {
+    return (await verifier.verify(bearerToken(headers))).caller
   }
 
   return (request) => {
