@@ -22,6 +22,7 @@ import { createForget } from './connection/forget.ts'
 import { createHandshake } from './connection/handshake.ts'
 import { createOutbound } from './connection/outbound.ts'
 import { createPeople } from './connection/people.ts'
+import { onceLoaded } from './connection/revocations.ts'
 import { createDelivery } from './delivery/delivery.ts'
 import { createRooms } from './delivery/rooms.ts'
 import { createDispatch } from './events/dispatch.ts'
@@ -67,7 +68,7 @@ export async function buildApp(dependencies: GatewayDependencies): Promise<Gatew
   const { config, logger, registry, api, redis, subscriber, listener, connectTail } = dependencies
   const figures = createMetrics(registry)
   const revocations = createRevocationList()
-  const verifier = createVerifier(config, { revocations })
+  const verifier = onceLoaded(createVerifier(config, { revocations }), () => tailing.isLoaded())
   const callerOf = createCallerOf(verifier)
   const isAllowedOrigin = createOriginCheck({
     origins: config.CORS_ORIGINS,

@@ -42,8 +42,8 @@ runService('gateway', async ({ env }) => {
   shutdown.phase('connections', 2_000, async () => {
     await Promise.all([closeRedis(redis), closeRedis(subscriber), closeRedis(listener), api.close()])
   })
-  await gateway.app.listen({ host: config.HOST, port: config.PORT })
-  await gateway.start()
+  // Together: who comes first need not be sent away until it is known which tokens were revoked.
+  await Promise.all([gateway.start(), gateway.app.listen({ host: config.HOST, port: config.PORT })])
   logger.info({ port: config.PORT }, 'gateway is listening')
   return shutdown
 })

@@ -206,9 +206,8 @@ describe('a revocation', () => {
     fake.beforeEach(() => undefined)
   })
 
-  it('that reaches further than the one heard of before ends sockets, also at the first look at the list', async () => {
+  it('that reaches further than the one heard of before ends sockets, also at a look at the list', async () => {
     const late = createFakeApi()
-    late.setAway(true)
     const alone = await startTestGateway(late.api)
     try {
       const now = Math.floor(Date.now() / 1_000)
@@ -220,10 +219,37 @@ describe('a revocation', () => {
       })
       const socket = await alone.connect(alone.token('ada', 'acme'))
       late.revocations.push({ orgId: 'acme', ...ADA, before: now + 60 })
-      late.setAway(false)
+      await alone.redis.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes')
       await vi.waitFor(() => expect(socket.connected).toBe(false), { timeout: 3_000 })
     } finally {
       await alone.close()
+    }
+  })
+
+  it('that is not known of yet lets nobody in: until the list was read once, newcomers are asked to come back', async () => {
+    const late = createFakeApi()
+    late.setAway(true)
+    late.revocations.push({ orgId: 'acme', ...ADA, before: Math.floor(Date.now() / 1_000) + 60 })
+    const early = await startTestGateway(late.api)
+    try {
+      const [revoked, sound] = [early.token('ada', 'acme'), early.token('bob', 'acme')]
+      for (const token of [revoked, sound]) {
+        await expect(early.connect(token)).rejects.toMatchObject({
+          data: { code: 'overloaded', reconnectAfterMs: expect.any(Number) },
+        })
+      }
+      const presence = await early.gateway.app.inject({
+        url: '/presence/user/ada',
+        headers: { authorization: `Bearer ${revoked}` },
+      })
+      expect(presence.json()).toMatchObject({ status: 503, code: 'unavailable' })
+      late.setAway(false)
+      await vi.waitFor(async () => expect((await early.connect(sound)).connected).toBe(true), {
+        timeout: 3_000,
+      })
+      await expect(early.connect(revoked)).rejects.toMatchObject({ data: { code: 'unauthenticated' } })
+    } finally {
+      await early.close()
     }
   })
 })

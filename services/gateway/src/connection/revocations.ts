@@ -1,4 +1,5 @@
-import { ParticipantType, ProblemError, participantKey, type Revocation } from '@parley/contract'
+import type { Verifier } from '@parley/auth'
+import { ParticipantType, ProblemError, participantKey, problem, type Revocation } from '@parley/contract'
 import type { TailEvent } from '@parley/events'
 import { describeError } from '@parley/service-kit'
 import { z } from 'zod'
@@ -85,3 +86,11 @@ export function createRevocationFeed(
     },
   }
 }
+
+/** Judges no token before it is known which were revoked: `unavailable` until then. */
+export const onceLoaded = (verifier: Verifier, isLoaded: () => boolean): Verifier => ({
+  verify(token) {
+    if (isLoaded()) return verifier.verify(token)
+    throw problem('unavailable', { detail: 'It is not known yet which tokens were revoked', retryAfter: 1 })
+  },
+})
