@@ -80,6 +80,13 @@ describe('a connection', () => {
     await closed
   })
 
+  it('that sends a message in thousands of pieces is closed at once', async () => {
+    const ws = await openWebSocket()
+    const closed = once(ws, 'close', { signal: AbortSignal.timeout(5_000) })
+    for (let n = 0; n < 5_000; n++) ws.send('4', { fin: false })
+    await closed
+  })
+
   it('that pings its websocket is answered, and by what it sent last where it sends much at once', async () => {
     const ws = await openWebSocket()
     const told: string[] = []

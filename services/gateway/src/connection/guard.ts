@@ -72,13 +72,16 @@ function createCount(most: number) {
   }
 }
 
+/** Pieces of a message that has not yet arrived whole: one of 1 MiB has some 720 in packets of Ethernet's size. */
+const MOST_PIECES = 4_096
+
 /**
- * Websockets that hold one answer to their pings, however many come: the newest is answered once the answer before it
- * is on its way (RFC 6455, 5.5.3).
+ * Websockets that keep few pieces of a message, however small they come, and one answer to their pings, however many: the
+ * newest is answered once the answer before it is on its way (RFC 6455, 5.5.3).
  */
 export class GuardedWebSockets extends WebSocketServer {
   constructor(options: ServerOptions) {
-    super({ ...options, autoPong: false })
+    super({ ...options, autoPong: false, maxBufferedChunks: MOST_PIECES, maxFragments: MOST_PIECES })
   }
 
   override handleUpgrade(
