@@ -47,6 +47,56 @@ describe('agent', () => {
     expect(errors).toEqual([])
   })
 
+  it('goes on after an answer that it ended itself: it calls a tool, and answers with what that found', async () => {
+    const fired: boolean[] = []
+    const told: string[] = []
+    await answering(async (_message, { stream, context, signal }) => {
+      const call = stream()
+      call.write('Let me look.')
+      await call.end({ toolCalls: [{ id: 't', name: 'look', arguments: {} }] })
+      // Also after the others were told.
+      await eventually(() => expect(told).toContain('Let me look.'))
+      fired.push(call.signal.aborted, signal.aborted)
+      const { messages } = await context()
+      stream().write(`Found ${messages.length}.`)
+    })
+    agent.parley.conversation(world.conversationId).on('message:updated', ({ content }) => told.push(content))
+    ask('well?')
+    await eventually(() => expect(texts()).toEqual(['sent: well?', 'sent: Let me look.', 'sent: Found 2.']))
+    expect(fired).toEqual([false, false])
+    expect(errors).toEqual([])
+  })
+
+  it('is told of what its handler throws after an answer', async () => {
+    await answering(async (_message, { reply, stream }) => {
+      const answer = stream()
+      answer.write('Done.')
+      await answer.end()
+      await reply('or not')
+      throw new Error('the log is full')
+    })
+    ask('well?')
+    await eventually(() => expect(errors.map(({ message }) => message)).toEqual(['the log is full']))
+    expect(texts()).toEqual(['sent: well?', 'sent: Done.', 'sent: or not'])
+  })
+
+  it('is told that its answer was cancelled also where it was just ending it', async () => {
+    let fired = false
+    await answering(async (_message, { stream }) => {
+      const answer = stream()
+      answer.write('A story')
+      await eventually(() => expect(world.messages[1]?.content).toBe('A story'))
+      const [, message] = world.messages
+      if (!message) throw new Error('no answer')
+      message.status = 'cancelled'
+      expect(await answer.end()).toMatchObject({ status: 'cancelled' })
+      fired = answer.signal.aborted
+    })
+    ask('tell me')
+    await eventually(() => expect(fired).toBe(true))
+    expect(errors).toEqual([])
+  })
+
   it('answers what was written before it came, and nothing twice', async () => {
     ask('first')
     world.append({

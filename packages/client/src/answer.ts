@@ -23,7 +23,7 @@ export interface Answer {
   end(result?: StreamResult): Promise<Message>
   /** Ends it as failed, with what was written. */
   abort(reason?: string): Promise<Message>
-  /** Fires when the answer is over before `end`: cancelled by a participant, or refused. */
+  /** Fires when the answer is over without an `end`: cancelled by a participant, or refused. */
   readonly signal: AbortSignal
 }
 
@@ -70,6 +70,11 @@ export function createAnswer(
   function finish(): void {
     clearTimeout(timer)
     for (const off of offs) off()
+  }
+
+  /** It was over before it was ended here. */
+  function cut(): void {
+    finish()
     over.abort()
   }
 
@@ -127,11 +132,11 @@ export function createAnswer(
     flowing = false
     start().then(
       ({ ended }) => {
-        if (ended) finish()
+        if (ended) cut()
       },
       (error: unknown) => {
         refused = toParleyError(error)
-        finish()
+        cut()
       },
     )
   }
@@ -171,7 +176,8 @@ export function createAnswer(
   async function conclude(op: 'end' | 'abort', fields: StreamResult & { reason?: string }): Promise<Message> {
     try {
       const message = await settle(op, fields)
-      finish()
+      if (op === 'end' && message.status !== 'sent') cut()
+      else finish()
       return message
     } catch (error) {
       // The message is still being streamed where an end was refused: another may do, or an abort.
@@ -197,7 +203,7 @@ export function createAnswer(
       if (cancel.messageId === messageId) over.abort()
     }),
     connection.events.on('message:updated', (message) => {
-      if (message.id === messageId && message.status !== 'streaming') over.abort()
+      if (message.id === messageId && message.status !== 'streaming' && !ending) over.abort()
     }),
     connection.events.on('message:error', ({ event, code, retryable }) => {
       // A delta was refused; which one isn't said. The start tells where the server stands.

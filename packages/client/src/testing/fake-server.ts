@@ -326,6 +326,9 @@ async function answerRest(
     const rest = world.changes.filter((change) => change.changeSeq > after)
     return send(200, { data: rest, page: { hasMore: false, lastChangeSeq: world.changes.length } })
   }
+  if (url.pathname === `/conversations/${world.conversationId}/context`) {
+    return send(200, { summary: null, coversSeq: 0, messages: world.messages, tokens: 1 })
+  }
   if (url.pathname === `/conversations/${world.conversationId}`) {
     return send(200, {
       id: world.conversationId,
