@@ -194,6 +194,26 @@ describe('agent', () => {
     expect(errors).toMatchObject([{ code: 'payload_too_large' }])
   })
 
+  it('keeps its connection where an answer is longer than a packet may be', async () => {
+    const lost: string[] = []
+    await answering(async ({ content }, { stream }) => {
+      const answer = stream()
+      if (content === 'text') answer.write('🎭'.repeat(300_000))
+      else
+        await answer.end({
+          toolCalls: [{ id: 't', name: 'look', arguments: {}, result: 'x'.repeat(1_200_000) }],
+        })
+    })
+    agent.parley.on('disconnected', ({ reason }) => lost.push(reason))
+    ask('result')
+    await eventually(() => expect(texts()).toEqual(['sent: result', 'failed: ']))
+    ask('text')
+    await eventually(() => expect(world.messages[3]?.status).toBe('failed'))
+    expect(world.messages[3]?.content.isWellFormed()).toBe(true)
+    expect(errors).toMatchObject([{ code: 'payload_too_large' }, { code: 'payload_too_large' }])
+    expect(lost).toEqual([])
+  })
+
   it('does not start its answer over and over where the next piece is refused', async () => {
     server.faults.refuseStep = 'delta'
     const proceed = Promise.withResolvers<void>()
@@ -223,6 +243,21 @@ describe('agent', () => {
     ask('masks')
     await eventually(() => expect(texts()[1]).toBe('sent: 🎭🎭'))
     const deltas = server.of('message:stream').filter((step) => (step as { op: string }).op === 'delta')
+    for (const delta of deltas) expect((delta as { text: string }).text.isWellFormed()).toBe(true)
+  })
+
+  it('passes on in pieces what is written at once', async () => {
+    const whole = `${'x'.repeat(2 ** 15 - 1)}🎭`
+    const passed = Promise.withResolvers<void>()
+    await answering(async (_message, { stream }) => {
+      stream().write(whole)
+      await passed.promise
+    })
+    ask('masks')
+    await eventually(() => expect(world.messages[1]?.content).toBe(whole))
+    passed.resolve()
+    const deltas = server.of('message:stream').filter((step) => (step as { op: string }).op === 'delta')
+    expect(deltas.length).toBeGreaterThan(1)
     for (const delta of deltas) expect((delta as { text: string }).text.isWellFormed()).toBe(true)
   })
 })

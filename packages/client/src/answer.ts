@@ -40,6 +40,8 @@ interface Started {
 }
 
 const FLUSH_MS = 25
+/** UTF-16 units in one piece; however they are written, it fits into a packet. */
+const DELTA_UNITS = 32 * 1024
 
 /**
  * Streams into one message. After a reconnect it takes the message up again by the same `start`, on whichever gateway,
@@ -85,12 +87,20 @@ export function createAnswer(
 
   function pass(): void {
     if (!flowing || messageId === null || over.signal.aborted) return
-    // Half of a surrogate pair is no text: it waits for its other half.
-    const last = text.charCodeAt(text.length - 1)
-    const until = last >= 0xd800 && last <= 0xdbff ? text.length - 1 : text.length
-    if (until <= sent) return
-    connection.tell('message:stream', { op: 'delta', messageId, index: sent, text: text.slice(sent, until) })
-    sent = until
+    for (;;) {
+      const most = Math.min(text.length, sent + DELTA_UNITS)
+      // Half of a surrogate pair is no text: it waits for its other half.
+      const last = text.charCodeAt(most - 1)
+      const until = last >= 0xd800 && last <= 0xdbff ? most - 1 : most
+      if (until <= sent) return
+      connection.tell('message:stream', {
+        op: 'delta',
+        messageId,
+        index: sent,
+        text: text.slice(sent, until),
+      })
+      sent = until
+    }
   }
 
   async function requestStart(): Promise<Started> {

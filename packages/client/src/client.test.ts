@@ -81,6 +81,15 @@ describe('sending', () => {
     await expect(room.send('next')).resolves.toMatchObject({ seq: 2 })
   })
 
+  it('refuses what is longer than a packet may be, and keeps the connection', async () => {
+    const { parley, room } = await joined()
+    await expect(room.send('€'.repeat(400_000))).rejects.toMatchObject({
+      code: 'payload_too_large',
+      retryable: false,
+    })
+    expect(parley.state).toBe('connected')
+  })
+
   it('gives up in the time it was given', async () => {
     const { room } = await joined()
     server().faults.mute = true

@@ -31,7 +31,10 @@ export interface Connection {
   readonly events: Emitter<ConnectionEvents>
   /** Starts if it hasn't; resolves once connected, rejects when that can't be. */
   connect(signal?: AbortSignal): Promise<void>
-  /** Sends an event and waits for its acknowledgement. Throws ParleyError; `network` when there is no socket. */
+  /**
+   * Sends an event and waits for its acknowledgement. Throws ParleyError; `network` when there is no socket,
+   * `payload_too_large` where it is longer than a packet may be.
+   */
   request<E extends ClientEvent>(
     event: E,
     payload: ClientPayload<E>,
@@ -49,6 +52,8 @@ const CONNECT_TIMEOUT_MS = 10_000
 const STEADY_MS = 5_000
 /** With more than this left a token is refreshed soon after the warning. */
 const REFRESH_EARLY_MS = 45_000
+/** A gateway closes the connection on a packet above 1 MiB, event and number of the acknowledgement included. */
+const PAYLOAD_BYTES = 1024 * 1024 - 256
 const FATAL = new Set(['unauthenticated', 'token_expired', 'origin_not_allowed'])
 
 /**
@@ -227,6 +232,9 @@ export function createConnection(
   ): Promise<ClientResult<E>> {
     const used = socket
     if (!used?.connected) throw new ParleyError('network', 'There is no connection to a gateway')
+    if (new TextEncoder().encode(JSON.stringify(payload)).length > PAYLOAD_BYTES) {
+      throw new ParleyError('payload_too_large', `A payload of ${event} has less than 1 MiB`)
+    }
     let answer: Ack<ClientResult<E>>
     try {
       const asked: Promise<Ack<ClientResult<E>>> = used

@@ -1,6 +1,13 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import type { Change, ClientPayload, Message, Problem, ProblemCode } from '@parley/contract'
+import {
+  type Change,
+  type ClientPayload,
+  LIMITS,
+  type Message,
+  type Problem,
+  type ProblemCode,
+} from '@parley/contract'
 import { Server, type Socket } from 'socket.io'
 
 /** What a test may make the server do. Each field holds until the test changes it. */
@@ -128,7 +135,7 @@ export async function startFakeServer(world: World) {
   const http = createServer((request, response) => {
     answerRest(world, faults, request, response).catch((error: unknown) => response.destroy(error as Error))
   })
-  const io = new Server(http, { transports: ['websocket'] })
+  const io = new Server(http, { transports: ['websocket'], maxHttpBufferSize: LIMITS.requestBytes })
   const chat = io.of('/chat')
   chat.use((socket, next) => {
     if (faults.dieInHandshake > 0) {
@@ -263,6 +270,8 @@ function stream(
   if (step.op === 'delta') {
     if (message.status !== 'streaming' || step.index !== message.content.length)
       return problem('conflict', 409, false)
+    if (message.content.length + step.text.length > LIMITS.contentBytes)
+      return problem('payload_too_large', 413, false)
     message.content += step.text
     world.publish('message:stream', {
       conversationId: world.conversationId,
@@ -271,6 +280,8 @@ function stream(
     })
     return null
   }
+  if (step.op === 'end' && (step.content?.length ?? 0) > LIMITS.contentBytes)
+    return problem('validation_failed', 422, false)
   if (message.status === 'streaming') {
     message.status = step.op === 'end' ? 'sent' : 'failed'
     if (step.op === 'end' && step.content !== undefined) message.content = step.content
