@@ -96,6 +96,35 @@ describe('sending', () => {
     await expect(room.send('hello', { timeoutMs: 100 })).rejects.toMatchObject({ code: 'timeout' })
   })
 
+  it('gives up in the time it was given also while it waits for another', async () => {
+    const { room } = await joined()
+    server().faults.mute = true
+    const stop = new AbortController()
+    const first = room.send('first', { signal: stop.signal })
+    await expect(room.send('second', { timeoutMs: 50 })).rejects.toMatchObject({
+      code: 'timeout',
+      message: expect.stringContaining('was not stored'),
+    })
+    stop.abort()
+    await expect(first).rejects.toMatchObject({ code: 'aborted' })
+    server().faults.mute = false
+    await expect(room.send('third')).resolves.toMatchObject({ content: 'third' })
+    expect(world.messages.map(({ content }) => content)).not.toContain('second')
+  })
+
+  it('goes on where no token can be had just now: what it sent may have been stored', async () => {
+    for (const bad of ['old', 'older']) server(1).faults.badTokens.add(bad)
+    const tokens = ['old', 'older', new Error('the issuer is away'), 'good']
+    const token = () => {
+      const next = tokens.shift() ?? 'good'
+      if (next instanceof Error) throw next
+      return next
+    }
+    const parley = client({ token, gatewayUrls: ['http://127.0.0.1:9'] })
+    await expect(parley.conversation(world.conversationId).send('hello')).resolves.toMatchObject({ seq: 1 })
+    expect(tokens).toEqual([])
+  })
+
   it('fails with `closed` when the client is closed meanwhile', async () => {
     const { parley, room } = await joined()
     server().faults.mute = true

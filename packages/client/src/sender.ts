@@ -27,9 +27,7 @@ export function createSender(connection: Connection, rest: Rest, tokens: TokenSo
     return rest.messages.create(message, { attempts: 1, ...(signal ? { signal } : {}) })
   }
 
-  async function untilDefinite(message: OutgoingMessage, options: SendOptions): Promise<Message> {
-    const limit = options.timeoutMs === undefined ? undefined : AbortSignal.timeout(options.timeoutMs)
-    const signal = anySignal(options.signal, limit, closed)
+  async function untilDefinite(message: OutgoingMessage, signal: AbortSignal | undefined): Promise<Message> {
     let renewals = 0
     for (let failures = 0; ; ) {
       try {
@@ -37,14 +35,8 @@ export function createSender(connection: Connection, rest: Rest, tokens: TokenSo
         return await once(message, signal)
       } catch (thrown) {
         const error = toParleyError(thrown)
-        if (limit?.aborted) {
-          throw new ParleyError('timeout', 'Gave up; the message may or may not have been stored', {
-            cause: error,
-          })
-        }
         if (error.code === 'token_expired' && tokens.renewable && renewals < RENEWALS) {
-          renewals += 1
-          await renew()
+          if (await renew()) renewals += 1
         } else if (!error.retryable) throw error
         failures += 1
         const atLeastMs = error.retryAfterMs ?? (error.code === 'rate_limited' ? 1_000 : 0)
@@ -54,13 +46,17 @@ export function createSender(connection: Connection, rest: Rest, tokens: TokenSo
     }
   }
 
-  /** Another token, which the open connection has to know of too. What goes wrong with it shows in the next try. */
-  async function renew(): Promise<void> {
-    if (connection.state !== 'connected') await tokens.renew()
-    else {
-      await connection.refresh().catch((error: unknown) => {
-        if (!toParleyError(error).retryable) throw error
-      })
+  /**
+   * Another token, which the open connection has to know of too; false where none can be had just now, or shown. What
+   * else goes wrong with it shows in the next try.
+   */
+  async function renew(): Promise<boolean> {
+    try {
+      await (connection.state === 'connected' ? connection.refresh() : tokens.renew())
+      return true
+    } catch (error) {
+      if (!toParleyError(error).retryable) throw error
+      return false
     }
   }
 
@@ -74,8 +70,14 @@ export function createSender(connection: Connection, rest: Rest, tokens: TokenSo
   return {
     send(message: OutgoingMessage, options: SendOptions = {}): Promise<Message> {
       const key = message.conversationId
+      const limit = options.timeoutMs === undefined ? undefined : AbortSignal.timeout(options.timeoutMs)
+      const signal = anySignal(options.signal, limit, closed)
+      let begun = false
       const before = tails.get(key) ?? Promise.resolve()
-      const sent = before.then(() => untilDefinite(message, options))
+      const sent = before.then(() => {
+        begun = true
+        return untilDefinite(message, signal)
+      })
       const settled = sent.then(
         () => undefined,
         () => undefined,
@@ -84,7 +86,11 @@ export function createSender(connection: Connection, rest: Rest, tokens: TokenSo
       settled.then(() => {
         if (tails.get(key) === settled) tails.delete(key)
       })
-      return raceSignal(sent, anySignal(options.signal, closed))
+      return raceSignal(sent, signal).catch((error: unknown) => {
+        if (!limit?.aborted) throw error
+        const fate = begun ? 'may or may not have been stored' : 'was not stored'
+        throw new ParleyError('timeout', `Gave up; the message ${fate}`, { cause: error })
+      })
     },
   }
 }

@@ -16,7 +16,10 @@ export interface CallOptions {
 }
 
 export interface SendOptions extends CallOptions {
-  /** Milliseconds after which to give up; the message may or may not have been stored then. Default: never. */
+  /**
+   * Milliseconds after which to give up, waiting for messages before it included; this one may or may not have been
+   * stored then. Default: never.
+   */
   timeoutMs?: number
 }
 

@@ -24,10 +24,12 @@ export interface Faults {
   dieInHandshake: number
   /** Said right behind the handshake. */
   greeting: { expiresAt: string } | null
-  /** Tokens that a handshake refuses. */
+  /** Tokens that are refused. */
   badTokens: Set<string>
   /** Answer every REST call with 503. */
   restAway: boolean
+  /** Close the connection of a REST call that was carried out, this many times. */
+  loseRest: number
   /** Refuse this step of streamed answers. */
   refuseStep: 'delta' | 'end' | null
 }
@@ -129,10 +131,13 @@ export async function startFakeServer(world: World) {
     greeting: null,
     badTokens: new Set(),
     restAway: false,
+    loseRest: 0,
     refuseStep: null,
   }
   const calls: { event: string; payload: unknown }[] = []
+  const rest: string[] = []
   const http = createServer((request, response) => {
+    rest.push(`${request.method} ${request.url}`)
     answerRest(world, faults, request, response).catch((error: unknown) => response.destroy(error as Error))
   })
   const io = new Server(http, { transports: ['websocket'], maxHttpBufferSize: LIMITS.requestBytes })
@@ -237,6 +242,8 @@ export async function startFakeServer(world: World) {
     url: `http://127.0.0.1:${port}`,
     faults,
     calls,
+    /** Method and path of each REST call. */
+    rest,
     of: (event: string) => calls.filter((call) => call.event === event).map((call) => call.payload),
     /** To every connected socket. */
     emit: (event: string, payload: unknown) => chat.emit(event, payload),
@@ -303,6 +310,13 @@ async function answerRest(
     })
     response.end(JSON.stringify(body))
   }
+  if (faults.loseRest > 0) {
+    faults.loseRest -= 1
+    request.destroy()
+    return
+  }
+  const token = request.headers.authorization?.slice('Bearer '.length) ?? ''
+  if (faults.badTokens.has(token)) return send(401, problem('token_expired', 401, false))
   if (faults.restAway) return send(503, problem('unavailable', 503, true))
   const after = Number(url.searchParams.get('after') ?? 0)
   if (request.method === 'POST' && url.pathname === '/messages') {
