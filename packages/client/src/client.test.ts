@@ -239,6 +239,35 @@ describe('connection', () => {
     expect(parley.state).toBe('connected')
   })
 
+  it('asks again for a token that it could not get after one was refused', async () => {
+    for (const each of servers) each.faults.badTokens.add('old')
+    const token = vi
+      .fn(() => Promise.resolve('new'))
+      .mockResolvedValueOnce('old')
+      .mockRejectedValueOnce(new Error('the issuer is away'))
+    expect(await client({ token }).me()).toMatchObject({ id: 'bot' })
+    token.mockResolvedValueOnce('old').mockRejectedValueOnce(new Error('the issuer is away'))
+    const parley = client({ token })
+    await parley.connect()
+    expect(parley.state).toBe('connected')
+  })
+
+  it('takes a deletion for done where the answer to it was lost and it is gone when asked again', async () => {
+    const parley = client()
+    server(1).faults.loseRest = 1
+    await parley.conversations.delete('gone')
+    await expect(parley.conversations.delete('gone')).rejects.toMatchObject({ code: 'not_found' })
+  })
+
+  it('turns to the next api once where several calls fail together', async () => {
+    servers.push(await startFakeServer(world))
+    const asked = servers.map(({ url }) => url)
+    const parley = client({ apiUrl: ['http://127.0.0.1:9', ...asked] })
+    await Promise.all([parley.me(), parley.me()])
+    await parley.me()
+    expect(servers.map(({ rest }) => rest.length)).toEqual([3, 0, 0])
+  })
+
   it('says what kind of failure it is where no token can be had, and asks again for a call that may be repeated', async () => {
     const token = vi.fn(() => Promise.resolve('good')).mockRejectedValueOnce(new Error('the issuer is away'))
     expect(await client({ token }).conversations.get(world.conversationId)).toMatchObject({

@@ -157,11 +157,13 @@ export function createConnection(
         const error = toParleyError(thrown)
         if (FATAL.has(error.code)) {
           if (renewed || !tokens.renewable || error.code === 'origin_not_allowed') return error
-          renewed = true
-          await tokens.renew().catch((cause: unknown) => {
+          try {
+            await tokens.renew()
+            renewed = true
+          } catch {
             // Whoever issues tokens is away; the next round asks again.
-            atLeastMs = cause instanceof Error ? 1_000 : 0
-          })
+            atLeastMs = 1_000
+          }
         }
         atLeastMs = Math.max(atLeastMs, error.retryAfterMs ?? 0)
       }

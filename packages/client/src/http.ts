@@ -51,27 +51,47 @@ export function createHttp(urls: readonly string[], tokens: TokenSource, closed:
     throw answeredError(response, text, url)
   }
 
+  async function attempt(method: string, path: string, options: RequestOptions): Promise<unknown> {
+    const base = urls[preferred % urls.length]
+    const token = await tokens.get()
+    try {
+      return await once(method, `${base}${path}`, token, options)
+    } catch (thrown) {
+      const error = toParleyError(thrown)
+      const away = error.code === 'network' || error.code === 'timeout' || error.status === 503
+      // Of several calls that fail together one turns to the next.
+      if (away && base === urls[preferred % urls.length]) preferred += 1
+      throw error
+    }
+  }
+
   async function request(method: string, path: string, options: RequestOptions = {}): Promise<unknown> {
-    const query = queryString(options.query)
+    const url = `${path}${queryString(options.query)}`
     const repeatable = options.repeatable ?? method !== 'POST'
     const attempts = options.attempts ?? 5
-    let renewed = false
+    let token: 'given' | 'refused' | 'renewed' = 'given'
+    /** An earlier try may have been carried out. */
+    let unsure = false
     for (let failures = 0; ; ) {
-      const base = urls[preferred % urls.length]
       try {
-        return await once(method, `${base}${path}${query}`, await tokens.get(), options)
+        if (token === 'refused') {
+          await tokens.renew()
+          token = 'renewed'
+        }
+        return await attempt(method, url, options)
       } catch (thrown) {
         const error = toParleyError(thrown)
-        if (error.status === 401 && tokens.renewable && !renewed) {
-          renewed = true
-          await tokens.renew()
+        if (error.status === 401 && tokens.renewable && token === 'given') {
+          token = 'refused'
           continue
         }
-        if (error.code === 'network' || error.code === 'timeout' || error.status === 503) preferred += 1
+        // It is gone, as was asked.
+        if (method === 'DELETE' && unsure && error.code === 'not_found') return undefined
         failures += 1
         // 429 means that nothing was done yet, whatever was asked.
         const again = error.status === 429 || (error.retryable && repeatable)
         if (!again || failures >= attempts) throw error
+        unsure ||= error.status !== 429
         await sleep(backoff(failures, error.retryAfterMs), anySignal(options.signal, closed))
       }
     }
