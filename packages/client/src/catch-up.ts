@@ -1,8 +1,8 @@
 import type { Change } from '@parley/contract'
-import { ParleyError, toParleyError } from './errors.ts'
+import { isGone, ParleyError, toParleyError } from './errors.ts'
 import type { Rest } from './rest.ts'
 import type { Timeline } from './timeline.ts'
-import { backoff, sleep } from './timing.ts'
+import { anySignal, backoff, sleep } from './timing.ts'
 
 export interface CatchUpOptions {
   conversationId: string
@@ -14,46 +14,44 @@ export interface CatchUpOptions {
   /** Nothing is missing any more. */
   onDone(): void
   /** The conversation can't be read any more. */
-  onRefused(error: ParleyError): void
+  onGone(): void
 }
-
-export type CatchUp = ReturnType<typeof createCatchUp>
 
 /** Fetches by REST what a room missed, until it has it. */
 export function createCatchUp(options: CatchUpOptions) {
   const { conversationId, rest, timeline, applyChange, closed } = options
-  let running = false
+  /** Ends the run that is under way; null: none is. */
+  let run: AbortController | null = null
   /** Somebody asked again since the last request went out: what it answers may be too old. */
   let again = false
-  let stopped = false
   let toSeq = 0
   let toChangeSeq = 0
   /** Live changes wait behind older ones that are being fetched. */
   let deferred: (() => void)[] = []
 
-  async function messages(): Promise<void> {
-    for (let failures = 0; !stopped; ) {
+  async function messages(signal: AbortSignal): Promise<void> {
+    for (let failures = 0; ; ) {
       const { data, page } = await rest.messages.list(conversationId, {
         after: timeline.seq,
         limit: 100,
-        signal: closed,
+        signal,
       })
       timeline.page(data)
       if (page.hasMore) continue
       if (timeline.seq >= Math.max(toSeq, timeline.missingUpTo)) return
       // The answer is older than what the socket told before.
       failures += 1
-      await sleep(backoff(failures), closed)
+      await sleep(backoff(failures), signal)
     }
   }
 
-  async function changes(): Promise<void> {
+  async function changes(signal: AbortSignal): Promise<void> {
     let after = timeline.changeSeq
-    for (let failures = 0; !stopped; ) {
+    for (let failures = 0; ; ) {
       const { data, page } = await rest.conversations.changes(conversationId, {
         after,
         limit: 100,
-        signal: closed,
+        signal,
       })
       for (const change of data) applyChange(change)
       after = data.at(-1)?.changeSeq ?? after
@@ -61,7 +59,7 @@ export function createCatchUp(options: CatchUpOptions) {
       timeline.changesThrough(page.lastChangeSeq)
       if (page.lastChangeSeq >= toChangeSeq) return
       failures += 1
-      await sleep(backoff(failures), closed)
+      await sleep(backoff(failures), signal)
     }
   }
 
@@ -71,58 +69,67 @@ export function createCatchUp(options: CatchUpOptions) {
     for (const apply of waiting) apply()
   }
 
-  async function run(): Promise<void> {
-    for (let failures = 0; !stopped; ) {
+  /** Rejects only where it is stopped. */
+  async function fill(signal: AbortSignal): Promise<'done' | 'gone'> {
+    for (let failures = 0; ; ) {
       again = false
       try {
-        await messages()
-        await changes()
+        await messages(signal)
+        await changes(signal)
         flush()
-        if (!again && timeline.missingUpTo === 0) return
+        if (!again && timeline.missingUpTo === 0) return 'done'
         failures = 0
       } catch (thrown) {
         const error = toParleyError(thrown)
-        if (closed.aborted) return
-        if (!error.retryable) {
-          options.onRefused(error)
-          return
-        }
+        if (signal.aborted) throw error
+        if (isGone(error)) return 'gone'
+        // Anything else may be something on the way, and pass.
         failures += 1
-        await sleep(backoff(failures, error.retryAfterMs), closed)
+        await sleep(backoff(failures, error.retryAfterMs), signal)
       }
     }
   }
 
+  function begin(): void {
+    const mine = new AbortController()
+    run = mine
+    options.onStart()
+    fill(anySignal(mine.signal, closed) ?? mine.signal).then(
+      (end) => {
+        if (run !== mine) return
+        run = null
+        if (end === 'gone') options.onGone()
+        else {
+          flush()
+          options.onDone()
+        }
+      },
+      (error: unknown) => {
+        if (!(error instanceof ParleyError)) throw error
+      },
+    )
+  }
+
   return {
     get running() {
-      return running
+      return run !== null
     },
     /** Fetches up to these numbers at least. Asked while it runs, it goes round once more. */
     start(seq = 0, changeSeq = 0): void {
-      stopped = false
       again = true
       toSeq = Math.max(toSeq, seq)
       toChangeSeq = Math.max(toChangeSeq, changeSeq)
-      if (running) return
-      running = true
-      options.onStart()
-      run()
-        .catch((error: unknown) => {
-          // Only the end of the client gets here.
-          if (!(error instanceof ParleyError)) throw error
-        })
-        .finally(() => {
-          running = false
-          flush()
-          if (!stopped && !closed.aborted) options.onDone()
-        })
+      if (!run) begin()
     },
+    /** What waited behind older changes is dropped: it will be asked for with them. */
     stop(): void {
-      stopped = true
+      run?.abort()
+      run = null
+      deferred = []
     },
     /** Applies a live change now, or after the older ones that are on their way. */
     inOrder(apply: () => void): void {
-      if (running) deferred.push(apply)
+      if (run) deferred.push(apply)
       else apply()
     },
   }

@@ -42,6 +42,12 @@ async function joined(options: Partial<ParleyOptions> = {}) {
   await room.join()
   return { parley, room, seen }
 }
+/** Joins wait until what this returns is called. */
+function hold(): () => void {
+  const { promise, resolve } = Promise.withResolvers<void>()
+  server().faults.holdJoins = promise
+  return resolve
+}
 const seqs = (messages: Message[]) => messages.map(({ seq }) => seq)
 const write = (count: number) => {
   for (let i = 0; i < count; i++)
@@ -223,6 +229,119 @@ describe('receiving', () => {
     write(3)
     await reading
     expect(texts).toEqual(['m1', 'm2', 'm3'])
+  })
+
+  it('follows what it joins again right after it left: the leave came behind the first join', async () => {
+    const parley = client()
+    await parley.connect()
+    const release = hold()
+    const room = parley.conversation(world.conversationId)
+    const seen: Message[] = []
+    room.on('message:new', (message) => seen.push(message))
+    const first = room.join()
+    first.catch(() => undefined)
+    await eventually(() => expect(server().of('conversation:join')).toHaveLength(1))
+    const left = room.leave()
+    const second = room.join()
+    release()
+    await Promise.all([left, second])
+    await expect(first).rejects.toMatchObject({ code: 'aborted' })
+    write(2)
+    await eventually(() => expect(seqs(seen)).toEqual([1, 2]))
+    expect(room.state).toBe('live')
+  })
+
+  it('stays out of what it left while it was joining', async () => {
+    const parley = client()
+    await parley.connect()
+    const release = hold()
+    const room = parley.conversation(world.conversationId)
+    const joining = room.join()
+    joining.catch(() => undefined)
+    await eventually(() => expect(server().of('conversation:join')).toHaveLength(1))
+    const left = room.leave()
+    release()
+    await left
+    expect(room.state).toBe('out')
+    await expect(joining).rejects.toMatchObject({ code: 'aborted' })
+  })
+
+  it('stays out of what it left and could not join again', async () => {
+    const { parley, room } = await joined()
+    await room.leave()
+    server().faults.refuseJoins = { code: 'conflict', times: 1 }
+    await expect(room.join()).rejects.toMatchObject({ code: 'conflict' })
+    expect(room.state).toBe('out')
+    const connected = new Promise((resolve) => parley.once('connected', resolve))
+    server().dropAll()
+    await connected
+    await parley.conversation(world.conversationId).send('still here')
+    expect(server(1).of('conversation:join')).toEqual([])
+  })
+
+  it('leaves also where the connection goes meanwhile', async () => {
+    const { parley, room } = await joined()
+    const left = room.leave()
+    parley.close()
+    await expect(left).resolves.toBeUndefined()
+  })
+
+  it('is live when it joins again though it left in the middle of a fill', async () => {
+    const { room, seen } = await joined()
+    server(1).faults.restAway = true
+    server().faults.swallowLive = 1
+    write(2)
+    await eventually(() => expect(room.state).toBe('filling'))
+    await room.leave()
+    await room.join()
+    expect([room.state, ...seqs(seen)]).toEqual(['live', 1, 2])
+  })
+
+  it('goes on filling where something on the way says that there is nothing', async () => {
+    const { room, seen } = await joined()
+    server(1).faults.strayRest = 1
+    server().faults.swallowLive = 1
+    write(2)
+    await eventually(() => expect(seqs(seen)).toEqual([1, 2]))
+    await eventually(() => expect(room.state).toBe('live'))
+  })
+
+  it('comes back to a room that it was kept out of for another reason than that it is gone', async () => {
+    const { room, seen } = await joined()
+    for (const each of servers) each.faults.refuseJoins = { code: 'unauthenticated', times: 1 }
+    server(0).dropAll()
+    await eventually(() => expect(server(1).of('conversation:join')).toHaveLength(1))
+    await eventually(() => expect(room.state).toBe('away'))
+    for (const each of servers) each.faults.refuseJoins = null
+    server(1).dropAll()
+    write(1)
+    await eventually(() => expect(seqs(seen)).toEqual([1]))
+  })
+
+  it('is told once that it is out, also in the middle of a fill', async () => {
+    const { parley, room } = await joined()
+    const removed: string[] = []
+    room.on('conversation:removed', ({ reason }) => removed.push(reason))
+    const release = Promise.withResolvers<void>()
+    server(1).faults.holdRest = release.promise
+    server().faults.swallowLive = 1
+    write(2)
+    await eventually(() => expect(server(1).rest).toHaveLength(1))
+    server().emit('conversation:removed', { conversationId: world.conversationId, reason: 'deleted' })
+    await eventually(() => expect(room.state).toBe('removed'))
+    server(1).faults.restGone = true
+    release.resolve()
+    await expect(parley.conversations.get(world.conversationId)).rejects.toMatchObject({ code: 'not_found' })
+    expect(removed).toEqual(['deleted'])
+  })
+
+  it('hears a conversation whose id was written in capitals', async () => {
+    const parley = client()
+    const room = parley.conversation(world.conversationId.toUpperCase())
+    await room.join()
+    write(1)
+    await eventually(() => expect(room.position.seq).toBe(1))
+    expect(parley.conversation(world.conversationId)).toBe(room)
   })
 
   it('rejects a join into what is not there', async () => {

@@ -123,7 +123,9 @@ export function assemble(options: ParleyOptions): { parley: Parley; answers: Ans
     },
     on: events.on,
     once: events.once,
-    conversation(id) {
+    conversation(given) {
+      // As the servers write it.
+      const id = given.toLowerCase()
       const known = rooms.get(id)
       if (known) return known
       const room = createRoom(id, { connection, rest, sender, role, closed })

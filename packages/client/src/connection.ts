@@ -232,6 +232,7 @@ export function createConnection(
     payload: ClientPayload<E>,
     options: { timeoutMs?: number; signal?: AbortSignal | undefined } = {},
   ): Promise<ClientResult<E>> {
+    if (options.signal?.aborted) throw abortedBy(options.signal)
     const used = socket
     if (!used?.connected) throw new ParleyError('network', 'There is no connection to a gateway')
     if (new TextEncoder().encode(JSON.stringify(payload)).length > PAYLOAD_BYTES) {

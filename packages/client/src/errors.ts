@@ -42,6 +42,9 @@ export class ParleyError extends Error {
 
 export const isParleyError = (error: unknown): error is ParleyError => error instanceof ParleyError
 
+/** Parley itself says that what was asked for is not there, or not for the caller. */
+export const isGone = ({ code }: ParleyError): boolean => code === 'not_found' || code === 'forbidden'
+
 export function fromProblem(problem: Problem, retryAfterMs?: number): ParleyError {
   return new ParleyError(problem.code, problem.detail || problem.title, {
     problem,

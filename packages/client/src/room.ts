@@ -11,14 +11,14 @@ import type {
 import { createCatchUp } from './catch-up.ts'
 import type { Connection } from './connection.ts'
 import { createEmitter, type Emitter } from './emitter.ts'
-import { type ParleyError, toParleyError } from './errors.ts'
+import { isGone, ParleyError, toParleyError } from './errors.ts'
 import { createLiveText } from './live-text.ts'
 import { createMessageQueue } from './message-queue.ts'
 import { createReader } from './reader.ts'
 import type { Rest } from './rest.ts'
 import type { Sender } from './sender.ts'
 import { createTimeline } from './timeline.ts'
-import { anySignal, backoff, raceSignal, randomId, sleep } from './timing.ts'
+import { abortedBy, anySignal, backoff, raceSignal, randomId, sleep } from './timing.ts'
 import type { CallOptions, MessageInput, SendOptions, StreamProgress } from './types.ts'
 import { createTypist } from './typist.ts'
 
@@ -59,7 +59,10 @@ export interface Room {
   readonly position: { seq: number; changeSeq: number }
   readonly on: Emitter<RoomEvents>['on']
   readonly once: Emitter<RoomEvents>['once']
-  /** Starts following; resolves with what the server said. From then on reconnects resume by themselves. */
+  /**
+   * Starts following; resolves with what the server said. From then on reconnects resume by themselves. Where it is
+   * refused, the room is as it was before; `aborted` where it is left meanwhile.
+   */
   join(options?: JoinOptions): Promise<JoinResult>
   /** Stops following. */
   leave(): Promise<void>
@@ -128,6 +131,8 @@ export function createRoom(
   let wanted = false
   let started = false
   let joining: Promise<JoinResult> | null = null
+  /** Fires when the room is left: a join that began before comes to nothing. */
+  let stay = new AbortController()
   /** What comes right behind a join's acknowledgement waits until that one is worked off. */
   let behindJoin: (() => void)[] | null = null
 
@@ -137,21 +142,23 @@ export function createRoom(
     events.emit('state', next)
   }
 
-  async function enter(options: JoinOptions): Promise<JoinResult> {
+  async function enter(options: JoinOptions, stayed: AbortSignal): Promise<JoinResult> {
     const payload: ClientPayload<'conversation:join'> = { conversationId: id }
     const afterSeq = started ? timeline.seq : options.afterSeq
     const afterChangeSeq = started ? timeline.changeSeq : options.afterChangeSeq
     if (afterSeq !== undefined) payload.afterSeq = afterSeq
     if (afterChangeSeq !== undefined) payload.afterChangeSeq = afterChangeSeq
-    behindJoin = []
+    const held: (() => void)[] = []
+    behindJoin = held
     try {
-      const result = await connection.request('conversation:join', payload, { signal: options.signal })
+      const signal = anySignal(options.signal, stayed)
+      const result = await connection.request('conversation:join', payload, { signal })
+      if (stayed.aborted) throw abortedBy(stayed)
       entered(result, afterSeq ?? result.lastSeq, afterChangeSeq ?? result.changeSeq)
       return result
     } finally {
-      const held: (() => void)[] = behindJoin
-      behindJoin = null
-      for (const handle of held) handle()
+      if (behindJoin === held) behindJoin = null
+      if (!stayed.aborted) for (const handle of held) handle()
     }
   }
 
@@ -164,6 +171,8 @@ export function createRoom(
     for (const change of result.changes) applyChange(change)
     events.emit('joined', result)
     for (const receipt of result.receipts) events.emit('message:receipt', receipt)
+    // A listener may have left.
+    if (!wanted) return
     if (result.hasMore) catchUp.start(result.lastSeq, result.changeSeq)
     else {
       timeline.changesThrough(result.changeSeq)
@@ -171,40 +180,58 @@ export function createRoom(
     }
   }
 
+  async function joinUntilDone(options: JoinOptions): Promise<JoinResult> {
+    const stayed = stay.signal
+    const signal = anySignal(options.signal, stayed, closed)
+    setState('joining')
+    for (let failures = 1; ; failures++) {
+      await connection.connect(signal)
+      try {
+        return await enter(options, stayed)
+      } catch (thrown) {
+        const error = toParleyError(thrown)
+        if (!error.retryable) throw error
+        await sleep(backoff(failures, error.retryAfterMs), signal)
+      }
+    }
+  }
+
   /** Joins on the present connection until that is done or pointless. */
   function follow(options: JoinOptions = {}): Promise<JoinResult> {
-    joining ??= (async () => {
-      setState('joining')
-      for (let failures = 1; ; failures++) {
-        await connection.connect(anySignal(options.signal, closed))
-        try {
-          return await enter(options)
-        } catch (thrown) {
-          const error = toParleyError(thrown)
-          if (!error.retryable || !wanted) throw error
-          await sleep(backoff(failures, error.retryAfterMs), anySignal(options.signal, closed))
-        }
-      }
-    })().finally(() => {
-      joining = null
+    if (joining) return joining
+    const attempt = joinUntilDone(options).finally(() => {
+      if (joining === attempt) joining = null
     })
-    return joining
+    joining = attempt
+    return attempt
   }
 
-  function gone(error: ParleyError): void {
+  /** Whatever was under way here comes to nothing. */
+  function stop(next: 'out' | 'removed', why: ParleyError): void {
     wanted = false
+    stay.abort(why)
+    stay = new AbortController()
+    joining = null
     catchUp.stop()
-    setState('removed')
-    if (error.status === 404) events.emit('conversation:removed', { conversationId: id, reason: 'removed' })
+    setState(next)
+    typist.stop()
+  }
+
+  function removed(payload: ServerPayload<'conversation:removed'>): void {
+    stop('removed', new ParleyError('not_found', 'The conversation is gone'))
+    events.emit('conversation:removed', payload)
     queue.end()
   }
+  const gone = () => removed({ conversationId: id, reason: 'removed' })
 
+  /** Where that is refused, but not because the conversation is gone, the next connection may do better. */
   function rejoin(): void {
     if (!wanted || joining) return
+    const { signal } = stay
     follow().catch((error: unknown) => {
-      const failure = toParleyError(error)
-      if (failure.code === 'closed' || failure.code === 'aborted') return
-      gone(failure)
+      if (signal.aborted || closed.aborted) return
+      if (isGone(toParleyError(error))) gone()
+      else setState('away')
     })
   }
 
@@ -232,7 +259,7 @@ export function createRoom(
     onDone: () => {
       if (wanted) setState(connection.state === 'connected' ? 'live' : 'away')
     },
-    onRefused: gone,
+    onGone: gone,
   })
 
   function inOrder(apply: () => void): void {
@@ -259,12 +286,7 @@ export function createRoom(
     'user:typing': (typing) => events.emit('user:typing', typing),
     'user:joined': (joined) => events.emit('user:joined', joined),
     'user:left': (left) => events.emit('user:left', left),
-    'conversation:removed': (removed) => {
-      wanted = false
-      setState('removed')
-      events.emit('conversation:removed', removed)
-      queue.end()
-    },
+    'conversation:removed': removed,
     resync: () => catchUp.start(),
   }
 
@@ -294,25 +316,32 @@ export function createRoom(
       else handle()
     },
     async join(options = {}) {
+      const before = { wanted, state }
+      const { signal } = stay
       wanted = true
       try {
         return await raceSignal(follow(options), options.signal)
       } catch (error) {
-        if (!started) {
+        // Whoever left meanwhile has said how it stands.
+        if (signal.aborted) throw error
+        if (before.wanted) rejoin()
+        else {
           wanted = false
-          setState('out')
+          setState(before.state)
         }
         throw error
       }
     },
     async leave() {
-      wanted = false
-      catchUp.stop()
-      setState('out')
-      typist.stop()
+      stop('out', new ParleyError('aborted', 'The room was left'))
       queue.end()
-      if (connection.state === 'connected')
+      if (connection.state !== 'connected') return
+      try {
         await connection.request('conversation:leave', { conversationId: id })
+      } catch (error) {
+        // Without an answer the connection is gone, and with it whoever was in the room.
+        if (toParleyError(error).status > 0) throw error
+      }
     },
     send(input, options) {
       typist.sent()

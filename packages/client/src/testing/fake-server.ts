@@ -20,6 +20,10 @@ export interface Faults {
   mute: boolean
   /** Answer sends with this problem, this many times. */
   refuseSends: { code: ProblemCode; times: number } | null
+  /** Answer joins with this problem, this many times. */
+  refuseJoins: { code: ProblemCode; times: number } | null
+  /** Joins, and what comes behind them, wait for this. */
+  holdJoins: Promise<void> | null
   /** Go away, this many times, between taking a connection and answering who wants in. */
   dieInHandshake: number
   /** Said right behind the handshake. */
@@ -30,6 +34,12 @@ export interface Faults {
   restAway: boolean
   /** Close the connection of a REST call that was carried out, this many times. */
   loseRest: number
+  /** REST calls wait for this. */
+  holdRest: Promise<void> | null
+  /** Answer every REST call with 404. */
+  restGone: boolean
+  /** Answer this many REST calls with a 404 that is not the api's. */
+  strayRest: number
   /** Refuse this step of streamed answers. */
   refuseStep: 'delta' | 'end' | null
 }
@@ -127,11 +137,16 @@ export async function startFakeServer(world: World) {
     swallowLive: 0,
     mute: false,
     refuseSends: null,
+    refuseJoins: null,
+    holdJoins: null,
     dieInHandshake: 0,
     greeting: null,
     badTokens: new Set(),
     restAway: false,
     loseRest: 0,
+    holdRest: null,
+    restGone: false,
+    strayRest: 0,
     refuseStep: null,
   }
   const calls: { event: string; payload: unknown }[] = []
@@ -167,20 +182,30 @@ export async function startFakeServer(world: World) {
   world.listeners.add(toRoom)
 
   function serve(socket: Socket): void {
+    let lane: Promise<unknown> = Promise.resolve()
     const on = <P>(event: string, handle: (payload: P) => Record<string, unknown> | Problem | null) => {
       socket.on(event, (payload: P, ack?: (answer: unknown) => void) => {
         calls.push({ event, payload })
-        const answer = handle(payload)
-        if (!answer) return
-        if (!('retryable' in answer)) ack?.({ ok: true, ...answer })
-        else if (ack) ack({ ok: false, error: answer })
-        else socket.emit('message:error', { ...answer, event })
+        const answerNow = () => {
+          const answer = handle(payload)
+          if (!answer) return
+          if (!('retryable' in answer)) ack?.({ ok: true, ...answer })
+          else if (ack) ack({ ok: false, error: answer })
+          else socket.emit('message:error', { ...answer, event })
+        }
+        const held = faults.holdJoins
+        if (held) lane = lane.then(() => held).then(answerNow)
+        else answerNow()
       })
     }
     on<ClientPayload<'conversation:join'>>(
       'conversation:join',
       ({ conversationId, afterSeq, afterChangeSeq }) => {
-        if (conversationId !== world.conversationId) return problem('not_found', 404, false)
+        if (faults.refuseJoins && faults.refuseJoins.times > 0) {
+          faults.refuseJoins.times -= 1
+          return problem(faults.refuseJoins.code, 400, false)
+        }
+        if (conversationId.toLowerCase() !== world.conversationId) return problem('not_found', 404, false)
         socket.join('room')
         const after = afterSeq ?? world.messages.length
         const messages = world.messages
@@ -229,7 +254,10 @@ export async function startFakeServer(world: World) {
       unread: 0,
     }))
     on('message:typing', () => ({}))
-    on('conversation:leave', () => ({}))
+    on('conversation:leave', () => {
+      socket.leave('room')
+      return {}
+    })
     on('auth:refresh', () => ({ expiresAt: new Date(Date.now() + 60_000).toISOString() }))
     on<ClientPayload<'message:stream'>>('message:stream', (step) =>
       step.op === faults.refuseStep ? problem('payload_too_large', 413, false) : stream(world, step),
@@ -310,6 +338,13 @@ async function answerRest(
     })
     response.end(JSON.stringify(body))
   }
+  await faults.holdRest
+  if (faults.strayRest > 0) {
+    faults.strayRest -= 1
+    response.writeHead(404, { 'content-type': 'text/plain' }).end('There is nothing here')
+    return
+  }
+  if (faults.restGone) return send(404, problem('not_found', 404, false))
   if (faults.loseRest > 0) {
     faults.loseRest -= 1
     request.destroy()
