@@ -109,7 +109,7 @@ describe('a connection', () => {
     }
     const answers = await Promise.all(Array.from({ length: LIMITS.roomsPerSocket + 1 }, join))
     const refused = answers.filter(({ ok }) => !ok)
-    expect(refused).toMatchObject([{ error: { code: 'rate_limited' } }])
+    expect(refused).toMatchObject([{ error: { code: 'conflict', retryable: false } }])
     // As after a `resync`: it is in that room already.
     const [conversationId] = joined
     expect(await socket.emitWithAck('conversation:join', { conversationId })).toMatchObject({ ok: true })

@@ -86,7 +86,8 @@ export function createFollow(
     const { session, orgId } = socket.data
     const taken = rooms.isIn(socket, payload.conversationId) ? 0 : session.rooms.size + session.joining
     if (taken >= LIMITS.roomsPerSocket) {
-      throw problem('rate_limited', { detail: `A socket may be in ${LIMITS.roomsPerSocket} conversations` })
+      const detail = `A socket may be in ${LIMITS.roomsPerSocket} conversations; leave one to join another`
+      throw problem('conflict', { detail })
     }
     const feed = ensure(payload.conversationId)
     const { room } = feed
