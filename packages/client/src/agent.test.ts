@@ -3,13 +3,15 @@ import { type Agent, createAgent, type MessageHandler } from './agent.ts'
 import { createWorld, type FakeServer, startFakeServer, type World } from './testing/fake-server.ts'
 
 let world: World
+let others: World[]
 let server: FakeServer
 let agent: Agent
 let errors: Error[]
 
 beforeEach(async () => {
   world = createWorld()
-  server = await startFakeServer(world)
+  others = [createWorld(1), createWorld(2)]
+  server = await startFakeServer(world, ...others)
   agent = createAgent({ url: server.url, token: 'bot' })
   errors = []
   agent.on('error', ({ error }) => errors.push(error))
@@ -19,9 +21,10 @@ afterEach(async () => {
   await server.stop()
 })
 
-const ask = (content: string) => world.append({ clientMessageId: null, content })
-const announce = () => server.emit('conversation:added', { conversation: { id: world.conversationId } })
-const texts = () => world.messages.map(({ content, status }) => `${status}: ${content}`)
+const ask = (content: string, where = world) => where.append({ clientMessageId: null, content })
+const announce = ({ conversationId } = world) =>
+  server.emit('conversation:added', { conversation: { id: conversationId } })
+const texts = (where = world) => where.messages.map(({ content, status }) => `${status}: ${content}`)
 
 async function answering(handler: MessageHandler): Promise<void> {
   agent.onMessage(handler)
@@ -128,6 +131,93 @@ describe('agent', () => {
     ask('after')
     await eventually(() => expect(texts()).toContain('sent: re after'))
     expect(handed).toEqual(['before', 'meanwhile', 'after'])
+  })
+
+  it('answers in more conversations than a socket may be in', async () => {
+    server.faults.roomLimit = 2
+    const handed: string[] = []
+    await answering(({ content }, { reply }) => {
+      handed.push(content)
+      return reply(`re ${content}`).then(() => undefined)
+    })
+    const all = [world, ...others]
+    for (const other of others) announce(other)
+    await eventually(() => expect(server.of('conversation:join').length).toBeGreaterThanOrEqual(4))
+    for (const round of ['first', 'second', 'third']) {
+      for (const [index, each] of all.entries()) {
+        ask(`${round} ${index}`, each)
+        await eventually(() => expect(texts(each).at(-1)).toBe(`sent: re ${round} ${index}`))
+      }
+    }
+    expect(handed).toEqual(
+      ['first', 'second', 'third'].flatMap((round) => all.map((_, i) => `${round} ${i}`)),
+    )
+    expect(errors).toEqual([])
+  })
+
+  it('leaves a conversation that is not active any more, and answers once it goes on', async () => {
+    const handed: string[] = []
+    await answering(({ content }, { reply }) => {
+      handed.push(content)
+      return content === 'before' ? undefined : reply(`re ${content}`).then(() => undefined)
+    })
+    ask('before')
+    await eventually(() => expect(handed).toEqual(['before']))
+    server.emit('conversation:updated', {
+      conversationId: world.conversationId,
+      changeSeq: 1,
+      changed: ['status'],
+      conversation: { id: world.conversationId, status: 'closed' },
+    })
+    await eventually(() => expect(server.of('conversation:leave')).toHaveLength(1))
+    ask('and now?')
+    await eventually(() => expect(texts().at(-1)).toBe('sent: re and now?'))
+    expect(handed).toEqual(['before', 'and now?'])
+    expect(errors).toEqual([])
+  })
+
+  it('looks for what was written before it came until the api answers', async () => {
+    ask('before')
+    agent.onMessage(({ content }, { reply }) => reply(`re ${content}`).then(() => undefined))
+    await agent.start()
+    server.faults.restAway = true
+    announce()
+    const looks = () => server.rest.filter((call) => call.includes('/last/'))
+    await eventually(() => expect(looks().length).toBeGreaterThan(5))
+    server.faults.restAway = false
+    await eventually(() => expect(texts()).toEqual(['sent: before', 'sent: re before']))
+    expect(errors).toEqual([])
+  })
+
+  it('hands on once what another agent ended as it came', async () => {
+    await agent.stop()
+    agent = createAgent({ url: server.url, token: 'bot', answerAgents: true })
+    const message = world.append({
+      clientMessageId: 'y',
+      content: 'by another',
+      status: 'streaming',
+      participantType: 'agent',
+      participantId: 'other',
+    })
+    const handed: string[] = []
+    agent.onMessage(({ content }) => void handed.push(content))
+    await agent.start()
+    const following = new Promise((resolve) => agent.on('following', resolve))
+    const release = Promise.withResolvers<void>()
+    server.faults.holdRest = release.promise
+    const told = new Promise((resolve) => {
+      agent.parley.conversation(world.conversationId).on('message:updated', resolve)
+    })
+    announce()
+    await eventually(() => expect(server.rest.some((call) => call.includes('/last/'))).toBe(true))
+    message.status = 'sent'
+    world.changed(message)
+    await told
+    release.resolve()
+    await following
+    ask('after')
+    await eventually(() => expect(handed).toContain('after'))
+    expect(handed).toEqual(['by another', 'after'])
   })
 
   it('takes its answer up again after the connection broke, with no letter lost or doubled', async () => {

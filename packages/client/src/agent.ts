@@ -1,11 +1,11 @@
-import type { ConversationContext, Message } from '@parley/contract'
+import type { ConversationContext, JoinResult, Message } from '@parley/contract'
 import { type Answer, type AnswerOptions, createAnswer } from './answer.ts'
 import { findUnanswered } from './backlog.ts'
 import { assemble, type Parley, type ParleyOptions } from './client.ts'
-import { createEmitter, type Emitter } from './emitter.ts'
+import { createEmitter, type Emitter, type Off } from './emitter.ts'
 import { ParleyError, toParleyError } from './errors.ts'
-import type { Room } from './room.ts'
-import { anySignal } from './timing.ts'
+import type { JoinOptions, Room } from './room.ts'
+import { anySignal, insist } from './timing.ts'
 import type { MessageInput } from './types.ts'
 
 /** What a handler has at hand to answer one message. */
@@ -46,6 +46,31 @@ export interface Agent {
   readonly on: Emitter<AgentEvents>['on']
 }
 
+/** What is handed on of one conversation, one message after the other. */
+interface Line {
+  /** Fires when the conversation is gone. */
+  stop: AbortController
+  tail: Promise<void>
+}
+
+interface Followed extends Line {
+  room: Room
+  offs: Off[]
+  /** When something was last written there, in milliseconds since 1970; infinite for what is never left. */
+  activeAt: number
+  /** Where it goes on, if it was followed before; else what waits for an answer is looked for. */
+  from: Room['position'] | null
+  /** What was written before the join is in line. */
+  settled: boolean
+}
+
+interface Left extends Line {
+  position: Room['position']
+}
+
+/** Conversations that were left whose position is kept; what was written in others is looked for. */
+const LEFT_KEPT = 10_000
+
 /** Joins under way at once after a connect; an agent may have hundreds of conversations. */
 const PARALLEL_JOINS = 4
 
@@ -54,10 +79,12 @@ const PARALLEL_JOINS = 4
  * each agent id: a second one would take over the first one's answers.
  */
 export function createAgent(options: AgentOptions): Agent {
-  const { parley, answers } = assemble({ ...options, as: 'agent' })
+  const { parley, answers, forget } = assemble({ ...options, as: 'agent' })
   const events = createEmitter<AgentEvents>()
   const stopping = new AbortController()
-  const followed = new Map<string, { stop: AbortController; tail: Promise<void> }>()
+  const followed = new Map<string, Followed>()
+  /** Conversations that were left, in the order in which that was. */
+  const left = new Map<string, Left>()
   let handler: MessageHandler | null = null
   let self = ''
 
@@ -103,13 +130,61 @@ export function createAgent(options: AgentOptions): Agent {
     }
   }
 
-  async function follow(id: string): Promise<void> {
-    if (followed.has(id) || stopping.signal.aborted) return
-    const stop = new AbortController()
-    const entry = { stop, tail: Promise.resolve() }
+  /** Leaves the room; goes on from there as soon as something is written in the conversation. */
+  async function leave(entry: Followed): Promise<void> {
+    const { room, stop, tail } = entry
+    const { id } = room
+    for (const off of entry.offs) off()
+    followed.delete(id)
+    const position = entry.settled ? room.position : entry.from
+    if (position) left.set(id, { stop, tail, position })
+    const [oldest] = left.keys()
+    if (oldest !== undefined && left.size > LEFT_KEPT) left.delete(oldest)
+    forget(id)
+    await insist(async () => {
+      if (!followed.has(id)) await room.leave()
+    }, stopping.signal)
+  }
+
+  function longestIdle(): Followed | undefined {
+    let idle: Followed | undefined
+    for (const entry of followed.values()) {
+      const isIn = entry.room.state === 'live' || entry.room.state === 'filling'
+      if (entry.settled && isIn && entry.activeAt < (idle?.activeAt ?? Number.POSITIVE_INFINITY)) idle = entry
+    }
+    return idle
+  }
+
+  /** Joins; where the connection is in as many rooms as it may be, in place of the one that was idle for longest. */
+  async function join(room: Room, options: JoinOptions): Promise<JoinResult> {
+    for (;;) {
+      try {
+        return await room.join(options)
+      } catch (error) {
+        const idle = toParleyError(error).code === 'conflict' && longestIdle()
+        if (!idle) throw error
+        await leave(idle)
+      }
+    }
+  }
+
+  async function follow(id: string, activeAt = Date.now()): Promise<void> {
+    if (stopping.signal.aborted) return
+    const known = followed.get(id)
+    if (known) {
+      known.activeAt = Math.max(known.activeAt, activeAt)
+      // It was kept out as the connection came back.
+      if (known.room.state === 'away') await join(known.room, { signal: stopping.signal })
+      return
+    }
+    const before = left.get(id)
+    left.delete(id)
+    const from = before?.position ?? null
+    const { stop, tail } = before ?? { stop: new AbortController(), tail: Promise.resolve() }
+    const room = parley.conversation(id)
+    const entry: Followed = { room, stop, tail, activeAt, offs: [], from, settled: false }
     followed.set(id, entry)
     const gone = anySignal(stop.signal, stopping.signal) ?? stop.signal
-    const room = parley.conversation(id)
     const take = (message: Message) => {
       const mine = message.participantType === 'agent' && message.participantId === self
       if (mine || message.deletedAt || message.status === 'streaming') return
@@ -118,50 +193,77 @@ export function createAgent(options: AgentOptions): Agent {
         .then(() => handle(room, message, gone))
         .catch((error: unknown) => report(error, id))
     }
-    const offs = [
+    // What is live waits in line behind the backlog, which has all that was written before the join.
+    const early: (() => void)[] = []
+    const handed = new Set<string>()
+    let backlogEnd = from?.seq ?? 0
+    const behindBacklog = (apply: () => void) => {
+      if (entry.settled) apply()
+      else early.push(apply)
+    }
+    entry.offs = [
       room.on('conversation:removed', () => {
-        for (const off of offs) off()
+        for (const off of entry.offs) off()
         stop.abort()
         followed.delete(id)
       }),
+      room.on('conversation:updated', ({ conversation }) => {
+        if (conversation.status !== 'active') leave(entry).catch((error: unknown) => report(error, id))
+      }),
+      room.on('message:new', (message) => {
+        entry.activeAt = Math.max(entry.activeAt, Date.now())
+        behindBacklog(() => {
+          if (message.seq > backlogEnd) take(message)
+        })
+      }),
+      room.on('message:updated', (message) => {
+        if (!options.answerAgents || message.participantType !== 'agent' || message.status !== 'sent') return
+        behindBacklog(() => {
+          if (!handed.has(message.id)) take(message)
+        })
+      }),
     ]
     try {
-      // Live messages wait in line behind the backlog, which has all that was written before the join.
-      const early: Message[] = []
-      let backlogEnd: number | null = null
-      const takeLive = (message: Message) => {
-        if (backlogEnd === null) early.push(message)
-        else if (message.seq > backlogEnd) take(message)
+      const place = from && { afterSeq: from.seq, afterChangeSeq: from.changeSeq }
+      const joined = await join(room, { ...place, signal: gone })
+      const backlog = from ? [] : await insist(() => findUnanswered(parley, id, joined, self), gone)
+      // It was left meanwhile.
+      if (followed.get(id) !== entry) return
+      if (!from) backlogEnd = joined.lastSeq
+      for (const message of backlog) {
+        if (message.status !== 'streaming') handed.add(message.id)
+        take(message)
       }
-      offs.push(
-        room.on('message:new', takeLive),
-        room.on('message:updated', (message) => {
-          if (options.answerAgents && message.participantType === 'agent' && message.status === 'sent')
-            take(message)
-        }),
-      )
-      const joined = await room.join({ signal: gone })
-      for (const message of await findUnanswered(parley, id, joined, self)) take(message)
-      backlogEnd = joined.lastSeq
-      for (const message of early) takeLive(message)
+      entry.settled = true
+      for (const apply of early) apply()
       events.emit('following', room)
     } catch (error) {
-      for (const off of offs) off()
-      followed.delete(id)
       report(error, id)
+      if (followed.get(id) === entry) await leave(entry)
     }
   }
 
+  const followOrReport = (id: string, activeAt?: number) =>
+    follow(id, activeAt).catch((error: unknown) => report(error, id))
   parley.on('conversation:ready', ({ conversation, active }) => {
-    const ids = new Set([conversation.id, ...active.map(({ id }) => id)])
-    const queue = [...ids]
+    const now = Date.now()
+    const queue = [
+      { id: conversation.id, activeAt: Number.POSITIVE_INFINITY },
+      ...active
+        .filter(({ id, lastSeq }) => (left.get(id)?.position.seq ?? -1) < lastSeq)
+        // They come newest first.
+        .map(({ id }, index) => ({ id, activeAt: now - index })),
+    ]
     const worker = async () => {
-      for (let id = queue.shift(); id !== undefined; id = queue.shift()) await follow(id)
+      for (let next = queue.shift(); next; next = queue.shift()) await followOrReport(next.id, next.activeAt)
     }
-    for (let i = 0; i < PARALLEL_JOINS; i++) worker().catch((error: unknown) => report(error, null))
+    for (let i = 0; i < PARALLEL_JOINS; i++) void worker()
   })
-  parley.on('conversation:added', ({ conversation }) => {
-    follow(conversation.id).catch((error: unknown) => report(error, conversation.id))
+  parley.on('conversation:added', ({ conversation }) => void followOrReport(conversation.id))
+  parley.on('conversation:activity', ({ conversationId }) => void followOrReport(conversationId))
+  parley.on('conversation:removed', ({ conversationId }) => {
+    left.get(conversationId)?.stop.abort()
+    left.delete(conversationId)
   })
 
   return {
@@ -175,7 +277,7 @@ export function createAgent(options: AgentOptions): Agent {
       await parley.connect()
     },
     async stop({ graceMs = 0 } = {}) {
-      const tails = () => Promise.all([...followed.values()].map(({ tail }) => tail))
+      const tails = () => Promise.all([...followed.values(), ...left.values()].map(({ tail }) => tail))
       if (graceMs > 0) await withinTime(tails(), graceMs)
       stopping.abort()
       await withinTime(tails(), 1_000)

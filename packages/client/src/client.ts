@@ -6,7 +6,7 @@ import { createEmitter, type Emitter } from './emitter.ts'
 import { ParleyError } from './errors.ts'
 import { createHttp } from './http.ts'
 import { createRest, type Rest } from './rest.ts'
-import { createRoom, type Room } from './room.ts'
+import { createRoom, type Room, type RoomInside } from './room.ts'
 import { createSender } from './sender.ts'
 import { createTokenSource, type TokenInput } from './tokens.ts'
 import type { CallOptions } from './types.ts'
@@ -90,8 +90,12 @@ function list(...given: (string | readonly string[] | undefined)[]): readonly st
   return urls.map((url) => url.replace(/\/+$/, ''))
 }
 
-/** The client with what the agent helper needs beside it. */
-export function assemble(options: ParleyOptions): { parley: Parley; answers: AnswerDependencies } {
+/** The client with what the agent helper needs beside it; `forget`: the room of this conversation was left for good. */
+export function assemble(options: ParleyOptions): {
+  parley: Parley
+  answers: AnswerDependencies
+  forget(id: string): void
+} {
   const apiUrls = list(options.apiUrl, options.url)
   const gatewayUrls = list(options.gatewayUrls, options.gatewayUrl, options.url)
   if (apiUrls.length === 0 || gatewayUrls.length === 0) {
@@ -104,7 +108,7 @@ export function assemble(options: ParleyOptions): { parley: Parley; answers: Ans
   const connection = createConnection(gatewayUrls, tokens, closed)
   const sender = createSender(connection, rest, tokens, closed)
   const events = createEmitter<ParleyEvents>()
-  const rooms = new Map<string, ReturnType<typeof createRoom>>()
+  const rooms = new Map<string, RoomInside>()
   const role = options.as === 'agent' ? 'assistant' : 'user'
 
   unfoldAggregates(connection.events)
@@ -137,7 +141,11 @@ export function assemble(options: ParleyOptions): { parley: Parley; answers: Ans
       connection.close()
     },
   }
-  return { parley, answers: { connection, rest, closed } }
+  const forget = (id: string) => {
+    rooms.get(id)?.dispose()
+    rooms.delete(id)
+  }
+  return { parley, answers: { connection, rest, closed }, forget }
 }
 
 /** The client: REST calls, and conversations live. Connects when the first conversation is joined. */

@@ -79,6 +79,13 @@ export interface Room {
   cancel(messageId: string): Promise<void>
 }
 
+/** A room with what the client does to it. */
+export interface RoomInside extends Room {
+  receive(event: ServerEvent, payload: unknown): void
+  /** Nobody will use it any more. */
+  dispose(): void
+}
+
 export interface RoomDependencies {
   connection: Connection
   rest: Rest
@@ -101,10 +108,7 @@ const ANY_FIELD: ServerPayload<'conversation:updated'>['changed'] = [
 /** Changes ahead of the contiguous ones at which the position is brought up by asking. */
 const CHANGES_AHEAD = 64
 
-export function createRoom(
-  id: string,
-  deps: RoomDependencies,
-): Room & { receive(event: ServerEvent, payload: unknown): void } {
+export function createRoom(id: string, deps: RoomDependencies): RoomInside {
   const { connection, rest, sender, closed } = deps
   const events = createEmitter<RoomEvents>()
   const queue = createMessageQueue()
@@ -290,11 +294,13 @@ export function createRoom(
     resync: () => catchUp.start(),
   }
 
-  connection.events.on('connected', rejoin)
-  connection.events.on('disconnected', () => {
-    if (wanted) setState('away')
-  })
-  connection.events.on('failed', () => queue.end())
+  const offs = [
+    connection.events.on('connected', rejoin),
+    connection.events.on('disconnected', () => {
+      if (wanted) setState('away')
+    }),
+    connection.events.on('failed', () => queue.end()),
+  ]
 
   return {
     id,
@@ -314,6 +320,9 @@ export function createRoom(
       }
       if (behindJoin) behindJoin.push(handle)
       else handle()
+    },
+    dispose() {
+      for (const off of offs) off()
     },
     async join(options = {}) {
       const before = { wanted, state }

@@ -1,4 +1,4 @@
-import { ParleyError } from './errors.ts'
+import { ParleyError, toParleyError } from './errors.ts'
 
 /** Waits; ends early by throwing `aborted` when the signal fires. */
 export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
@@ -54,6 +54,19 @@ export function backoff(failures: number, atLeastMs = 0): number {
   const ceiling = Math.min(5_000, 100 * 2 ** Math.min(failures, 10))
   const jittered = ceiling * (0.5 + Math.random() / 2)
   return atLeastMs > jittered ? atLeastMs + Math.random() * 250 : jittered
+}
+
+/** Does it again while that may help, with pauses in between; until the signal fires. */
+export async function insist<T>(work: () => Promise<T>, signal: AbortSignal): Promise<T> {
+  for (let failures = 1; ; failures++) {
+    try {
+      return await work()
+    } catch (thrown) {
+      const error = toParleyError(thrown)
+      if (!error.retryable) throw error
+      await sleep(backoff(failures, error.retryAfterMs), signal)
+    }
+  }
 }
 
 /** A random UUID, also where a page has no secure context. */

@@ -22,6 +22,8 @@ export interface Faults {
   refuseSends: { code: ProblemCode; times: number } | null
   /** Answer joins with this problem, this many times. */
   refuseJoins: { code: ProblemCode; times: number } | null
+  /** Rooms that a socket may be in. */
+  roomLimit: number
   /** Joins, and what comes behind them, wait for this. */
   holdJoins: Promise<void> | null
   /** Go away, this many times, between taking a connection and answering who wants in. */
@@ -56,7 +58,8 @@ export const problem = (code: ProblemCode, status: number, retryable: boolean): 
 })
 
 /** The log of one conversation, shared by all servers of a test: what MongoDB is to the real ones. */
-export function createWorld() {
+export function createWorld(number = 0) {
+  const conversationId = `0123456789abcdef0123456${number}`
   const messages: Message[] = []
   const changes: Change[] = []
   const listeners = new Set<(event: string, payload: unknown) => void>()
@@ -74,7 +77,7 @@ export function createWorld() {
     publish(message.deletedAt ? 'message:deleted' : 'message:updated', { ...message })
   }
   return {
-    conversationId: '0123456789abcdef01234567',
+    conversationId,
     messages,
     changes,
     listeners,
@@ -89,8 +92,8 @@ export function createWorld() {
       const at = new Date().toISOString()
       const by = { type: fields.participantType ?? ('user' as const), id: fields.participantId ?? 'ada' }
       const message: Message = {
-        id: seq.toString(16).padStart(24, '0'),
-        conversationId: '0123456789abcdef01234567',
+        id: `${number}${seq.toString(16).padStart(23, '0')}`,
+        conversationId,
         seq,
         changeSeq: 0,
         type: 'text',
@@ -130,14 +133,17 @@ export function createWorld() {
 }
 export type World = ReturnType<typeof createWorld>
 
-/** A gateway and an api in one, as far as a client can tell: speaks the contract about one conversation. */
-export async function startFakeServer(world: World) {
+/** A gateway and an api in one, as far as a client can tell: speaks the contract about these conversations. */
+export async function startFakeServer(...worlds: World[]) {
+  const worldOf = (conversationId: string) =>
+    worlds.find((world) => world.conversationId === conversationId.toLowerCase())
   const faults: Faults = {
     loseAcks: 0,
     swallowLive: 0,
     mute: false,
     refuseSends: null,
     refuseJoins: null,
+    roomLimit: 500,
     holdJoins: null,
     dieInHandshake: 0,
     greeting: null,
@@ -153,7 +159,7 @@ export async function startFakeServer(world: World) {
   const rest: string[] = []
   const http = createServer((request, response) => {
     rest.push(`${request.method} ${request.url}`)
-    answerRest(world, faults, request, response).catch((error: unknown) => response.destroy(error as Error))
+    answerRest(worldOf, faults, request, response).catch((error: unknown) => response.destroy(error as Error))
   })
   const io = new Server(http, { transports: ['websocket'], maxHttpBufferSize: LIMITS.requestBytes })
   const chat = io.of('/chat')
@@ -172,14 +178,21 @@ export async function startFakeServer(world: World) {
     if (faults.greeting) socket.emit('auth:expiring', faults.greeting)
   })
 
-  const toRoom = (event: string, payload: unknown) => {
-    if (event === 'message:new' && faults.swallowLive > 0) {
-      faults.swallowLive -= 1
-      return
+  const stops = worlds.map((world) => {
+    const { conversationId } = world
+    const toRoom = (event: string, payload: unknown) => {
+      if (event === 'message:new' && faults.swallowLive > 0) {
+        faults.swallowLive -= 1
+        return
+      }
+      chat.to(conversationId).emit(event, payload)
+      if (event !== 'message:new') return
+      const activity = { conversationId, lastSeq: world.messages.length, lastMessage: null }
+      chat.except(conversationId).emit('conversation:activity', activity)
     }
-    chat.to('room').emit(event, payload)
-  }
-  world.listeners.add(toRoom)
+    world.listeners.add(toRoom)
+    return () => world.listeners.delete(toRoom)
+  })
 
   function serve(socket: Socket): void {
     let lane: Promise<unknown> = Promise.resolve()
@@ -205,8 +218,11 @@ export async function startFakeServer(world: World) {
           faults.refuseJoins.times -= 1
           return problem(faults.refuseJoins.code, 400, false)
         }
-        if (conversationId.toLowerCase() !== world.conversationId) return problem('not_found', 404, false)
-        socket.join('room')
+        const world = worldOf(conversationId)
+        if (!world) return problem('not_found', 404, false)
+        // Its own is one of them.
+        if (socket.rooms.size > faults.roomLimit) return problem('conflict', 409, false)
+        socket.join(world.conversationId)
         const after = afterSeq ?? world.messages.length
         const messages = world.messages
           .filter((message) => message.seq > after)
@@ -235,6 +251,8 @@ export async function startFakeServer(world: World) {
         const { code } = faults.refuseSends
         return problem(code, 500, code === 'unavailable' || code === 'rate_limited')
       }
+      const world = worldOf(draft.conversationId)
+      if (!world) return problem('not_found', 404, false)
       const agent = socket.handshake.auth.token === 'bot'
       const message = world.append({
         content: draft.content ?? '',
@@ -254,14 +272,19 @@ export async function startFakeServer(world: World) {
       unread: 0,
     }))
     on('message:typing', () => ({}))
-    on('conversation:leave', () => {
-      socket.leave('room')
+    on<ClientPayload<'conversation:leave'>>('conversation:leave', ({ conversationId }) => {
+      socket.leave(conversationId)
       return {}
     })
     on('auth:refresh', () => ({ expiresAt: new Date(Date.now() + 60_000).toISOString() }))
-    on<ClientPayload<'message:stream'>>('message:stream', (step) =>
-      step.op === faults.refuseStep ? problem('payload_too_large', 413, false) : stream(world, step),
-    )
+    on<ClientPayload<'message:stream'>>('message:stream', (step) => {
+      if (step.op === faults.refuseStep) return problem('payload_too_large', 413, false)
+      const world =
+        step.op === 'start'
+          ? worldOf(step.conversationId)
+          : worlds.find(({ messages }) => messages.some(({ id }) => id === step.messageId))
+      return world ? stream(world, step) : problem('not_found', 404, false)
+    })
   }
 
   await new Promise<void>((resolve) => http.listen(0, '127.0.0.1', resolve))
@@ -278,7 +301,7 @@ export async function startFakeServer(world: World) {
     dropAll: () => chat.disconnectSockets(true),
     sockets: () => chat.sockets.size,
     async stop(): Promise<void> {
-      world.listeners.delete(toRoom)
+      for (const stop of stops) stop()
       await io.close()
     },
   }
@@ -326,7 +349,7 @@ function stream(
 }
 
 async function answerRest(
-  world: World,
+  worldOf: (conversationId: string) => World | undefined,
   faults: Faults,
   request: IncomingMessage,
   response: ServerResponse,
@@ -358,10 +381,11 @@ async function answerRest(
     let text = ''
     for await (const chunk of request) text += String(chunk)
     const draft: ClientPayload<'message:send'> = JSON.parse(text)
-    return send(
-      201,
-      world.append({ content: draft.content ?? '', clientMessageId: draft.clientMessageId ?? null }),
-    )
+    const message = worldOf(draft.conversationId)?.append({
+      content: draft.content ?? '',
+      clientMessageId: draft.clientMessageId ?? null,
+    })
+    return message ? send(201, message) : send(404, problem('not_found', 404, false))
   }
   if (url.pathname === '/me')
     return send(200, {
@@ -372,6 +396,9 @@ async function answerRest(
       name: null,
       unread: { conversations: 0, messages: 0 },
     })
+  const [, id = '', path] = /^(?:\/messages)?\/conversations?\/([^/]+)(?:\/(\w+))?/.exec(url.pathname) ?? []
+  const world = worldOf(id)
+  if (!world) return send(404, problem('not_found', 404, false))
   if (url.pathname === `/messages/conversation/${world.conversationId}`) {
     const rest = world.messages.filter((message) => message.seq > after)
     return send(200, {
@@ -379,21 +406,18 @@ async function answerRest(
       page: { nextCursor: null, prevCursor: null, hasMore: rest.length > 100 },
     })
   }
-  if (url.pathname.startsWith(`/messages/conversation/${world.conversationId}/last/`)) {
+  if (path === 'last') {
     return send(200, { data: world.messages.slice(-50) })
   }
-  if (url.pathname === `/conversations/${world.conversationId}/changes`) {
+  if (path === 'changes') {
     const rest = world.changes.filter((change) => change.changeSeq > after)
     return send(200, { data: rest, page: { hasMore: false, lastChangeSeq: world.changes.length } })
   }
-  if (url.pathname === `/conversations/${world.conversationId}/context`) {
+  if (path === 'context') {
     return send(200, { summary: null, coversSeq: 0, messages: world.messages, tokens: 1 })
   }
-  if (url.pathname === `/conversations/${world.conversationId}`) {
-    return send(200, {
-      id: world.conversationId,
-      participants: [{ type: 'agent', id: 'bot', joinedAt: '2000-01-01T00:00:00.000Z' }],
-    })
-  }
+  const participants = [{ type: 'agent', id: 'bot', joinedAt: '2000-01-01T00:00:00.000Z' }]
+  if (path === 'participants') return send(200, { data: participants, page: { hasMore: false } })
+  if (path === undefined) return send(200, { id: world.conversationId, participants })
   return send(404, problem('not_found', 404, false))
 }
