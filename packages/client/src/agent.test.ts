@@ -265,13 +265,15 @@ describe('agent', () => {
   })
 
   it('ends an answer as failed when its handler throws, with what was written, and says so', async () => {
+    // Longer than what an abort may say, and no text where it is cut.
+    const fault = `the model is away: ${'🎭'.repeat(100)}\0`
     await answering(async (_message, { stream }) => {
       stream().write('Half an ans')
-      throw new Error('the model is away')
+      throw new Error(fault)
     })
     ask('well?')
     await eventually(() => expect(texts()[1]).toBe('failed: Half an ans'))
-    expect(errors.map(({ message }) => message)).toEqual(['the model is away'])
+    expect(errors.map(({ message }) => message)).toEqual([fault])
     ask('again?')
     await eventually(() => expect(world.messages).toHaveLength(4))
   })

@@ -125,8 +125,7 @@ export function createAgent(options: AgentOptions): Agent {
     } catch (error) {
       // What a cancelled model call throws is no failure.
       if (!signal.aborted) report(error, room.id, message.id)
-      const reason = error instanceof Error ? error.message : 'failed'
-      for (const answer of open) await answer.abort(reason).catch((cause: unknown) => report(cause, room.id))
+      for (const answer of open) await answer.abort().catch((cause: unknown) => report(cause, room.id))
     }
   }
 

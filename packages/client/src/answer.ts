@@ -22,7 +22,7 @@ export interface Answer {
    */
   end(result?: StreamResult): Promise<Message>
   /** Ends it as failed, with what was written. */
-  abort(reason?: string): Promise<Message>
+  abort(): Promise<Message>
   /** Fires when the answer is over without an `end`: cancelled by a participant, or refused. */
   readonly signal: AbortSignal
 }
@@ -151,7 +151,7 @@ export function createAnswer(
     )
   }
 
-  async function settle(op: 'end' | 'abort', fields: StreamResult & { reason?: string }): Promise<Message> {
+  async function settle(op: 'end' | 'abort', fields: StreamResult): Promise<Message> {
     if (refused) throw refused
     let known: Started | null = messageId === null || !flowing ? await start() : { messageId, ended: null }
     for (let failures = 1; ; failures++) {
@@ -163,11 +163,7 @@ export function createAnswer(
         const request =
           op === 'end'
             ? ({ op: 'end', messageId: known.messageId, ...fields } as const)
-            : ({
-                op: 'abort',
-                messageId: known.messageId,
-                ...(fields.reason ? { reason: fields.reason } : {}),
-              } as const)
+            : ({ op: 'abort', messageId: known.messageId } as const)
         const { message } = await connection.request('message:stream', request)
         return message ?? (await rest.messages.get(known.messageId))
       } catch (thrown) {
@@ -183,7 +179,7 @@ export function createAnswer(
     }
   }
 
-  async function conclude(op: 'end' | 'abort', fields: StreamResult & { reason?: string }): Promise<Message> {
+  async function conclude(op: 'end' | 'abort', fields: StreamResult): Promise<Message> {
     try {
       const message = await settle(op, fields)
       if (op === 'end' && message.status !== 'sent') cut()
@@ -197,7 +193,7 @@ export function createAnswer(
     }
   }
 
-  function close(op: 'end' | 'abort', fields: StreamResult & { reason?: string }): Promise<Message> {
+  function close(op: 'end' | 'abort', fields: StreamResult): Promise<Message> {
     ending ??= conclude(op, fields)
     return ending
   }
@@ -235,6 +231,6 @@ export function createAnswer(
       timer ??= setTimeout(flush, FLUSH_MS)
     },
     end: (result = {}) => close('end', { content: text, ...result }),
-    abort: (reason) => close('abort', reason === undefined ? {} : { reason: reason.slice(0, 200) }),
+    abort: () => close('abort', {}),
   }
 }

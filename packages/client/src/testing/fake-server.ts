@@ -3,6 +3,7 @@ import type { AddressInfo } from 'node:net'
 import {
   type Change,
   type ClientPayload,
+  isPlainText,
   LIMITS,
   type Message,
   type Problem,
@@ -339,6 +340,12 @@ function stream(
     return null
   }
   if (step.op === 'end' && (step.content?.length ?? 0) > LIMITS.contentBytes)
+    return problem('validation_failed', 422, false)
+  if (
+    step.op === 'abort' &&
+    step.reason !== undefined &&
+    (!isPlainText(step.reason) || step.reason.length > 200)
+  )
     return problem('validation_failed', 422, false)
   if (message.status === 'streaming') {
     message.status = step.op === 'end' ? 'sent' : 'failed'
