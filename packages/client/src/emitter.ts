@@ -5,8 +5,6 @@ export interface Emitter<Events> {
   on<E extends keyof Events>(event: E, listener: (payload: Events[E]) => void): Off
   once<E extends keyof Events>(event: E, listener: (payload: Events[E]) => void): Off
   emit<E extends keyof Events>(event: E, payload: Events[E]): void
-  /** Takes all listeners away. */
-  clear(): void
 }
 
 /**
@@ -44,9 +42,6 @@ export function createEmitter<Events>(): Emitter<Events> {
           })
         }
       }
-    },
-    clear() {
-      for (const event of Object.keys(listeners)) delete listeners[event as keyof Events]
     },
   }
 }

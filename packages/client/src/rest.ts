@@ -1,6 +1,6 @@
 import type {
   AuditEntry,
-  Change,
+  ChangesPage,
   ClientPayload,
   Conversation,
   ConversationContext,
@@ -10,6 +10,7 @@ import type {
   Me,
   Message,
   MessageRole,
+  MessageStatistics,
   Page,
   Participant,
   ParticipantRef,
@@ -17,34 +18,14 @@ import type {
   ParticipantType,
   Presence,
   ReadResult,
+  SearchHit,
+  SummaryQueued,
   UpdateConversation,
 } from '@parley/contract'
 import type { Http, Query, RequestOptions } from './http.ts'
 import type { CallOptions, MessagePageOptions, PageOptions } from './types.ts'
 
-export interface ChangesPage {
-  data: Change[]
-  page: { hasMore: boolean; lastChangeSeq: number }
-}
-
-export interface MessageStatistics {
-  total: number
-  byRole: Record<string, number>
-  byType: Record<string, number>
-  byParticipant: (ParticipantRef & { messages: number; tokens: number; cost: number })[]
-  tokens: { input: number; output: number; total: number }
-  /** US dollars. */
-  cost: number
-  withAttachments: number
-  attachments: number
-  firstAt: string | null
-  lastAt: string | null
-}
-
-/** A message that a search found; `highlights` are the places in its content, in UTF-16 units. */
-export type SearchHit = Message & { score: number; highlights: { start: number; end: number }[] }
-
-export type SummaryResult = { status: 'queued' } | ConversationSummary
+export type SummaryResult = SummaryQueued | ConversationSummary
 
 export interface ConversationFilter extends PageOptions {
   status?: ConversationStatus

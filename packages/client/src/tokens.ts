@@ -15,7 +15,7 @@ export interface TokenSource {
 const MARGIN_MS = 30_000
 
 /** When a JSON Web Token expires (milliseconds since 1970), or null where it doesn't say. Reads, never verifies. */
-export function expiryOf(token: string): number | null {
+function expiryOf(token: string): number | null {
   const payload = token.split('.')[1]
   if (!payload) return null
   try {

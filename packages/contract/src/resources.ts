@@ -213,3 +213,45 @@ export const ConversationSummary = z
   .meta({ id: 'ConversationSummary' })
 export type ConversationSummary = z.infer<typeof ConversationSummary>
 export const SummaryQueued = z.strictObject({ status: z.literal('queued') }).meta({ id: 'SummaryQueued' })
+export type SummaryQueued = z.infer<typeof SummaryQueued>
+
+/** `GET /conversations/:id/changes` */
+export const ChangesPage = z.strictObject({
+  data: z.array(Change),
+  page: z.strictObject({ hasMore: z.boolean(), lastChangeSeq: Count }),
+})
+export type ChangesPage = z.infer<typeof ChangesPage>
+
+/** A message that a search found. */
+export const SearchHit = Message.extend({
+  score: z.number(),
+  highlights: z.array(z.strictObject({ start: z.int(), end: z.int() })).meta({
+    description: 'Where the words of the query stand in `content`, as UTF-16 offsets',
+  }),
+}).meta({ id: 'SearchHit' })
+export type SearchHit = z.infer<typeof SearchHit>
+
+/** `GET /messages/conversation/:id/statistics`; costs are US dollars. */
+export const MessageStatistics = z
+  .strictObject({
+    total: z.int(),
+    byRole: z.record(z.string(), z.int()),
+    byType: z.record(z.string(), z.int()),
+    byParticipant: z.array(
+      z.strictObject({
+        type: ParticipantType,
+        id: z.string(),
+        messages: z.int(),
+        tokens: z.int(),
+        cost: z.number(),
+      }),
+    ),
+    tokens: z.strictObject({ input: z.int(), output: z.int(), total: z.int() }),
+    cost: z.number(),
+    withAttachments: z.int(),
+    attachments: z.int(),
+    firstAt: z.iso.datetime().nullable(),
+    lastAt: z.iso.datetime().nullable(),
+  })
+  .meta({ id: 'MessageStatistics' })
+export type MessageStatistics = z.infer<typeof MessageStatistics>

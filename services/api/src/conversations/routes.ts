@@ -1,11 +1,10 @@
 import {
   AddParticipant,
   AuditEntry,
-  Change,
+  ChangesPage,
   ChangesQuery,
   Conversation,
   ConversationPath,
-  Count,
   CreateConversation,
   Id,
   ListConversationsQuery,
@@ -28,10 +27,6 @@ import type { ConversationService } from './service.ts'
 const AgentPath = z.strictObject({ agentId: OpaqueId })
 const ParticipantPath = z.strictObject({ id: Id, type: ParticipantType, participantId: OpaqueId })
 const ConversationPage = pageOf(Conversation)
-const ChangePage = z.strictObject({
-  data: z.array(Change),
-  page: z.strictObject({ hasMore: z.boolean(), lastChangeSeq: Count }),
-})
 
 export interface ConversationRoutesOptions {
   conversations: ConversationService
@@ -195,7 +190,7 @@ export async function conversationRoutes(app: HttpServer, options: ConversationR
     '/:id/changes',
     {
       config: { permission: 'conversation:changes' },
-      schema: { params: ConversationPath, querystring: ChangesQuery, response: { 200: ChangePage } },
+      schema: { params: ConversationPath, querystring: ChangesQuery, response: { 200: ChangesPage } },
     },
     (request) => history.changes(request.caller, request.params.id, request.query),
   )

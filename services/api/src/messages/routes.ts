@@ -4,9 +4,9 @@ import {
   ListMessagesQuery,
   Message,
   MessageRole,
+  MessageStatistics,
   PageInfo,
   PageQuery,
-  ParticipantType,
   pageOf,
   QueryInt,
 } from '@parley/contract'
@@ -17,28 +17,6 @@ import type { MessageService } from './service.ts'
 
 const ConversationParams = z.strictObject({ id: Id })
 const MessageParams = z.strictObject({ id: Id })
-const Statistics = z
-  .strictObject({
-    total: z.int(),
-    byRole: z.record(z.string(), z.int()),
-    byType: z.record(z.string(), z.int()),
-    byParticipant: z.array(
-      z.strictObject({
-        type: ParticipantType,
-        id: z.string(),
-        messages: z.int(),
-        tokens: z.int(),
-        cost: z.number(),
-      }),
-    ),
-    tokens: z.strictObject({ input: z.int(), output: z.int(), total: z.int() }),
-    cost: z.number(),
-    withAttachments: z.int(),
-    attachments: z.int(),
-    firstAt: z.iso.datetime().nullable(),
-    lastAt: z.iso.datetime().nullable(),
-  })
-  .meta({ id: 'MessageStatistics' })
 
 /** `/messages`: send, delete, and read in every way but search. */
 export async function messageRoutes(
@@ -118,7 +96,7 @@ export async function messageRoutes(
     '/conversation/:id/statistics',
     {
       config: { permission: 'message:statistics' },
-      schema: { params: ConversationParams, response: { 200: Statistics } },
+      schema: { params: ConversationParams, response: { 200: MessageStatistics } },
     },
     (request) => messages.statistics(request.caller, request.params.id),
   )

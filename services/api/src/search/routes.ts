@@ -1,14 +1,7 @@
-import { Id, Message, pageOf, SearchQuery } from '@parley/contract'
+import { Id, pageOf, SearchHit, SearchQuery } from '@parley/contract'
 import type { HttpServer } from '@parley/service-kit'
 import { z } from 'zod'
 import type { Search } from './service.ts'
-
-const SearchHit = Message.extend({
-  score: z.number(),
-  highlights: z.array(z.strictObject({ start: z.int(), end: z.int() })).meta({
-    description: 'Where the words of the query stand in `content`, as UTF-16 offsets',
-  }),
-}).meta({ id: 'SearchHit' })
 
 /** `/messages/conversation/:id/search` */
 export async function searchRoutes(app: HttpServer, { search }: { search: Search }): Promise<void> {

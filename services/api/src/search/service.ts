@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { type Caller, LIMITS, type Message, type Page, problem } from '@parley/contract'
+import { type Caller, LIMITS, type Page, problem, type SearchHit } from '@parley/contract'
 import { decodeCursor, encodeCursor } from '@parley/service-kit'
 import type { ObjectId } from 'mongodb'
 import { z } from 'zod'
@@ -32,8 +32,6 @@ interface Hit {
   /** What it takes on a page. */
   bytes: number
 }
-
-export type SearchHit = Message & { score: number; highlights: { start: number; end: number }[] }
 
 const Position = z.tuple([z.int().min(0).max(CANDIDATES)])
 
