@@ -1,4 +1,4 @@
-import { ParleyError, toParleyError } from './errors.ts'
+import { isGone, ParleyError, toParleyError } from './errors.ts'
 
 /** Waits; ends early by throwing `aborted` when the signal fires. */
 export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
@@ -56,14 +56,14 @@ export function backoff(failures: number, atLeastMs = 0): number {
   return atLeastMs > jittered ? atLeastMs + Math.random() * 250 : jittered
 }
 
-/** Does it again while that may help, with pauses in between; until the signal fires. */
+/** Does it again unless it is gone, with pauses in between; until the signal fires, or the client is closed. */
 export async function insist<T>(work: () => Promise<T>, signal: AbortSignal): Promise<T> {
   for (let failures = 1; ; failures++) {
     try {
       return await work()
     } catch (thrown) {
       const error = toParleyError(thrown)
-      if (!error.retryable) throw error
+      if (isGone(error) || error.code === 'closed' || error.code === 'aborted') throw error
       await sleep(backoff(failures, error.retryAfterMs), signal)
     }
   }
