@@ -155,6 +155,70 @@ describe('agent', () => {
     expect(errors).toEqual([])
   })
 
+  it('answers what was written while it was away also in more conversations than it is told of', async () => {
+    const [other, another] = others
+    if (!other || !another) throw new Error('too few')
+    agent.onMessage(({ content }, { reply }) => reply(`re ${content}`).then(() => undefined))
+    await agent.start()
+    server.faults.swallowLive = 1
+    ask('before', another)
+    server.emit('conversation:ready', {
+      conversation: { id: world.conversationId },
+      // As many as it can name.
+      active: Array.from({ length: 499 }, () => ({ id: other.conversationId, lastSeq: 0 })),
+    })
+    await eventually(() => expect(texts(another)).toEqual(['sent: before', 'sent: re before']))
+    expect(errors).toEqual([])
+  })
+
+  it('waits for a place while it has just come to those where it is', async () => {
+    server.faults.roomLimit = 1
+    agent.onMessage(({ content }, { reply }) => reply(`re ${content}`).then(() => undefined))
+    await agent.start()
+    const release = Promise.withResolvers<void>()
+    server.faults.holdRest = release.promise
+    ask('before')
+    await eventually(() => expect(server.rest.some((call) => call.includes('/last/'))).toBe(true))
+    ask('there, too', others[0])
+    await eventually(() => expect(server.of('conversation:join').length).toBeGreaterThan(1))
+    release.resolve()
+    await eventually(() => expect(texts(others[0])).toContain('sent: re there, too'))
+    expect(texts()).toEqual(['sent: before', 'sent: re before'])
+    expect(errors).toEqual([])
+  })
+
+  it('comes back where another took its place as the connection came back', async () => {
+    await answering(({ content }, { reply }) => reply(`re ${content}`).then(() => undefined))
+    server.faults.refuseJoins = { code: 'conflict', times: 2 }
+    server.faults.swallowLive = 1
+    ask('meanwhile')
+    server.dropAll()
+    await eventually(() => expect(texts()).toEqual(['sent: meanwhile', 'sent: re meanwhile']))
+    expect(errors).toEqual([])
+  })
+
+  it('asks once for a room that it is kept out of for another reason, and says so', async () => {
+    await answering(() => undefined)
+    server.faults.refuseJoins = { code: 'unauthenticated', times: 100 }
+    server.dropAll()
+    await eventually(() => expect(errors).toMatchObject([{ code: 'unauthenticated' }]))
+    await agent.parley.me()
+    expect(server.of('conversation:join')).toHaveLength(3)
+  })
+
+  it('hears what is written while it leaves', async () => {
+    server.faults.roomLimit = 1
+    await answering(({ content }, { reply }) => reply(`re ${content}`).then(() => undefined))
+    const release = Promise.withResolvers<void>()
+    server.faults.holdLeaves = release.promise
+    announce(others[0])
+    await eventually(() => expect(server.of('conversation:leave')).toHaveLength(1))
+    ask('meanwhile')
+    server.faults.holdLeaves = null
+    release.resolve()
+    await eventually(() => expect(texts()).toEqual(['sent: meanwhile', 'sent: re meanwhile']))
+  })
+
   it('leaves a conversation that is not active any more, and answers once it goes on', async () => {
     const handed: string[] = []
     await answering(({ content }, { reply }) => {

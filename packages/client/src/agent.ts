@@ -4,8 +4,9 @@ import { findUnanswered } from './backlog.ts'
 import { assemble, type Parley, type ParleyOptions } from './client.ts'
 import { createEmitter, type Emitter, type Off } from './emitter.ts'
 import { ParleyError, toParleyError } from './errors.ts'
+import type { ConversationFilter } from './rest.ts'
 import type { JoinOptions, Room } from './room.ts'
-import { anySignal, insist } from './timing.ts'
+import { anySignal, backoff, insist, sleep } from './timing.ts'
 import type { MessageInput } from './types.ts'
 
 /** What a handler has at hand to answer one message. */
@@ -62,6 +63,8 @@ interface Followed extends Line {
   from: Room['position'] | null
   /** What was written before the join is in line. */
   settled: boolean
+  /** It was kept out as the connection came back, and asks for a place again. */
+  returning: boolean
 }
 
 interface Left extends Line {
@@ -70,6 +73,9 @@ interface Left extends Line {
 
 /** Conversations that were left whose position is kept; what was written in others is looked for. */
 const LEFT_KEPT = 10_000
+
+/** Conversations beside the agent's own that a gateway names as it connects, at most. */
+const MOST_NAMED = 499
 
 /** Joins under way at once after a connect; an agent may have hundreds of conversations. */
 const PARALLEL_JOINS = 4
@@ -143,6 +149,14 @@ export function createAgent(options: AgentOptions): Agent {
     await insist(async () => {
       if (!followed.has(id)) await room.leave()
     }, stopping.signal)
+    if (position) lookBack(id, position).catch((error: unknown) => report(error, id))
+  }
+
+  /** What was written as it left came neither to the room, where nobody listened any more, nor as activity. */
+  async function lookBack(id: string, { seq }: Room['position']): Promise<void> {
+    const { signal } = stopping
+    const { lastSeq } = await insist(() => parley.conversations.get(id, { signal }), signal)
+    if (lastSeq > seq) await follow(id)
   }
 
   function longestIdle(): Followed | undefined {
@@ -156,13 +170,15 @@ export function createAgent(options: AgentOptions): Agent {
 
   /** Joins; where the connection is in as many rooms as it may be, in place of the one that was idle for longest. */
   async function join(room: Room, options: JoinOptions): Promise<JoinResult> {
-    for (;;) {
+    for (let failures = 1; ; failures++) {
       try {
         return await room.join(options)
       } catch (error) {
-        const idle = toParleyError(error).code === 'conflict' && longestIdle()
-        if (!idle) throw error
-        await leave(idle)
+        if (toParleyError(error).code !== 'conflict') throw error
+        const idle = longestIdle()
+        if (idle) await leave(idle)
+        // It has just come to all that it is in.
+        else await sleep(backoff(failures), options.signal)
       }
     }
   }
@@ -172,8 +188,11 @@ export function createAgent(options: AgentOptions): Agent {
     const known = followed.get(id)
     if (known) {
       known.activeAt = Math.max(known.activeAt, activeAt)
-      // It was kept out as the connection came back.
-      if (known.room.state === 'away') await join(known.room, { signal: stopping.signal })
+      if (known.room.state !== 'away' || known.returning) return
+      known.returning = true
+      await join(known.room, { signal: stopping.signal }).finally(() => {
+        known.returning = false
+      })
       return
     }
     const before = left.get(id)
@@ -181,7 +200,7 @@ export function createAgent(options: AgentOptions): Agent {
     const from = before?.position ?? null
     const { stop, tail } = before ?? { stop: new AbortController(), tail: Promise.resolve() }
     const room = parley.conversation(id)
-    const entry: Followed = { room, stop, tail, activeAt, offs: [], from, settled: false }
+    const entry: Followed = { room, stop, tail, activeAt, offs: [], from, settled: false, returning: false }
     followed.set(id, entry)
     const gone = anySignal(stop.signal, stopping.signal) ?? stop.signal
     const take = (message: Message) => {
@@ -205,6 +224,9 @@ export function createAgent(options: AgentOptions): Agent {
         for (const off of entry.offs) off()
         stop.abort()
         followed.delete(id)
+      }),
+      room.on('state', (state) => {
+        if (state === 'away' && parley.state === 'connected') void followOrReport(id)
       }),
       room.on('conversation:updated', ({ conversation }) => {
         if (conversation.status !== 'active') leave(entry).catch((error: unknown) => report(error, id))
@@ -242,6 +264,22 @@ export function createAgent(options: AgentOptions): Agent {
     }
   }
 
+  /** Those that a gateway does not name as the agent connects, where something was written since it wrote itself. */
+  async function followOthers(): Promise<void> {
+    const { signal } = stopping
+    let cursor: string | null = null
+    do {
+      const query: ConversationFilter = { status: 'active', limit: 100, signal, ...(cursor && { cursor }) }
+      const { data, page } = await insist(() => parley.conversations.list(query), signal)
+      for (const { id, lastSeq, lastMessage, me } of data) {
+        const news = me !== null && me.unread > 0 && lastSeq > (left.get(id)?.position.seq ?? 0)
+        if (news && !followed.has(id))
+          await followOrReport(id, lastMessage ? Date.parse(lastMessage.createdAt) : 0)
+      }
+      cursor = page.nextCursor
+    } while (cursor !== null)
+  }
+
   const followOrReport = (id: string, activeAt?: number) =>
     follow(id, activeAt).catch((error: unknown) => report(error, id))
   parley.on('conversation:ready', ({ conversation, active }) => {
@@ -257,6 +295,7 @@ export function createAgent(options: AgentOptions): Agent {
       for (let next = queue.shift(); next; next = queue.shift()) await followOrReport(next.id, next.activeAt)
     }
     for (let i = 0; i < PARALLEL_JOINS; i++) void worker()
+    if (active.length >= MOST_NAMED) followOthers().catch((error: unknown) => report(error, null))
   })
   parley.on('conversation:added', ({ conversation }) => void followOrReport(conversation.id))
   parley.on('conversation:activity', ({ conversationId }) => void followOrReport(conversationId))

@@ -146,6 +146,7 @@ export function createConnection(
           events.emit('connected', { gatewayUrl: urls[gateway % urls.length] ?? '' })
           const reason = await raceSignal(stay(opened), closed)
           socket = null
+          setState('away')
           events.emit('disconnected', { reason })
         } finally {
           if (socket === opened) socket = null

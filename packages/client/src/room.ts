@@ -228,14 +228,17 @@ export function createRoom(id: string, deps: RoomDependencies): RoomInside {
   }
   const gone = () => removed({ conversationId: id, reason: 'removed' })
 
-  /** Where that is refused, but not because the conversation is gone, the next connection may do better. */
+  /** Where it is refused, but not because the conversation is gone, the next connection may do better. */
+  function keptOut(error: unknown): void {
+    if (isGone(toParleyError(error))) gone()
+    else setState('away')
+  }
+
   function rejoin(): void {
     if (!wanted || joining) return
     const { signal } = stay
     follow().catch((error: unknown) => {
-      if (signal.aborted || closed.aborted) return
-      if (isGone(toParleyError(error))) gone()
-      else setState('away')
+      if (!signal.aborted && !closed.aborted) keptOut(error)
     })
   }
 
@@ -333,8 +336,10 @@ export function createRoom(id: string, deps: RoomDependencies): RoomInside {
       } catch (error) {
         // Whoever left meanwhile has said how it stands.
         if (signal.aborted) throw error
-        if (before.wanted) rejoin()
-        else {
+        if (before.wanted) {
+          if (options.signal?.aborted) rejoin()
+          else keptOut(error)
+        } else {
           wanted = false
           setState(before.state)
         }

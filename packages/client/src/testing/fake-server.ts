@@ -27,6 +27,8 @@ export interface Faults {
   roomLimit: number
   /** Joins, and what comes behind them, wait for this. */
   holdJoins: Promise<void> | null
+  /** Leaves wait for this. */
+  holdLeaves: Promise<void> | null
   /** Go away, this many times, between taking a connection and answering who wants in. */
   dieInHandshake: number
   /** Said right behind the handshake. */
@@ -136,8 +138,7 @@ export type World = ReturnType<typeof createWorld>
 
 /** A gateway and an api in one, as far as a client can tell: speaks the contract about these conversations. */
 export async function startFakeServer(...worlds: World[]) {
-  const worldOf = (conversationId: string) =>
-    worlds.find((world) => world.conversationId === conversationId.toLowerCase())
+  const worldOf = (conversationId: string) => worldIn(worlds, conversationId)
   const faults: Faults = {
     loseAcks: 0,
     swallowLive: 0,
@@ -146,6 +147,7 @@ export async function startFakeServer(...worlds: World[]) {
     refuseJoins: null,
     roomLimit: 500,
     holdJoins: null,
+    holdLeaves: null,
     dieInHandshake: 0,
     greeting: null,
     badTokens: new Set(),
@@ -160,7 +162,7 @@ export async function startFakeServer(...worlds: World[]) {
   const rest: string[] = []
   const http = createServer((request, response) => {
     rest.push(`${request.method} ${request.url}`)
-    answerRest(worldOf, faults, request, response).catch((error: unknown) => response.destroy(error as Error))
+    answerRest(worlds, faults, request, response).catch((error: unknown) => response.destroy(error as Error))
   })
   const io = new Server(http, { transports: ['websocket'], maxHttpBufferSize: LIMITS.requestBytes })
   const chat = io.of('/chat')
@@ -207,7 +209,7 @@ export async function startFakeServer(...worlds: World[]) {
           else if (ack) ack({ ok: false, error: answer })
           else socket.emit('message:error', { ...answer, event })
         }
-        const held = faults.holdJoins
+        const held = (event === 'conversation:leave' && faults.holdLeaves) || faults.holdJoins
         if (held) lane = lane.then(() => held).then(answerNow)
         else answerNow()
       })
@@ -307,6 +309,9 @@ export async function startFakeServer(...worlds: World[]) {
     },
   }
 }
+const worldIn = (worlds: readonly World[], conversationId: string) =>
+  worlds.find((world) => world.conversationId === conversationId.toLowerCase())
+
 export type FakeServer = Awaited<ReturnType<typeof startFakeServer>>
 
 function stream(
@@ -356,7 +361,7 @@ function stream(
 }
 
 async function answerRest(
-  worldOf: (conversationId: string) => World | undefined,
+  worlds: readonly World[],
   faults: Faults,
   request: IncomingMessage,
   response: ServerResponse,
@@ -388,7 +393,7 @@ async function answerRest(
     let text = ''
     for await (const chunk of request) text += String(chunk)
     const draft: ClientPayload<'message:send'> = JSON.parse(text)
-    const message = worldOf(draft.conversationId)?.append({
+    const message = worldIn(worlds, draft.conversationId)?.append({
       content: draft.content ?? '',
       clientMessageId: draft.clientMessageId ?? null,
     })
@@ -404,7 +409,16 @@ async function answerRest(
       unread: { conversations: 0, messages: 0 },
     })
   const [, id = '', path] = /^(?:\/messages)?\/conversations?\/([^/]+)(?:\/(\w+))?/.exec(url.pathname) ?? []
-  const world = worldOf(id)
+  if (url.pathname === '/conversations') {
+    const data = worlds.map(({ conversationId, messages }) => ({
+      id: conversationId,
+      lastSeq: messages.length,
+      lastMessage: messages.at(-1) ?? null,
+      me: { role: 'member', readSeq: 0, unread: messages.length },
+    }))
+    return send(200, { data, page: { nextCursor: null, prevCursor: null, hasMore: false } })
+  }
+  const world = worldIn(worlds, id)
   if (!world) return send(404, problem('not_found', 404, false))
   if (url.pathname === `/messages/conversation/${world.conversationId}`) {
     const rest = world.messages.filter((message) => message.seq > after)
@@ -425,6 +439,8 @@ async function answerRest(
   }
   const participants = [{ type: 'agent', id: 'bot', joinedAt: '2000-01-01T00:00:00.000Z' }]
   if (path === 'participants') return send(200, { data: participants, page: { hasMore: false } })
-  if (path === undefined) return send(200, { id: world.conversationId, participants })
+  if (path === undefined) {
+    return send(200, { id: world.conversationId, lastSeq: world.messages.length, participants })
+  }
   return send(404, problem('not_found', 404, false))
 }
