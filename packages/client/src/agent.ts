@@ -149,14 +149,14 @@ export function createAgent(options: AgentOptions): Agent {
     await insist(async () => {
       if (!followed.has(id)) await room.leave()
     }, stopping.signal)
-    if (position) lookBack(id, position).catch((error: unknown) => report(error, id))
+    if (entry.settled) lookBack(id, room.position.seq).catch((error: unknown) => report(error, id))
   }
 
   /** What was written as it left came neither to the room, where nobody listened any more, nor as activity. */
-  async function lookBack(id: string, { seq }: Room['position']): Promise<void> {
+  async function lookBack(id: string, seq: number): Promise<void> {
     const { signal } = stopping
-    const { lastSeq } = await insist(() => parley.conversations.get(id, { signal }), signal)
-    if (lastSeq > seq) await follow(id)
+    const { status, lastSeq } = await insist(() => parley.conversations.get(id, { signal }), signal)
+    if (status === 'active' && lastSeq > seq) await follow(id)
   }
 
   function longestIdle(): Followed | undefined {

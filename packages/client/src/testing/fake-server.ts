@@ -440,7 +440,8 @@ async function answerRest(
   const participants = [{ type: 'agent', id: 'bot', joinedAt: '2000-01-01T00:00:00.000Z' }]
   if (path === 'participants') return send(200, { data: participants, page: { hasMore: false } })
   if (path === undefined) {
-    return send(200, { id: world.conversationId, lastSeq: world.messages.length, participants })
+    const { length } = world.messages
+    return send(200, { id: world.conversationId, status: 'active', lastSeq: length, participants })
   }
   return send(404, problem('not_found', 404, false))
 }
