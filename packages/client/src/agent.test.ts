@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { type Agent, createAgent, type MessageHandler } from './agent.ts'
+import { type Agent, createAgent } from './agent.ts'
 import { createWorld, type FakeServer, startFakeServer, type World } from './testing/fake-server.ts'
+import type { MessageHandler } from './turns.ts'
 
 let world: World
 let others: World[]

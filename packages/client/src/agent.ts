@@ -1,5 +1,4 @@
-import type { ConversationContext, JoinResult, Message } from '@parley/contract'
-import { type Answer, type AnswerOptions, createAnswer } from './answer.ts'
+import type { JoinResult, Message } from '@parley/contract'
 import { findUnanswered } from './backlog.ts'
 import { assemble, type Parley, type ParleyOptions } from './client.ts'
 import { createEmitter, type Emitter, type Off } from './emitter.ts'
@@ -7,22 +6,7 @@ import { ParleyError, toParleyError } from './errors.ts'
 import type { ConversationFilter } from './rest.ts'
 import type { JoinOptions, Room } from './room.ts'
 import { anySignal, backoff, insist, sleep } from './timing.ts'
-import type { MessageInput } from './types.ts'
-
-/** What a handler has at hand to answer one message. */
-export interface Turn {
-  conversation: Room
-  /** What goes into the prompt: the summary of what is old and the newest messages, within the budget. */
-  context(options?: { maxTokens?: number; recent?: number }): Promise<ConversationContext>
-  /** Begins a streamed answer; the others see it at once, empty. Ended by itself when the handler returns. */
-  stream(options?: AnswerOptions): Answer
-  /** Answers with a whole message. */
-  reply(message: MessageInput): Promise<Message>
-  /** Fires when a participant cancels the answer, the conversation is gone, or the agent stops. */
-  signal: AbortSignal
-}
-
-export type MessageHandler = (message: Message, turn: Turn) => Promise<void> | void
+import { createTurns, type MessageHandler } from './turns.ts'
 
 export interface AgentEvents {
   /** A handler threw, or a conversation could not be followed. */
@@ -91,48 +75,13 @@ export function createAgent(options: AgentOptions): Agent {
   const followed = new Map<string, Followed>()
   /** Conversations that were left, in the order in which that was. */
   const left = new Map<string, Left>()
-  let handler: MessageHandler | null = null
+  const turns = createTurns({ rest: parley, answers, report })
   let self = ''
 
   function report(error: unknown, conversationId: string | null, messageId: string | null = null): void {
     const failure = error instanceof Error ? error : new ParleyError('internal', String(error))
     if (failure instanceof ParleyError && (failure.code === 'closed' || failure.code === 'aborted')) return
     events.emit('error', { error: failure, conversationId, messageId })
-  }
-
-  async function handle(room: Room, message: Message, gone: AbortSignal): Promise<void> {
-    if (!handler || gone.aborted) return
-    const open: Answer[] = []
-    const cancelled = new AbortController()
-    const signal = anySignal(cancelled.signal, gone) ?? gone
-    let parts = 0
-    const key = () => {
-      parts += 1
-      return parts === 1 ? `answer-${message.id}` : `answer-${message.id}-${parts}`
-    }
-    const turn: Turn = {
-      conversation: room,
-      signal,
-      context: (budget = {}) => parley.conversations.context(room.id, { ...budget, signal }),
-      stream(about = {}) {
-        const answer = createAnswer(answers, room.id, key(), { parentId: message.id, ...about })
-        open.push(answer)
-        answer.signal.addEventListener('abort', () => cancelled.abort(), { once: true })
-        return answer
-      },
-      reply(input) {
-        const draft = typeof input === 'string' ? { content: input } : input
-        return room.send({ parentId: message.id, clientMessageId: key(), ...draft })
-      },
-    }
-    try {
-      await handler(message, turn)
-      for (const answer of open) await answer.end()
-    } catch (error) {
-      // What a cancelled model call throws is no failure.
-      if (!signal.aborted) report(error, room.id, message.id)
-      for (const answer of open) await answer.abort().catch((cause: unknown) => report(cause, room.id))
-    }
   }
 
   /** Leaves the room; goes on from there as soon as something is written in the conversation. */
@@ -208,7 +157,7 @@ export function createAgent(options: AgentOptions): Agent {
       if (mine || message.deletedAt || message.status === 'streaming') return
       if (message.participantType === 'agent' && !options.answerAgents) return
       entry.tail = entry.tail
-        .then(() => handle(room, message, gone))
+        .then(() => turns.handle(room, message, gone))
         .catch((error: unknown) => report(error, id))
     }
     // What is live waits in line behind the backlog, which has all that was written before the join.
@@ -307,9 +256,7 @@ export function createAgent(options: AgentOptions): Agent {
   return {
     parley,
     on: events.on,
-    onMessage(next) {
-      handler = next
-    },
+    onMessage: turns.handleWith,
     async start() {
       self = (await parley.me()).id
       await parley.connect()

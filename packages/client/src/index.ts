@@ -30,8 +30,6 @@ export {
   type AgentEvents,
   type AgentOptions,
   createAgent,
-  type MessageHandler,
-  type Turn,
 } from './agent.ts'
 export type { Answer, AnswerOptions } from './answer.ts'
 export { createParley, type Parley, type ParleyEvents, type ParleyOptions } from './client.ts'
@@ -41,6 +39,7 @@ export { isParleyError, type LocalCode, ParleyError } from './errors.ts'
 export type { ConversationFilter, SummaryResult } from './rest.ts'
 export type { JoinOptions, Room, RoomEvents, RoomState } from './room.ts'
 export type { TokenInput } from './tokens.ts'
+export type { MessageHandler, Turn } from './turns.ts'
 export type {
   CallOptions,
   Draft,
