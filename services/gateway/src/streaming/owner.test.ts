@@ -17,8 +17,9 @@ it('goes on where its agent came back just as the time for it was over', async (
   const { api, calls } = createFakeApi()
   const store = createStreamStore(redis)
   const claim = (token: string) => store.claim(identity.conversationId, identity.messageId, 1, token)
-  const asked = Promise.withResolvers<void>()
+  const bothAsked = Promise.withResolvers<void>()
   const answered = Promise.withResolvers<void>()
+  let asked = 0
   await claim('first')
   const owner = createStreamOwner(
     identity,
@@ -28,7 +29,7 @@ it('goes on where its agent came back just as the time for it was over', async (
       store: {
         ...store,
         async touch(messageId, token) {
-          asked.resolve()
+          if (++asked === 2) bothAsked.resolve()
           await answered.promise
           return store.touch(messageId, token)
         },
@@ -43,7 +44,7 @@ it('goes on where its agent came back just as the time for it was over', async (
   )
   const touched = vi.spyOn(redis, 'streamTouch')
   owner.orphaned(before)
-  await asked.promise
+  await bothAsked.promise
   await claim('second')
   owner.resume({ socket: after, token: 'second', claimed: true, stored: 'Hel' })
   answered.resolve()
