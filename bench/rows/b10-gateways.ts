@@ -23,8 +23,8 @@ const PACES: Pace[] = [
  * would otherwise be compiled later than that of the one it is held against.
  */
 const WARM_UP: Pace = { rate: 80, count: 1_200 }
-/** How many gateways share a room, each time in a system of its own: nobody here reads along for another. */
-const SIZES = [1, 2, 4]
+/** How many gateways share the room. */
+const SIZES = [2, 4]
 
 /**
  * Processor time of all gateways together for a delivery to a room of 1,000, as they become more; and of bare loops that
@@ -34,29 +34,25 @@ export const row: Row = {
   id: 'B10',
   title: 'gateway CPU per delivery as gateways are added',
   async *run() {
-    const rooms: SharedRoom[] = []
-    const bare: Audience[] = []
-    try {
-      for (const size of SIZES) rooms.push(await share(size))
-      const [alone, ...shared] = rooms
-      if (!alone) return
-      for (const room of rooms) await sendTo(room, WARM_UP)
-      for (const pace of PACES) {
-        for (const room of shared) {
-          const { ratio, parley, rival } = await compare(room, alone, pace)
-          yield {
-            name: `${room.pids.length} gateways to 1, room of ${ROOM}, ${pace.rate}/s`,
-            figure: ratio,
-            bar: { atMost: 1.1 },
-            note: `${parley.median.toFixed(1)} to ${rival.median.toFixed(1)} µs each`,
-          }
+    for (const size of SIZES) {
+      for await (const { pace, ratio, parley, rival } of compare(
+        () => share(size),
+        () => share(1),
+      )) {
+        yield {
+          name: `${size} gateways to 1, room of ${ROOM}, ${pace.rate}/s`,
+          figure: ratio,
+          bar: { atMost: 1.1 },
+          note: `${parley.median.toFixed(1)} to ${rival.median.toFixed(1)} µs each`,
         }
       }
-      const [one, four] = [await loops(1, alone.redisUrl), await loops(4, alone.redisUrl)]
-      bare.push(one, four)
-      for (const loop of bare) await sendTo(loop, WARM_UP)
-      for (const pace of PACES) {
-        const { ratio, parley, rival } = await compare(four, one, pace)
+    }
+    const stack = await startStack({ gateways: 0, workers: 0 })
+    try {
+      for await (const { pace, ratio, parley, rival } of compare(
+        () => loops(4, stack.redisUrl),
+        () => loops(1, stack.redisUrl),
+      )) {
         yield {
           name: `4 bare loops that read a stream to 1, ${ROOM} sockets, ${pace.rate}/s`,
           figure: ratio,
@@ -64,7 +60,7 @@ export const row: Row = {
         }
       }
     } finally {
-      for (const audience of [...bare, ...rooms]) await audience.close()
+      await stack.close()
     }
   },
 }
@@ -82,27 +78,41 @@ interface Audience {
   write(): Promise<void>
   close(): Promise<void>
 }
-interface SharedRoom extends Audience {
-  redisUrl: string
-}
-
 async function sendTo({ write, delivered }: Audience, { rate, count }: Pace): Promise<void> {
   const before = delivered()
   await paced(rate, (count * 1_000) / rate, write)
   await reached(delivered, before + count * ROOM)
 }
 
-/** Microseconds for a delivery by the processes of the one, and by those of the other. */
-function compare(many: Audience, few: Audience, pace: Pace) {
-  const cpuOf = async (audience: Audience): Promise<number> => {
-    const cpu = cpuMs(audience.pids)
-    await sendTo(audience, pace)
-    return ((cpuMs(audience.pids) - cpu) * 1_000) / (pace.count * ROOM)
+/**
+ * At each pace, microseconds for a delivery by many processes and by one. Each has a system of its own, so that none
+ * reads along for another, and nobody else is about.
+ */
+async function* compare(openMany: () => Promise<Audience>, openOne: () => Promise<Audience>) {
+  const opened: Audience[] = []
+  const open = async (make: () => Promise<Audience>): Promise<Audience> => {
+    const audience = await make()
+    opened.push(audience)
+    await sendTo(audience, WARM_UP)
+    return audience
   }
-  return inPairs(
-    () => cpuOf(many),
-    () => cpuOf(few),
-  )
+  try {
+    const [many, one] = [await open(openMany), await open(openOne)]
+    for (const pace of PACES) {
+      const cpuOf = async (audience: Audience): Promise<number> => {
+        const cpu = cpuMs(audience.pids)
+        await sendTo(audience, pace)
+        return ((cpuMs(audience.pids) - cpu) * 1_000) / (pace.count * ROOM)
+      }
+      const figures = await inPairs(
+        () => cpuOf(many),
+        () => cpuOf(one),
+      )
+      yield { pace, ...figures }
+    }
+  } finally {
+    for (const audience of opened) await audience.close()
+  }
 }
 
 /** So many bare loops that share the sockets of a room. */
@@ -138,7 +148,7 @@ async function loops(count: number, redisUrl: string): Promise<Audience> {
 }
 
 /** A room whose sockets are spread evenly over so many gateways. */
-async function share(gateways: number): Promise<SharedRoom> {
+async function share(gateways: number): Promise<Audience> {
   const stack = await startStack({ gateways, workers: 0, env: UNLIMITED })
   const http = createHttpClient(stack.apiUrl, 4)
   const writer = createStreamWriter(stack.redisUrl, ORG)
@@ -153,7 +163,6 @@ async function share(gateways: number): Promise<SharedRoom> {
     if (!answer.ok) throw new Error(`join refused: ${JSON.stringify(answer.body())}`)
   })
   return {
-    redisUrl: stack.redisUrl,
     pids: Array.from({ length: gateways }, (_, index) => stack.pids[`gateway-${index}`] ?? 0),
     delivered: () => clients.reduce((sum, { received }) => sum + received, 0),
     write: () => writer.write(id, TEXT),
