@@ -24,20 +24,26 @@ async function withAdmin<T>(bed: Bed, use: (client: MongoClient) => Promise<T>):
 }
 
 /** Names of the processes by what they are now; waits until all three are there. */
-const members = (bed: Bed): Promise<Members> =>
-  until(
+function members(bed: Bed): Promise<Members> {
+  let last = 'no answer'
+  return until(
     () =>
       withAdmin(bed, async (client) => {
         const status = await client.db('admin').command({ replSetGetStatus: 1 })
         const states: string[] = status.members.map(({ stateStr }: { stateStr: string }) => stateStr)
+        last = states.join(', ')
         const named = (state: string) =>
           states.flatMap((is, index) => (is === state ? [`mongod-${index}`] : []))
         const [primary] = named('PRIMARY')
         const secondaries = named('SECONDARY')
         return primary && secondaries.length === states.length - 1 ? { primary, secondaries } : null
-      }).catch(() => null),
-    { timeoutMs: 60_000, everyMs: 200, what: 'a primary with its secondaries' },
+      }).catch((error: unknown) => {
+        last = String(error)
+        return null
+      }),
+    { timeoutMs: 60_000, everyMs: 200, what: () => `a primary with its secondaries, and not ${last}` },
   )
+}
 
 const DISASTERS: Record<string, (bed: Bed) => Promise<void>> = {
   async 'primary killed'(bed) {

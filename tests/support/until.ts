@@ -1,19 +1,21 @@
 import { setTimeout as delay } from 'node:timers/promises'
 
-/** Asks again and again until the answer is truthy; after `timeoutMs` throws, naming `what`. */
+/** Asks again and again until the answer is truthy; after `timeoutMs` throws, naming `what`, which is asked for then. */
 export async function until<T>(
   check: () => T | Promise<T>,
   {
     timeoutMs = 10_000,
     everyMs = 20,
     what = 'the condition',
-  }: { timeoutMs?: number; everyMs?: number; what?: string } = {},
+  }: { timeoutMs?: number; everyMs?: number; what?: string | (() => string) } = {},
 ): Promise<NonNullable<T>> {
   const deadline = performance.now() + timeoutMs
   for (;;) {
     const answer = await check()
     if (answer) return answer as NonNullable<T>
-    if (performance.now() > deadline) throw new Error(`${what}: not so after ${timeoutMs} ms`)
+    if (performance.now() > deadline) {
+      throw new Error(`${typeof what === 'string' ? what : what()}: not so after ${timeoutMs} ms`)
+    }
     await delay(everyMs)
   }
 }
