@@ -20,7 +20,7 @@ const SECRET_PATHS = [
  * An error for the log: what went wrong and where, never the data that went with it. Drivers hang requests,
  * documents and replies on their errors, and those hold message text.
  */
-export function describeError(error: unknown): Record<string, unknown> {
+function describeError(error: unknown): Record<string, unknown> {
   if (!(error instanceof Error)) return { message: String(error) }
   const described: Record<string, unknown> = { type: error.name, message: error.message, stack: error.stack }
   if ('code' in error) described.code = error.code

@@ -5,7 +5,7 @@ import {
   type ProblemCode,
   problem,
 } from '@parley/contract'
-import { describeError, toProblemError } from '@parley/service-kit'
+import { toProblemError } from '@parley/service-kit'
 import type { FastifyBaseLogger } from 'fastify'
 import type { FollowReader } from './follow.ts'
 
@@ -29,7 +29,7 @@ export async function answerJoins(
     joins.map((join) =>
       follow.join(join).catch((error: unknown): Outcome => {
         const { code, message: detail, cause } = toProblemError(error)
-        if (code === 'internal') log.error({ requestId, err: describeError(cause ?? error) }, 'join failed')
+        if (code === 'internal') log.error({ requestId, err: cause ?? error }, 'join failed')
         return { problem: { code, detail } }
       }),
     ),

@@ -32,7 +32,7 @@ export function createBus({
     try {
       await subscriber.subscribe(channel)
     } catch (error) {
-      logger.debug({ error, channel }, 'subscribing waits for the next connection')
+      logger.debug({ err: error, channel }, 'subscribing waits for the next connection')
     }
   }
 
@@ -44,7 +44,7 @@ export function createBus({
         for (const listener of restored) listener()
       },
       (error: unknown) =>
-        logger.debug({ error }, 'subscribing was cut short, the next connection repeats it'),
+        logger.debug({ err: error }, 'subscribing was cut short, the next connection repeats it'),
     )
   }
   const onMessage = (channel: string, message: string) => {
@@ -54,7 +54,7 @@ export function createBus({
     try {
       handler(channel, message.slice(space + 1))
     } catch (error) {
-      logger.error({ error, channel }, 'a message between gateways could not be handled')
+      logger.error({ err: error, channel }, 'a message between gateways could not be handled')
     }
   }
   subscriber.on('ready', onReady)
@@ -63,7 +63,7 @@ export function createBus({
 
   const pinging = setInterval(() => {
     if (subscriber.status !== 'ready') return
-    subscriber.ping().catch((error: unknown) => logger.debug({ error }, 'no answer on the bus'))
+    subscriber.ping().catch((error: unknown) => logger.debug({ err: error }, 'no answer on the bus'))
   }, PING_MS)
 
   return {
@@ -87,7 +87,7 @@ export function createBus({
       holders.delete(channel)
       if (subscriber.status !== 'ready') return
       subscriber.unsubscribe(channel).catch((error: unknown) => {
-        logger.debug({ error, channel }, 'unsubscribing was cut short')
+        logger.debug({ err: error, channel }, 'unsubscribing was cut short')
       })
     },
 
@@ -101,7 +101,7 @@ export function createBus({
       return publisher.publish(channel, busMessage(kind, payload)).then(
         () => true,
         (error: unknown) => {
-          logger.debug({ error, channel }, 'a message between gateways was not sent')
+          logger.debug({ err: error, channel }, 'a message between gateways was not sent')
           return false
         },
       )

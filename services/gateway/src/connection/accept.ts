@@ -1,6 +1,5 @@
 import type { InternalAgentReadyResult } from '@parley/contract'
 import { ProblemError, problem } from '@parley/contract'
-import { describeError } from '@parley/service-kit'
 import type { Follow } from '../delivery/follow.ts'
 import type { Dispatch } from '../events/dispatch.ts'
 import type { Look } from '../presence/rolls.ts'
@@ -52,7 +51,7 @@ export function createAccept(
         if (!(error instanceof ProblemError)) throw error
         // Closed or deleted in between: the next round makes another.
         if (!error.toProblem('', '').retryable && error.code !== 'not_found') {
-          logger.warn({ err: describeError(error) }, 'an agent got no conversation of its own')
+          logger.warn({ err: error }, 'an agent got no conversation of its own')
           return
         }
         await new Promise((resolve) => setTimeout(resolve, RETRY_MS * (0.5 + Math.random())))

@@ -1,6 +1,6 @@
 import type { Verifier } from '@parley/auth'
 import { type ConnectErrorData, ProblemError, participantKey } from '@parley/contract'
-import { createTokenBucket, describeError, type Logger } from '@parley/service-kit'
+import { createTokenBucket, type Logger } from '@parley/service-kit'
 import type { ChatSocket } from '../sockets.ts'
 import type { Admission } from './admission.ts'
 import { createSession } from './session.ts'
@@ -41,7 +41,7 @@ export function createHandshake(options: HandshakeOptions) {
     const code = error instanceof ProblemError ? error.code : 'internal'
     if (code === 'unauthenticated' || code === 'token_expired') return new HandshakeError({ code })
     // No fault of theirs: the issuer's keys can't be fetched, or something is wrong here.
-    logger.warn({ err: describeError(error) }, 'somebody could not be admitted')
+    logger.warn({ err: error }, 'somebody could not be admitted')
     return new HandshakeError({ code: 'overloaded', reconnectAfterMs: admission.laterMs() })
   }
 

@@ -1,7 +1,6 @@
 import type { Verifier } from '@parley/auth'
 import { ParticipantType, ProblemError, participantKey, problem, type Revocation } from '@parley/contract'
 import type { TailEvent } from '@parley/events'
-import { describeError } from '@parley/service-kit'
 import { z } from 'zod'
 import type { Follow } from '../delivery/follow.ts'
 import type { Core } from '../services.ts'
@@ -47,7 +46,7 @@ export function createRevocationFeed(
       loaded = true
     } catch (error) {
       if (!(error instanceof ProblemError)) throw error
-      logger.debug({ err: describeError(error) }, 'revocations not read')
+      logger.debug({ err: error }, 'revocations not read')
       soon = true
     }
     if (closed) return

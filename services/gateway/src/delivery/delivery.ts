@@ -8,7 +8,6 @@ import {
   type Receipt,
 } from '@parley/contract'
 import type { Partition, TailEvent } from '@parley/events'
-import { describeError } from '@parley/service-kit'
 import { z } from 'zod'
 import type { Core } from '../services.ts'
 import { ANSWER_MS, type Feed, type FeedMetrics } from './feed.ts'
@@ -194,7 +193,7 @@ export function createDelivery(core: Core, metrics: FeedMetrics) {
         return
       } catch (error) {
         if (!(error instanceof ProblemError)) throw error
-        logger.debug({ err: describeError(error) }, 'rooms not compared')
+        logger.debug({ err: error }, 'the api did not answer: asked again in a second')
         await new Promise((resolve) => setTimeout(resolve, RETRY_MS).unref())
       }
     }

@@ -1,5 +1,4 @@
 import { type InternalAuthorizeResult, isAdmin, ProblemError, participantKey } from '@parley/contract'
-import { describeError } from '@parley/service-kit'
 import type { Core } from '../services.ts'
 import type { ChatSocket } from '../sockets.ts'
 import { ANSWER_MS } from './feed.ts'
@@ -88,7 +87,7 @@ export function createMembership(
     } catch (error) {
       if (!(error instanceof ProblemError)) throw error
       failed = true
-      logger.debug({ conversation: room.conversationId, err: describeError(error) }, 'members not checked')
+      logger.debug({ conversation: room.conversationId, err: error }, 'members not checked')
     } finally {
       const again = checking.get(room) === true
       checking.delete(room)

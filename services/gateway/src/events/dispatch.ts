@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { LIMITS, type Problem, ProblemError, problem } from '@parley/contract'
-import { describeError, type Logger } from '@parley/service-kit'
+import type { Logger } from '@parley/service-kit'
 import type { Outbound } from '../connection/outbound.ts'
 import type { ChatSocket } from '../sockets.ts'
 import { costOf, weightOf } from './costs.ts'
@@ -53,7 +53,7 @@ export function createDispatch(options: {
   function fail({ socket, requestId, event, clientMessageId, answer }: Request, error: unknown): void {
     const known = error instanceof ProblemError ? error : problem('internal', { cause: error })
     if (known.code === 'internal') {
-      logger.error({ requestId, event, err: describeError(known.cause ?? known) }, 'event failed')
+      logger.error({ requestId, event, err: known.cause ?? known }, 'event failed')
     }
     onEvent?.(handlers.has(event) ? event : 'unknown', known.code)
     const body = known.toProblem(requestId, handlers.has(event) ? event : '')

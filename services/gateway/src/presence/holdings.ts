@@ -76,7 +76,9 @@ export function createHoldings({
     return entry.running
   }
   const writeSoon = (name: string, entry: Entry) => {
-    write(name, entry).catch((error: unknown) => logger.debug({ error }, 'presence is written again later'))
+    write(name, entry).catch((error: unknown) =>
+      logger.debug({ err: error }, 'presence is written again later'),
+    )
   }
 
   async function flushAll(): Promise<void> {

@@ -144,7 +144,9 @@ export function createPresence(options: {
   })
 
   function flush(): void {
-    holdings.flush().catch((error: unknown) => logger.debug({ error }, 'presence is written again later'))
+    holdings
+      .flush()
+      .catch((error: unknown) => logger.debug({ err: error }, 'presence is written again later'))
   }
   let waking: NodeJS.Timeout | undefined
   /** As a new generation: who has left meanwhile may have been told of, and does not come back for the debounce. */
@@ -164,7 +166,7 @@ export function createPresence(options: {
         return true
       })
       .catch((error: unknown) => {
-        logger.debug({ error }, 'the presence lease was not renewed')
+        logger.debug({ err: error }, 'the presence lease was not renewed')
         return false
       })
       .finally(() => {
@@ -176,7 +178,7 @@ export function createPresence(options: {
   function reap(): void {
     reaping ??= reaper
       .run()
-      .catch((error: unknown) => logger.debug({ error }, 'dead gateways were not cleared away'))
+      .catch((error: unknown) => logger.debug({ err: error }, 'dead gateways were not cleared away'))
       .finally(() => {
         reaping = undefined
       })
@@ -220,7 +222,7 @@ export function createPresence(options: {
       await reaping
       await leases
         .release(times.debounceMs)
-        .catch((error: unknown) => logger.debug({ error }, 'the presence lease runs out by itself'))
+        .catch((error: unknown) => logger.debug({ err: error }, 'the presence lease runs out by itself'))
     },
   }
 }

@@ -76,7 +76,7 @@ export function createRolls({
       .hold(roomChannel(conversationId))
       .then(() => read(conversationId))
       .catch((error: unknown) => {
-        logger.debug({ error }, 'who is in a room is told from this gateway alone')
+        logger.debug({ err: error }, 'who is in a room is told from this gateway alone')
         return null
       })
       .finally(() => pending.delete(conversationId))

@@ -130,7 +130,7 @@ export function createStreamFollower({
         }
       }
     } catch (error) {
-      logger.debug({ error, messageId: live.messageId }, 'the text of a stream could not be read')
+      logger.debug({ err: error, messageId: live.messageId }, 'the text of a stream could not be read')
     } finally {
       live.reading = false
     }
@@ -206,7 +206,7 @@ export function createStreamFollower({
         if (room.isOpen && !ended.has(messageId)) follow(room, messageId, seq, false)
       }
     } catch (error) {
-      logger.debug({ error }, 'which streams a room has is not known yet')
+      logger.debug({ err: error }, 'which streams a room has is not known yet')
       setTimeout(() => {
         if (room.isOpen) void find(room)
       }, FIND_AGAIN_MS).unref()

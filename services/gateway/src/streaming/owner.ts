@@ -96,7 +96,9 @@ export function createStreamOwner(
     if (!taken || over) return
     flushedAt = performance.now()
     flushing = pass({ messageId, seq, ...taken })
-      .catch((error: unknown) => logger.error({ error, messageId }, 'a piece of a stream was not passed on'))
+      .catch((error: unknown) =>
+        logger.error({ err: error, messageId }, 'a piece of a stream was not passed on'),
+      )
       .finally(() => {
         flushing = undefined
         schedule()
@@ -111,7 +113,10 @@ export function createStreamOwner(
       if (behind && !(await restore())) return
       if ((await append()) === 'lost' && (await restore())) await append()
     } catch (error) {
-      logger.debug({ error, messageId }, 'Redis is away: a piece goes to the sockets of this gateway alone')
+      logger.debug(
+        { err: error, messageId },
+        'Redis is away: a piece goes to the sockets of this gateway alone',
+      )
       behind = true
       deliver(conversationId, piece)
     }
@@ -156,7 +161,7 @@ export function createStreamOwner(
       if (behind && !over) await restore()
     } catch (error) {
       behind = true
-      logger.debug({ error, messageId }, 'Redis is away: the text of a stream is written again later')
+      logger.debug({ err: error, messageId }, 'Redis is away: the text of a stream is written again later')
     }
   }
 
@@ -173,7 +178,7 @@ export function createStreamOwner(
       )
       if (!live) ended()
     } catch (error) {
-      logger.debug({ error, messageId }, 'a checkpoint was left out')
+      logger.debug({ err: error, messageId }, 'a checkpoint was left out')
     } finally {
       checkpointing = false
     }
@@ -199,7 +204,7 @@ export function createStreamOwner(
     try {
       await store.close(conversationId, messageId)
     } catch (error) {
-      logger.debug({ error, messageId }, 'the text of an ended stream goes by itself')
+      logger.debug({ err: error, messageId }, 'the text of an ended stream goes by itself')
     }
   }
 
@@ -241,7 +246,7 @@ export function createStreamOwner(
       if ((await ownership()) === 'taken' || agent !== by) return
       await finish('failed', {}, null)
     } catch (error) {
-      logger.debug({ error, messageId }, 'an abandoned stream is left to the sweeper')
+      logger.debug({ err: error, messageId }, 'an abandoned stream is left to the sweeper')
       if (agent === by) stop('taken')
     }
   }

@@ -95,7 +95,7 @@ export function createStreams(options: {
     try {
       stored = await store.claim(conversationId, messageId, seq, token)
     } catch (error) {
-      logger.debug({ error, messageId }, 'Redis is away: a stream starts without it')
+      logger.debug({ err: error, messageId }, 'Redis is away: a stream starts without it')
       claimed = false
     }
     if (!socket.connected) throw problem('unavailable')
@@ -168,13 +168,13 @@ export function createStreams(options: {
     try {
       return owners.get(messageId)?.whole ?? (await store.read(messageId))
     } catch (error) {
-      logger.debug({ error, messageId }, 'a stream ends with the text of its last checkpoint')
+      logger.debug({ err: error, messageId }, 'a stream ends with the text of its last checkpoint')
       return null
     }
   }
   const close = (conversationId: string, messageId: string) =>
     store.close(conversationId, messageId).catch((error: unknown) => {
-      logger.debug({ error, messageId }, 'the text of an ended stream goes by itself')
+      logger.debug({ err: error, messageId }, 'the text of an ended stream goes by itself')
     })
 
   bus.handle('cancel', (_channel, messageId) => onEnded(messageId))
