@@ -33,7 +33,7 @@ export async function startMongodb(
     ports.map(async (port, index) => {
       const name = `mongod-${index}`
       return createManagedProcess(
-        await mongodSpec({ name, binary, port, dataDir: join(dataDir, name), supervise, log }),
+        await mongodSpec({ name, binary, port, dataDir: join(dataDir, name), members, supervise, log }),
       )
     }),
   )
