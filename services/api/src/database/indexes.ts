@@ -80,7 +80,10 @@ export const INDEXES: Record<string, Named[]> = {
   summaries: [{ name: 'through.1', key: { cid: 1, throughSeq: -1 }, unique: true }],
 }
 
-/** Makes what is missing and drops what is no longer named. Safe to run from many processes at once. */
+/** Ours end in a version. Any other was made by an operator. */
+const OURS = /\.\d+$/
+
+/** Makes what is missing and drops those of ours that are no longer named. Safe to run from many processes at once. */
 export async function ensureIndexes(db: Db): Promise<void> {
   await Promise.all(
     Object.entries(INDEXES).map(async ([name, indexes]) => {
@@ -88,7 +91,7 @@ export async function ensureIndexes(db: Db): Promise<void> {
       await collection.createIndexes(indexes)
       const wanted = new Set(indexes.map((index) => index.name))
       for (const { name: existing } of await collection.indexes()) {
-        if (existing && existing !== '_id_' && !wanted.has(existing)) await collection.dropIndex(existing)
+        if (existing && OURS.test(existing) && !wanted.has(existing)) await collection.dropIndex(existing)
       }
     }),
   )

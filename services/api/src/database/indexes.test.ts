@@ -1,0 +1,22 @@
+import { MongoClient, ObjectId } from 'mongodb'
+import { expect, inject, test } from 'vitest'
+import { ensureIndexes } from './indexes.ts'
+
+test('an index that a former version had goes at boot; one that an operator made stays', async () => {
+  const client = new MongoClient(inject('mongodbUri'))
+  const db = client.db(`indexes-${new ObjectId().toHexString()}`)
+  try {
+    await db.collection('audit').createIndexes([
+      { name: 'former.1', key: { createdAt: 1 } },
+      { name: 'for-reports', key: { org: 1 } },
+      // What MongoDB calls one that gets no name.
+      { key: { actor: 1 } },
+    ])
+    await ensureIndexes(db)
+    const names = (await db.collection('audit').indexes()).map(({ name }) => name)
+    expect(names.toSorted()).toEqual(['_id_', 'actor_1', 'change.1', 'for-reports'])
+  } finally {
+    await db.dropDatabase()
+    await client.close()
+  }
+})
