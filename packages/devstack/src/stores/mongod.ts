@@ -148,9 +148,9 @@ export async function checkGivenMongodb(uri: string): Promise<void> {
   const client = new MongoClient(uri, { serverSelectionTimeoutMS: 5_000 })
   try {
     const hello = await client.db('admin').command({ hello: 1 })
-    if (!hello.setName && hello.msg !== 'isdbgrid') {
+    if (!hello.setName) {
       throw new StackError(
-        'MONGODB_URI names a standalone server: it has to be a replica set (one member is enough) or a sharded cluster.',
+        'MONGODB_URI names a standalone server: it has to be a replica set (one member is enough).',
       )
     }
   } catch (error) {
