@@ -1,6 +1,6 @@
 import { Change, Message } from '@parley/contract'
 import fc from 'fast-check'
-import { ClientSession } from 'mongodb'
+import { ClientSession, ObjectId } from 'mongodb'
 import { afterAll, beforeAll, describe, expect, inject, test, vi } from 'vitest'
 import { createConversationReader } from '../conversations/reader.ts'
 import {
@@ -19,6 +19,7 @@ import {
 } from '../conversations/testing/world.ts'
 import { isVoid } from '../database/collections.ts'
 import { createMessageStore } from '../messages/store.ts'
+import { draft } from '../messages/testing/world.ts'
 import { createEventBuilder } from '../publishing/events.ts'
 import { createRelay } from '../publishing/relay.ts'
 import { createSearchIndexer } from '../search/indexer.ts'
@@ -299,6 +300,34 @@ describe('changes', () => {
     expect(await participants.countDocuments({ cid: id(cid), key: 'user:bob' })).toBe(0)
     expect(added).toMatchObject({ member: 'user:bob' })
     expect(added).not.toHaveProperty('data')
+  })
+
+  test('of messages that no entry holds are told without reading these', async () => {
+    const cid = await open(service, ada)
+    for (const thinking of ['short', 'x'.repeat(1024 * 1024)]) {
+      const message = { ...draft('user:ada', 'a line'), thinking }
+      await service.log.append({ org: 'acme', cid: id(cid), draft: message, admin: false })
+    }
+    await service.folder.flush()
+    const { messages } = world.database
+    const told = await messages
+      .find({ cid: id(cid) })
+      .sort({ seq: 1 })
+      .toArray()
+    const rows = told.map(({ _id, seq }) => ({
+      ...{ _id: new ObjectId(), cid: id(cid), org: 'acme', change: seq, createdAt: new Date() },
+      ...{ type: 'message.updated' as const, messageId: _id },
+    }))
+    const find = vi.spyOn(messages, 'find')
+    await service.outbox.send(rows, [])
+    const read = await Promise.all(find.mock.results.map(({ value }) => value.clone().toArray()))
+    find.mockRestore()
+    expect(read.flat().map(({ seq }) => seq)).toEqual([1])
+    const events = service.events.filter((event) => event.cid === cid && event.type === 'message.updated')
+    expect(events.map(({ change, data }) => [change, data && JSON.parse(data).seq])).toEqual([
+      [1, 1],
+      [2, undefined],
+    ])
   })
 })
 

@@ -1,4 +1,4 @@
-import { parseParticipantKey, type RoomConversation, type StreamEvent } from '@parley/contract'
+import { LIMITS, parseParticipantKey, type RoomConversation, type StreamEvent } from '@parley/contract'
 import type { ObjectId } from 'mongodb'
 import {
   type Collections,
@@ -17,12 +17,15 @@ export interface EventSources extends Pick<Collections, 'messages' | 'participan
 
 export type EventBuilder = ReturnType<typeof createEventBuilder>
 
+/** An entry may hold it: data that is larger is left out, so it is not read either, however many wait. */
+const FITS = { $lte: [{ $bsonSize: '$$ROOT' }, LIMITS.eventBytes] }
+
 /** Nothing has happened in it, so that all who began it may see what it shows. */
 const isNew = ({ changeSeq, lastSeq }: RoomConversation): boolean => changeSeq === 0 && lastSeq === 0
 
 /**
  * Makes the events of outbox rows, in their order, from the state that things are in now. Where something is gone
- * by now, or whom an event is for may take part no more, it has no data: its reader asks for itself.
+ * by now, or too large, or whom an event is for may take part no more, it has no data: its reader asks for itself.
  */
 export function createEventBuilder({ messages, participants, roomViews }: EventSources) {
   async function messagesOf(rows: readonly OutboxDocument[], known: readonly MessageDocument[]) {
@@ -31,7 +34,8 @@ export function createEventBuilder({ messages, participants, roomViews }: EventS
       messageId && !byId.has(messageId.toHexString()) ? [messageId] : [],
     )
     if (missing.length > 0) {
-      for (const row of await messages.find({ _id: { $in: missing } }).toArray()) {
+      const rows = messages.find({ _id: { $in: missing }, $expr: FITS })
+      for (const row of await rows.toArray()) {
         if (!isVoid(row)) byId.set(row._id.toHexString(), row)
       }
     }
