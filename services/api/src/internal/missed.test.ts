@@ -1,5 +1,9 @@
 import { ObjectId } from 'mongodb'
 import { afterAll, beforeAll, expect, inject, test } from 'vitest'
+import { createConversationReader } from '../conversations/reader.ts'
+import { createMessagePages } from '../messages/pages.ts'
+import { createMessageStore } from '../messages/store.ts'
+import { createFollowReader } from './follow.ts'
 import { ada, bob, callerOf, openServices } from './testing/world.ts'
 
 let world: Awaited<ReturnType<typeof openServices>>
@@ -35,6 +39,30 @@ test('who was added since then is told, of their own org alone, and of what is s
   expect(await added(stranger)).toEqual({ [theirs]: ['ada'] })
   expect(await added(callerOf('bob', { orgId: 'elsewhere' }), callerOf('bob', { type: 'agent' }))).toEqual({})
   expect(await added()).toEqual({})
+})
+
+test('who is removed while it is put together is told of nothing', async () => {
+  const { conversations, participants, messages, history } = world.services
+  const { database } = world
+  const who = callerOf('soon-gone')
+  const make = async () => (await conversations.create(ada, {})).conversation.id
+  const [left, kept] = [await make(), await make()]
+  for (const id of [left, kept]) await participants.add(ada, id, { type: 'user', id: who.id })
+  const store = createMessageStore(database)
+  const reader = createConversationReader({ rows: database, store })
+  const follow = createFollowReader({
+    ...{ database, store, history, pages: createMessagePages({ ...database, store }) },
+    reader: {
+      async roomViews(ids) {
+        await participants.remove(ada, left, who)
+        const message = { conversationId: left, role: 'user' as const, content: 'now that they are gone' }
+        await messages.create(ada, message, undefined)
+        return reader.roomViews(ids)
+      },
+    },
+  })
+  const { added } = await follow.added({ people: [who], since: Date.now() - 30_000 })
+  expect(added.map(({ conversation }) => conversation.id)).toEqual([kept])
 })
 
 test('however many were added since then, all are told, a thousand at a time', async () => {
