@@ -29,8 +29,11 @@ import { createJoinBatches } from './join-batch.ts'
 
 type Place = Pick<ConversationDocument, '_id' | 'settledSeq' | 'lastSeq'>
 const NONE: Message[] = []
-/** Additions that are told of at once to gateways that may have missed them. */
-const MOST_ADDED = 1_000
+/**
+ * Additions that are told of at once to gateways that may have missed them. The query for what they show has a stage
+ * for each large conversation, and MongoDB takes 1,000.
+ */
+const MAX_ADDED = 500
 
 /** Where a conversation ends: its last message, and the number through which all are decided. */
 interface End {
@@ -150,7 +153,7 @@ export function createFollowReader(options: {
       }))
     },
 
-    /** Conversations that these people were added to since then, {@link MOST_ADDED} additions at a time. Five queries. */
+    /** Conversations that these people were added to since then, {@link MAX_ADDED} additions at a time. Five queries. */
     async added({ people, since, conversationId, after }: InternalAdded): Promise<InternalAddedResult> {
       const from = new Date(since)
       const only = conversationId === undefined ? {} : { cid: new ObjectId(conversationId) }
@@ -167,7 +170,7 @@ export function createFollowReader(options: {
       const rows = await participants
         .find({ $or: branches }, { projection: { cid: 1 } })
         .sort({ _id: 1 })
-        .limit(MOST_ADDED)
+        .limit(MAX_ADDED)
         // Hinted, or all participants of all conversations might be read for the sake of their order.
         .hint(conversationId === undefined ? { org: 1, key: 1, activityAt: -1, cid: -1 } : { cid: 1, key: 1 })
         .toArray()
@@ -182,7 +185,7 @@ export function createFollowReader(options: {
           ? [{ conversation, participants: own.map(({ key }) => parseParticipantKey(key)) }]
           : []
       })
-      const last = rows.length < MOST_ADDED ? undefined : rows.at(-1)
+      const last = rows.length < MAX_ADDED ? undefined : rows.at(-1)
       return { added, ...(last && { next: last._id.toHexString() }) }
     },
 
