@@ -78,6 +78,9 @@ test('a page of large messages is cut, and leads on to the rest', async () => {
     expect(first).toMatchObject({ seqs: [1, 2, 3, 4, 5], hasMore: true })
     const rest = await read(filter, { cursor: first.nextCursor })
     expect(rest).toMatchObject({ seqs: [6], hasMore: false, nextCursor: null })
+    // Half of the bytes to each side.
+    const around = await read(filter, { around: 3 })
+    expect(around).toMatchObject({ seqs: [1, 2, 3, 4, 5], hasMore: true, prevCursor: null })
   }
   expect((await pages.last(scope, 50)).map(({ seq }) => seq)).toEqual([3, 4, 5, 6])
 })

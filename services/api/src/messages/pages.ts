@@ -63,21 +63,22 @@ export function createMessagePages({
     ...filter,
   })
 
-  /** Up to `limit` messages below `before`, ascending. */
+  /** Up to `limit` messages below `before`, and no more than `bytes`, but one at least; ascending. */
   async function older(
     scope: ReadScope,
     filter: Filter<MessageRow>,
     before: number,
     limit: number,
+    bytes = pageBytes,
   ): Promise<Walk> {
     const found: MessageDocument[] = []
-    let room = pageBytes
+    let room = bytes
     let bound = before
     let end = before - 1 <= scope.settledSeq ? before - 1 : undefined
     for (;;) {
       const most = limit - found.length
       const cursor = messages.find(select(scope._id, filter, { $lt: bound })).sort({ seq: -1 })
-      const { rows, next, bytes } = await firstOf(cursor, most, room)
+      const { rows, next, bytes: taken } = await firstOf(cursor, most, room)
       end ??= endWithin(scope, filter, rows, next)
       if (end === undefined) {
         end = await decided(scope)
@@ -86,7 +87,7 @@ export function createMessagePages({
         continue
       }
       for (const row of rows) if (row.seq <= end && !isVoid(row)) found.push(row)
-      room -= bytes
+      room -= taken
       const more = isMore(found, limit, rows.length < most, next)
       if (more !== undefined) return { rows: found.reverse(), more }
       bound = boundAfter(rows, next)
@@ -108,15 +109,16 @@ export function createMessagePages({
     return settledSeq + contiguous(settledSeq, tail).length
   }
 
-  /** Up to `limit` messages above `after`, ascending. */
+  /** Up to `limit` messages above `after`, and no more than `bytes`, but one at least; ascending. */
   async function newer(
     scope: ReadScope,
     filter: Filter<MessageRow>,
     after: number,
     limit: number,
+    bytes = pageBytes,
   ): Promise<Walk> {
     const found: MessageDocument[] = []
-    let room = pageBytes
+    let room = bytes
     const unfiltered = Object.keys(filter).length === 0
     // Who holds `after` has seen it, so all below it is decided.
     let end = Math.max(after, scope.settledSeq)
@@ -126,7 +128,7 @@ export function createMessagePages({
       const most = limit - found.length
       const range = { $gt: bound, ...(through !== undefined && { $lte: through }) }
       const cursor = messages.find(select(scope._id, filter, range)).sort({ seq: 1 })
-      const { rows, next, bytes } = await firstOf(cursor, most, room)
+      const { rows, next, bytes: taken } = await firstOf(cursor, most, room)
       const read = next ? [...rows, next] : rows
       if ((read.at(-1)?.seq ?? 0) > end) {
         if (!unfiltered) {
@@ -138,7 +140,7 @@ export function createMessagePages({
         end += contiguous(end, above).length
       }
       for (const row of rows) if (row.seq <= end && !isVoid(row)) found.push(row)
-      room -= bytes
+      room -= taken
       const within = next && next.seq <= end ? next : undefined
       const more = isMore(found, limit, rows.length < most, within)
       if (more !== undefined) return { rows: found, more }
@@ -180,8 +182,8 @@ export function createMessagePages({
     let newerExist: boolean
     if (direction === 'around') {
       const [low, high] = await Promise.all([
-        older(scope, filter, at + 1, Math.ceil(limit / 2)),
-        newer(scope, filter, at, Math.floor(limit / 2)),
+        older(scope, filter, at + 1, Math.ceil(limit / 2), pageBytes / 2),
+        newer(scope, filter, at, Math.floor(limit / 2), pageBytes / 2),
       ])
       rows = [...low.rows, ...high.rows]
       olderExist = low.more
