@@ -61,20 +61,23 @@ describe('long messages', () => {
     return Math.max(longest, performance.now() - last)
   }
 
-  test('that are more together than a page has come on several', async () => {
+  test('that are more together than a page has come on several, from which the cursors lead on and back', async () => {
     const cid = await open(service, ada)
     const thinking = 'x'.repeat(5 * 1024 * 1024)
-    for (const i of numbers(2)) {
+    for (const i of numbers(3)) {
       const message = { ...draft('user:ada', `parcel ${i}`), thinking }
       await service.log.append({ org: 'acme', cid: id(cid), draft: message, admin: false })
     }
     const first = await search.find(ada, cid, { q: 'parcel' })
-    expect(first).toMatchObject({ data: [{ content: 'parcel 2' }], page: { hasMore: true } })
-    const rest = await search.find(ada, cid, { q: 'parcel', cursor: first.page.nextCursor ?? '' })
+    const at = (cursor: string | null) => search.find(ada, cid, { q: 'parcel', cursor: cursor ?? '' })
+    expect(first).toMatchObject({ data: [{ content: 'parcel 3' }], page: { hasMore: true } })
+    const second = await at(first.page.nextCursor)
+    const rest = await at(second.page.nextCursor)
     expect(rest).toMatchObject({
       data: [{ content: 'parcel 1' }],
       page: { hasMore: false, nextCursor: null },
     })
+    expect((await at(rest.page.prevCursor)).data).toEqual(second.data)
   })
 
   test('let others have their turn while they are indexed and searched', async () => {

@@ -127,7 +127,7 @@ export function createSearch({
       }
       // Cursors are bound to the query, in few characters.
       const list = ['search', cid, createHash('sha256').update(q).digest('base64url').slice(0, 16)]
-      const offset = cursor === undefined ? 0 : decodeCursor(cursor, list, Position)[0]
+      const wantedOffset = cursor === undefined ? 0 : decodeCursor(cursor, list, Position)[0]
 
       const [end, from] = await Promise.all([pages.decided(head), indexer.indexedSeq(head._id)])
       let indexed = from
@@ -147,13 +147,16 @@ export function createSearch({
       const found = await candidates(head._id, { $in: terms.map(({ seq }) => seq) })
       const unique = new Map([...found, ...fresh].map((row) => [row.seq, row]))
       const hits = await ranked(unique.values(), wanted)
+      // There may be fewer than there were.
+      const offset = Math.min(wantedOffset, hits.length)
       const page = fitting(hits.slice(offset, offset + limit))
       const next = offset + page.length
+      const previous = offset - fitting(hits.slice(Math.max(0, offset - limit), offset).toReversed()).length
       return {
         data: await marked(head._id, page, wanted),
         page: {
           nextCursor: next < hits.length ? encodeCursor(list, [next]) : null,
-          prevCursor: offset > 0 ? encodeCursor(list, [Math.max(0, offset - limit)]) : null,
+          prevCursor: offset > 0 ? encodeCursor(list, [previous]) : null,
           hasMore: next < hits.length,
         },
       }
