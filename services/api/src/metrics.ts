@@ -9,7 +9,7 @@ export function createApiMetrics(registry: Registry, { outbox }: Pick<Collection
   const registers = [registry]
   const unpublished = new Counter({
     name: 'api_publish_failures_total',
-    help: 'Events that were not published at once; they are later',
+    help: 'Attempts to publish an event that failed; it is tried again until it gets through',
     registers,
   })
   new Gauge({
