@@ -7,7 +7,7 @@ import { createDoubt } from './doubt.ts'
 import type { Folder } from './fold.ts'
 import { type Appended, createLanes, type Entry, idempotencyName, type Lane } from './lanes.ts'
 import type { Members } from './members.ts'
-import { type MessageDraft, toMessage } from './message.ts'
+import { eventOf, type MessageDraft, toMessage } from './message.ts'
 import type { MessageStore, Outcome } from './store.ts'
 import type { Sweeper } from './sweeper.ts'
 
@@ -131,7 +131,11 @@ export function createMessageLog(options: LogOptions) {
 
   function offer(lane: Lane): void {
     ready.add(lane)
-    if (scheduled || inFlight >= CONCURRENT_BATCHES) return
+    schedule()
+  }
+
+  function schedule(): void {
+    if (scheduled || ready.size === 0 || inFlight >= CONCURRENT_BATCHES) return
     scheduled = true
     // One turn of the event loop gathers the requests that have arrived by now.
     setImmediate(depart)
@@ -139,7 +143,6 @@ export function createMessageLog(options: LogOptions) {
 
   function depart(): void {
     scheduled = false
-    if (ready.size === 0 || inFlight >= CONCURRENT_BATCHES) return
     const batch = new Map<Lane, Entry[]>()
     const room = { messages: BATCH_SIZE, bytes: BATCH_BYTES }
     for (const lane of ready) {
@@ -154,16 +157,10 @@ export function createMessageLog(options: LogOptions) {
       inFlight++
       void travel(batch).finally(() => {
         inFlight--
-        if (ready.size > 0 && !scheduled) {
-          scheduled = true
-          setImmediate(depart)
-        }
+        schedule()
       })
     }
-    if (ready.size > 0 && inFlight < CONCURRENT_BATCHES && !scheduled) {
-      scheduled = true
-      setImmediate(depart)
-    }
+    schedule()
   }
 
   /**
@@ -330,14 +327,12 @@ export function createMessageLog(options: LogOptions) {
 
   function acknowledge(seats: readonly Seat[]): void {
     if (seats.length === 0) return
-    const events = seats.map(({ entry, row, lane, to }): StreamEvent => {
+    const events = seats.map(({ entry, row, to }) => {
       const message = toMessage(row)
-      const data = JSON.stringify(message)
-      entry.resolve({ row, message, json: data, created: true })
-      folder.touch(lane.cid)
-      const event: StreamEvent = { type: 'message.created', org: row.org, cid: lane.id, seq: row.seq, data }
-      if (to) event.to = to
-      return event
+      const json = JSON.stringify(message)
+      entry.resolve({ row, message, json, created: true })
+      folder.touch(row.cid)
+      return eventOf(row, to, json)
     })
     publish(
       events,
@@ -347,14 +342,7 @@ export function createMessageLog(options: LogOptions) {
 
   function publishVoid(row: VoidDocument): void {
     folder.touch(row.cid)
-    const event: StreamEvent = {
-      type: 'message.void',
-      org: row.org,
-      cid: row.cid.toHexString(),
-      seq: row.seq,
-      data: 'null',
-    }
-    publish([event], [row])
+    publish([eventOf(row, undefined)], [row])
   }
 
   /** Rows whose events don't get through stay unsettled, and the sweeper publishes them. */

@@ -1,7 +1,7 @@
 import { createHmac, type KeyObject } from 'node:crypto'
-import { type CreateMessage, type Message, parseParticipantKey } from '@parley/contract'
+import { type CreateMessage, type Message, parseParticipantKey, type StreamEvent } from '@parley/contract'
 import { ObjectId } from 'mongodb'
-import type { MessageDocument } from '../database/collections.ts'
+import { isVoid, type MessageDocument, type MessageRow } from '../database/collections.ts'
 
 /** A message before it has a number. */
 export type MessageDraft = Omit<MessageDocument, 'cid' | 'org' | 'seq' | 'unsettled' | 'createdAt'>
@@ -38,6 +38,19 @@ export function toMessage(row: MessageDocument): Message {
     updatedBy: row.updatedBy === undefined ? author : parseParticipantKey(row.updatedBy),
     deletedAt: row.deletedAt?.toISOString() ?? null,
   }
+}
+
+/** A row's entry on the stream, with its current state; `json`: the message as text, where it is at hand. */
+export function eventOf(row: MessageRow, to: string[] | undefined, json?: string): StreamEvent {
+  const event: StreamEvent = {
+    type: isVoid(row) ? 'message.void' : 'message.created',
+    org: row.org,
+    cid: row.cid.toHexString(),
+    seq: row.seq,
+    data: isVoid(row) ? 'null' : (json ?? JSON.stringify(toMessage(row))),
+  }
+  if (to) event.to = to
+  return event
 }
 
 /** JSON with the keys of every object in order, so that equal payloads have equal text. */

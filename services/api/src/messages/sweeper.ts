@@ -1,11 +1,10 @@
 import type { StreamEvent } from '@parley/contract'
 import { type Filter, ObjectId } from 'mongodb'
 import type { Collections, MessageRow } from '../database/collections.ts'
-import { isVoid } from '../database/collections.ts'
 import { createRounds } from '../publishing/rounds.ts'
 import type { Folder } from './fold.ts'
 import type { Members } from './members.ts'
-import { toMessage } from './message.ts'
+import { eventOf } from './message.ts'
 import { firstOf, PAGE_BYTES } from './page-bytes.ts'
 import { type MessageStore, sealHoles } from './store.ts'
 
@@ -28,19 +27,6 @@ export interface SweeperOptions {
   folder: Pick<Folder, 'touch' | 'published' | 'now'>
   publisher: { publish(events: StreamEvent[]): Promise<void> }
   logger: { warn(details: object, message: string): void }
-}
-
-/** A row's entry on the stream, with its current state. */
-export function eventOf(row: MessageRow, to: string[] | undefined): StreamEvent {
-  const event: StreamEvent = {
-    type: isVoid(row) ? 'message.void' : 'message.created',
-    org: row.org,
-    cid: row.cid.toHexString(),
-    seq: row.seq,
-    data: isVoid(row) ? 'null' : JSON.stringify(toMessage(row)),
-  }
-  if (to) event.to = to
-  return event
 }
 
 export type Sweeper = ReturnType<typeof createSweeper>
