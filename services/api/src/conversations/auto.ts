@@ -1,11 +1,8 @@
 import type { Caller } from '@parley/contract'
-import { problem } from '@parley/contract'
 import type { Collections } from '../database/collections.ts'
 import type { ConversationMaker } from './create.ts'
+import { findOrMake } from './find-or-make.ts'
 import type { ConversationReader, ReadState } from './reader.ts'
-
-/** Milliseconds to wait for another process that is making the same one. */
-const PATIENCE_MS = 10_000
 
 export interface AutoOptions {
   conversations: Collections['conversations']
@@ -29,29 +26,25 @@ export function createAutoConversations({ conversations, reader, make }: AutoOpt
     return state ?? null
   }
 
-  async function findOrMake(by: Caller, agentId: string): Promise<{ state: ReadState; created: boolean }> {
-    const deadline = Date.now() + PATIENCE_MS
-    while (Date.now() < deadline) {
-      const found = await find(by.orgId, agentId)
-      if (found) return { state: found, created: false }
-      const made = await make({
-        by,
-        agentId,
-        auto: true,
-        participants: [{ type: 'agent', id: agentId, role: 'owner' }],
-      })
-      if (made) return { state: made, created: true }
-      // Taken, yet not to be seen: its commit is on the way to a majority.
-      await new Promise((resolve) => setTimeout(resolve, 5 + Math.random() * 20))
-    }
-    throw problem('unavailable', { retryAfter: 1 })
+  async function ask(by: Caller, agentId: string): Promise<{ state: ReadState; created: boolean }> {
+    const { value: state, created } = await findOrMake(
+      () => find(by.orgId, agentId),
+      () =>
+        make({
+          by,
+          agentId,
+          auto: true,
+          participants: [{ type: 'agent', id: agentId, role: 'owner' }],
+        }),
+    )
+    return { state, created }
   }
 
   return async (by: Caller, agentId: string): Promise<{ state: ReadState; created: boolean }> => {
     const slot = JSON.stringify([by.orgId, agentId])
     const running = underWay.get(slot)
     if (running) return { ...(await running), created: false }
-    const started = findOrMake(by, agentId).finally(() => underWay.delete(slot))
+    const started = ask(by, agentId).finally(() => underWay.delete(slot))
     underWay.set(slot, started)
     return started
   }

@@ -18,11 +18,10 @@ import type { Reads } from '../participants/reads.ts'
 import type { AutoConversations } from './auto.ts'
 import { toConversation } from './conversation.ts'
 import type { ConversationMaker } from './create.ts'
+import { findOrMake } from './find-or-make.ts'
 import type { ConversationLists } from './lists.ts'
 import type { ConversationReader } from './reader.ts'
 
-/** Milliseconds to wait for another request that is making the same conversation. */
-const PATIENCE_MS = 10_000
 /** Conversations named to an agent that connects, besides its own: as many as its socket may be in with that one. */
 const ACTIVE_LIMIT = LIMITS.roomsPerSocket - 1
 
@@ -68,26 +67,24 @@ export function createConversationService(options: ConversationServiceOptions) {
     { participants = [], ...wanted }: CreateConversation,
   ): Promise<{ conversation: Conversation; created: boolean }> {
     const { agentId, externalId } = wanted
-    const deadline = Date.now() + PATIENCE_MS
-    do {
-      const existing = externalId === undefined ? null : await known(caller, externalId)
-      if (existing) return { conversation: existing, created: false }
-      const made = await make({
-        ...wanted,
-        by: caller,
-        participants: [
-          { type: caller.type, id: caller.id, role: 'owner' },
-          ...participants.map(({ type, id, role = 'member' }) => ({ type, id, role })),
-          ...(agentId === undefined
-            ? []
-            : [{ type: 'agent' as const, id: agentId, role: 'member' as const }]),
-        ],
-      })
-      if (made) return { conversation: toConversation(made, made.own), created: true }
-      // The external id is taken, yet not to be seen: its commit is on the way to a majority.
-      await new Promise((resolve) => setTimeout(resolve, 5 + Math.random() * 20))
-    } while (Date.now() < deadline)
-    throw problem('unavailable', { retryAfter: 1 })
+    const { value: conversation, created } = await findOrMake(
+      async () => (externalId === undefined ? null : known(caller, externalId)),
+      async () => {
+        const made = await make({
+          ...wanted,
+          by: caller,
+          participants: [
+            { type: caller.type, id: caller.id, role: 'owner' },
+            ...participants.map(({ type, id, role = 'member' }) => ({ type, id, role })),
+            ...(agentId === undefined
+              ? []
+              : [{ type: 'agent' as const, id: agentId, role: 'member' as const }]),
+          ],
+        })
+        return made && toConversation(made, made.own)
+      },
+    )
+    return { conversation, created }
   }
 
   /** Replaces the fields given; null clears. A field that has the value already has not changed. */
