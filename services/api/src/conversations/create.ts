@@ -5,21 +5,20 @@ import {
   type ParticipantRole,
   participantKey,
 } from '@parley/contract'
-import { type MongoClient, MongoServerError, ObjectId } from 'mongodb'
+import { type MongoClient, ObjectId } from 'mongodb'
 import type {
   Collections,
   ConversationDocument,
   OutboxDocument,
   ParticipantDocument,
 } from '../database/collections.ts'
+import { isDuplicateKey } from '../database/duplicate-key.ts'
 import { transact } from '../database/transaction.ts'
 import type { Profiles } from '../identity/profiles.ts'
 import { emptyFold } from '../messages/tail.ts'
 import { minuteOf, type Shown, shownAs } from '../participants/participant.ts'
 import type { Outbox } from '../publishing/outbox.ts'
 import type { ReadState } from './reader.ts'
-
-const DUPLICATE_KEY = 11000
 
 export interface NewConversation extends Omit<CreateConversation, 'participants'> {
   by: Caller
@@ -123,7 +122,7 @@ export function createConversationMaker({ client, rows, profiles, outbox }: Make
         await rows.outbox.insertOne(event, { session })
       })
     } catch (error) {
-      if (error instanceof MongoServerError && error.code === DUPLICATE_KEY) return null
+      if (isDuplicateKey(error)) return null
       throw error
     }
     outbox.publish([event])

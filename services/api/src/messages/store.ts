@@ -1,11 +1,10 @@
 import { createSecretKey, type KeyObject } from 'node:crypto'
 import { LIMITS } from '@parley/contract'
-import { type Binary, type Document, MongoServerError, ObjectId } from 'mongodb'
+import { type Binary, type Document, ObjectId } from 'mongodb'
 import type { Database } from '../database/client.ts'
 import type { MessageDocument, MessageRow, VoidDocument } from '../database/collections.ts'
+import { DUPLICATE_KEY, isDuplicateKey } from '../database/duplicate-key.ts'
 import { bytesOf } from './page-bytes.ts'
-
-const DUPLICATE_KEY = 11000
 
 /** What became of one row of an insert. `unknown`: it may be stored, or be stored later. */
 export type Outcome = 'stored' | 'id_taken' | 'seq_taken' | 'key_taken' | 'unknown'
@@ -101,7 +100,7 @@ export function createMessageStore({ db, messages }: Pick<Database, 'db' | 'mess
         await messages.insertOne(row)
         return row
       } catch (error) {
-        if (!(error instanceof MongoServerError) || error.code !== DUPLICATE_KEY) throw error
+        if (!isDuplicateKey(error)) throw error
       }
       // Who was first may not be on a majority yet, and then this read does not see it.
       for (let pause = 5; ; pause = Math.min(pause * 2, 200)) {

@@ -1,6 +1,7 @@
-import { MongoBulkWriteError, type ObjectId } from 'mongodb'
+import type { ObjectId } from 'mongodb'
 import type { Collections, MessageDocument, SearchTermsDocument } from '../database/collections.ts'
 import { isVoid } from '../database/collections.ts'
+import { isDuplicateKey } from '../database/duplicate-key.ts'
 import { firstOf } from '../messages/page-bytes.ts'
 import { indexTerms } from './terms.ts'
 import { unhurried } from './unhurried.ts'
@@ -10,7 +11,6 @@ const CHUNK = 200
 const TEXT = { cid: 1, seq: 1, void: 1, status: 1, deletedAt: 1, content: 1 } as const
 /** Milliseconds of rest for each one of work, so that indexing never takes more than a fifth of a core. */
 const REST = 4
-const DUPLICATE_KEY = 11000
 
 export type SearchIndexer = ReturnType<typeof createSearchIndexer>
 
@@ -67,7 +67,7 @@ export function createSearchIndexer({
       await searchTerms.insertMany(indexed, { ordered: false })
     } catch (error) {
       // Another process was here at the same time, or the message was deleted.
-      if (!(error instanceof MongoBulkWriteError) || error.code !== DUPLICATE_KEY) throw error
+      if (!isDuplicateKey(error)) throw error
     }
   }
 

@@ -1,0 +1,7 @@
+import { MongoServerError } from 'mongodb'
+
+/** MongoDB's code for a row whose key a unique index has already. */
+export const DUPLICATE_KEY = 11000
+
+export const isDuplicateKey = (error: unknown): boolean =>
+  error instanceof MongoServerError && error.code === DUPLICATE_KEY
