@@ -1,8 +1,10 @@
 import {
+  ConversationPath,
   CreateMessage,
   Id,
   ListMessagesQuery,
   Message,
+  MessagePath,
   MessageRole,
   MessageStatistics,
   PageInfo,
@@ -14,9 +16,6 @@ import type { HttpServer } from '@parley/service-kit'
 import { z } from 'zod'
 import type { DeleteMessage } from './delete.ts'
 import type { MessageService } from './service.ts'
-
-const ConversationParams = z.strictObject({ id: Id })
-const MessageParams = z.strictObject({ id: Id })
 
 /** `/messages`: send, delete, and read in every way but search. */
 export async function messageRoutes(
@@ -50,7 +49,7 @@ export async function messageRoutes(
     {
       config: { permission: 'message:list' },
       schema: {
-        params: ConversationParams,
+        params: ConversationPath,
         querystring: ListMessagesQuery,
         response: { 200: pageOf(Message) },
       },
@@ -63,7 +62,7 @@ export async function messageRoutes(
     {
       config: { permission: 'message:list' },
       schema: {
-        params: ConversationParams.extend({ role: MessageRole }),
+        params: ConversationPath.extend({ role: MessageRole }),
         querystring: PageQuery,
         response: { 200: pageOf(Message) },
       },
@@ -75,7 +74,7 @@ export async function messageRoutes(
     '/conversation/:id/attachments',
     {
       config: { permission: 'message:list' },
-      schema: { params: ConversationParams, querystring: PageQuery, response: { 200: pageOf(Message) } },
+      schema: { params: ConversationPath, querystring: PageQuery, response: { 200: pageOf(Message) } },
     },
     (request) => messages.listWithAttachments(request.caller, request.params.id, request.query),
   )
@@ -85,7 +84,7 @@ export async function messageRoutes(
     {
       config: { permission: 'message:list' },
       schema: {
-        params: ConversationParams.extend({ count: QueryInt(1, 100) }),
+        params: ConversationPath.extend({ count: QueryInt(1, 100) }),
         response: { 200: z.strictObject({ data: z.array(Message) }) },
       },
     },
@@ -96,7 +95,7 @@ export async function messageRoutes(
     '/conversation/:id/statistics',
     {
       config: { permission: 'message:statistics' },
-      schema: { params: ConversationParams, response: { 200: MessageStatistics } },
+      schema: { params: ConversationPath, response: { 200: MessageStatistics } },
     },
     (request) => messages.statistics(request.caller, request.params.id),
   )
@@ -116,7 +115,7 @@ export async function messageRoutes(
 
   app.get(
     '/:id',
-    { config: { permission: 'message:read' }, schema: { params: MessageParams, response: { 200: Message } } },
+    { config: { permission: 'message:read' }, schema: { params: MessagePath, response: { 200: Message } } },
     (request) => messages.get(request.caller, request.params.id),
   )
 
@@ -124,7 +123,7 @@ export async function messageRoutes(
     '/:id',
     {
       config: { permission: 'message:delete' },
-      schema: { params: MessageParams, response: { 204: z.null() } },
+      schema: { params: MessagePath, response: { 204: z.null() } },
     },
     async (request, reply) => {
       await deleteMessage(request.caller, request.params.id)

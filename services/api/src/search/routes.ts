@@ -1,6 +1,5 @@
-import { Id, pageOf, SearchHit, SearchQuery } from '@parley/contract'
+import { ConversationPath, pageOf, SearchHit, SearchQuery } from '@parley/contract'
 import type { HttpServer } from '@parley/service-kit'
-import { z } from 'zod'
 import type { Search } from './service.ts'
 
 /** `/messages/conversation/:id/search` */
@@ -10,7 +9,7 @@ export async function searchRoutes(app: HttpServer, { search }: { search: Search
     {
       config: { permission: 'message:search' },
       schema: {
-        params: z.strictObject({ id: Id }),
+        params: ConversationPath,
         querystring: SearchQuery,
         response: { 200: pageOf(SearchHit) },
       },
