@@ -28,12 +28,10 @@ export function createConversationReader({ rows, store }: ReaderOptions) {
 
   /** The heads with their tails counted in. One query. */
   async function current(heads: readonly ConversationDocument[]): Promise<ConversationDocument[]> {
-    const tails = await store.tails(
+    const tailOf = await store.tails(
       heads.map(({ _id, settledSeq }) => ({ cid: _id, settledSeq })),
       COUNTED,
     )
-    if (tails.length === 0) return [...heads]
-    const tailOf = Map.groupBy(tails, ({ cid }) => cid.toHexString())
     return heads.map((head) => foldTail(head, tailOf.get(head._id.toHexString()) ?? []))
   }
 

@@ -2,7 +2,7 @@ import type { Caller, Me } from '@parley/contract'
 import { participantKey } from '@parley/contract'
 import type { ObjectId } from 'mongodb'
 import type { Database } from '../database/client.ts'
-import { contiguous } from '../messages/tail.ts'
+import { endWith } from '../messages/tail.ts'
 
 interface Row {
   cid: ObjectId
@@ -55,10 +55,9 @@ export function createUnreadTotals({ client, participants, messages }: Database)
     const tailOf = Map.groupBy(tails, ({ cid }) => cid.toHexString())
     let conversations = 0
     let unread = 0
-    for (const { cid, readSeq, settledSeq, lastSeq } of rows) {
-      const tail = (tailOf.get(cid.toHexString()) ?? []).filter(({ seq }) => seq > settledSeq)
-      const last = contiguous(settledSeq, tail).findLast((row) => row.void !== true)
-      const count = Math.max(0, (last?.seq ?? lastSeq) - readSeq)
+    for (const { cid, readSeq, ...head } of rows) {
+      const tail = (tailOf.get(cid.toHexString()) ?? []).filter(({ seq }) => seq > head.settledSeq)
+      const count = Math.max(0, endWith(head, tail).lastSeq - readSeq)
       if (count > 0) conversations++
       unread += count
     }

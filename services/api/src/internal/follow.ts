@@ -22,8 +22,8 @@ import type { ConversationReader } from '../conversations/reader.ts'
 import type { Database } from '../database/client.ts'
 import type { ConversationDocument } from '../database/collections.ts'
 import type { MessagePages } from '../messages/pages.ts'
-import type { MessageStore, Numbered } from '../messages/store.ts'
-import { contiguous } from '../messages/tail.ts'
+import type { MessageStore } from '../messages/store.ts'
+import { type End, endWith } from '../messages/tail.ts'
 import { minuteOf, receiptOf } from '../participants/participant.ts'
 import { createJoinBatches } from './join-batch.ts'
 
@@ -34,12 +34,6 @@ const NONE: Message[] = []
  * for each large conversation, and MongoDB takes 1,000.
  */
 const MAX_ADDED = 500
-
-/** Where a conversation ends: its last message, and the number through which all are decided. */
-interface End {
-  lastSeq: number
-  throughSeq: number
-}
 
 export interface JoinRequest {
   caller: Caller
@@ -65,14 +59,11 @@ export function createFollowReader(options: {
 
   /** Ends of heads that were read just before, in their order. */
   async function ends(heads: readonly Place[]): Promise<End[]> {
-    const tails = await store.tails(
+    const tailOf = await store.tails(
       heads.map(({ _id, settledSeq }) => ({ cid: _id, settledSeq })),
       { _id: 0, cid: 1, seq: 1, void: 1 },
     )
-    const tailOf = Map.groupBy(tails, ({ cid }) => cid.toHexString())
-    return heads.map((head) =>
-      endWith(head, contiguous(head.settledSeq, tailOf.get(head._id.toHexString()) ?? [])),
-    )
+    return heads.map((head) => endWith(head, tailOf.get(head._id.toHexString()) ?? []))
   }
 
   async function endOf(head: Place): Promise<End> {
@@ -259,12 +250,6 @@ export function createFollowReader(options: {
       return shared.length > 0
     },
   }
-}
-
-/** The end of a head with its tail, which goes on from `settledSeq` without a gap. */
-function endWith({ settledSeq, lastSeq }: Place, tail: readonly Numbered[]): End {
-  const last = tail.findLast((row) => row.void !== true)
-  return { lastSeq: last?.seq ?? lastSeq, throughSeq: tail.at(-1)?.seq ?? settledSeq }
 }
 
 /** Does a page that was asked for end before the conversation's last message? */

@@ -110,14 +110,13 @@ export function createAdmission({ conversations, store, members, hopLimit }: Adm
       return head ? [{ ...head, cid: lane.cid, authors: entries.map(({ draft }) => draft.author) }] : []
     })
     const contended = [...batch.keys()].filter((lane) => lane.contended && headOf.has(lane.id))
-    const [tails] = await Promise.all([
+    const [tailOf] = await Promise.all([
       store.tails(
         contended.map((lane) => ({ cid: lane.cid, settledSeq: headOf.get(lane.id)?.settledSeq ?? 0 })),
         { seq: 1, cid: 1, author: 1, void: 1 },
       ),
       members.load(present),
     ])
-    const tailOf = Map.groupBy(tails, ({ cid }) => cid.toHexString())
     const parentOf = new Map(parentRows.map((row) => [row._id.toHexString(), row]))
 
     const now = new Date()

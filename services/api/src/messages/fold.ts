@@ -115,11 +115,10 @@ export function createFolder({ conversations, messages, store, summaryDue, touch
         { projection: HEAD, batchSize: HEADS_AT_ONCE },
       )
       .toArray()
-    const tails = await store.tails(
+    const tailOf = await store.tails(
       heads.map(({ _id, settledSeq }) => ({ cid: _id, settledSeq })),
       COUNTED,
     )
-    const tailOf = Map.groupBy(tails, ({ cid }) => cid.toHexString())
     const moves = heads.flatMap((head) => {
       const next = foldTail(head, tailOf.get(head._id.toHexString()) ?? [])
       return next.settledSeq > head.settledSeq ? [{ head, next }] : []

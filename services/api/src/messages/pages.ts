@@ -53,8 +53,8 @@ export function createMessagePages({
 }) {
   /** The last number that is decided with all below it. */
   async function decided({ _id, settledSeq }: ReadScope): Promise<number> {
-    const tail = await store.tails([{ cid: _id, settledSeq }], { _id: 0, cid: 1, seq: 1 })
-    return settledSeq + contiguous(settledSeq, tail).length
+    const tailOf = await store.tails([{ cid: _id, settledSeq }], { _id: 0, cid: 1, seq: 1 })
+    return settledSeq + contiguous(settledSeq, tailOf.get(_id.toHexString()) ?? []).length
   }
 
   const select = (cid: ObjectId, filter: Filter<MessageRow>, seq: object): Filter<MessageRow> => ({

@@ -117,12 +117,14 @@ export function createMessageStore({ db, messages }: Pick<Database, 'db' | 'mess
     byKey: (cid: ObjectId, author: string, clientMessageId: string): Promise<MessageDocument | null> =>
       messages.findOne({ cid, author, clientMessageId }) as Promise<MessageDocument | null>,
 
-    /** Rows above each conversation's `settledSeq`, ascending by conversation and seq. */
-    tails: (
+    /** Rows above each conversation's `settledSeq`, ascending by seq; `projection` has `cid` and `seq`. */
+    async tails(
       places: readonly { cid: ObjectId; settledSeq: number }[],
       projection?: Document,
-    ): Promise<MessageRow[]> =>
-      places.length === 0 ? Promise.resolve([]) : above(places, projection).toArray(),
+    ): Promise<Map<string, MessageRow[]>> {
+      const rows = places.length === 0 ? [] : await above(places, projection).toArray()
+      return Map.groupBy(rows, ({ cid }) => cid.toHexString())
+    },
 
     /** The same for many who join at once: what is kept of each conversation is bounded, however long its messages are. */
     async openings(places: readonly { cid: ObjectId; settledSeq: number }[]): Promise<Map<string, Opening>> {
@@ -150,8 +152,8 @@ export async function sealHoles(
   { cid, org, seq: end }: Place,
   settledSeq: number,
 ): Promise<MessageRow[]> {
-  const tail = await store.tails([{ cid, settledSeq }], { seq: 1, cid: 1 })
-  const there = new Set(tail.map(({ seq }) => seq))
+  const tailOf = await store.tails([{ cid, settledSeq }], { seq: 1, cid: 1 })
+  const there = new Set(tailOf.get(cid.toHexString())?.map(({ seq }) => seq))
   const sealed: MessageRow[] = []
   for (let seq = settledSeq + 1; seq < end; seq++) {
     if (!there.has(seq)) sealed.push(await store.seal({ cid, org, seq }))

@@ -56,6 +56,22 @@ export function contiguous<T extends { seq: number }>(settledSeq: number, rows: 
   return rows.slice(0, end)
 }
 
+/** Where a conversation ends: its last message, and the number through which all are decided. */
+export interface End {
+  lastSeq: number
+  throughSeq: number
+}
+
+/** The end of a head with the rows above its `settledSeq`, ascending by seq. */
+export function endWith(
+  { settledSeq, lastSeq }: Pick<Fold, 'settledSeq' | 'lastSeq'>,
+  rows: readonly { seq: number; void?: true | undefined }[],
+): End {
+  const tail = contiguous(settledSeq, rows)
+  const last = tail.findLast((row) => row.void !== true)
+  return { lastSeq: last?.seq ?? lastSeq, throughSeq: settledSeq + tail.length }
+}
+
 /**
  * Counts the rows above `settledSeq` into a copy of the head, up to the first number that is neither stored nor void.
  * `rows` ascend by seq and start above `settledSeq`.
