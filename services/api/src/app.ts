@@ -65,10 +65,24 @@ export async function buildApp(deps: ApiDependencies): Promise<HttpServer> {
   await metrics(app, { registry, ...(listen ? { listen } : {}) })
 
   await app.register(identityRoutes, deps)
-  await app.register(conversationRoutes, { prefix: '/conversations', ...services })
-  await app.register(summaryRoutes, { prefix: '/conversations', ...services })
-  await app.register(messageRoutes, { prefix: '/messages', ...services })
-  await app.register(searchRoutes, { prefix: '/messages', ...services })
+  await app.register(conversationRoutes, {
+    prefix: '/conversations',
+    conversations: services.conversations,
+    lists: services.lists,
+    participants: services.participants,
+    history: services.history,
+  })
+  await app.register(summaryRoutes, {
+    prefix: '/conversations',
+    summaries: services.summaries,
+    context: services.context,
+  })
+  await app.register(messageRoutes, {
+    prefix: '/messages',
+    messages: services.messages,
+    deleteMessage: services.deleteMessage,
+  })
+  await app.register(searchRoutes, { prefix: '/messages', search: services.search })
   await app.register(internalRoutes, {
     prefix: '/internal',
     follow: services.follow,

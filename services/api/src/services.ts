@@ -131,23 +131,16 @@ export async function createServices(options: ServicesOptions) {
   const streamSweeper = createStreamSweeper({ messages, redis, streams, logger })
 
   return {
-    access,
-    changes,
     context,
+    history,
     lists,
-    log,
-    pages,
-    pricing,
     profiles,
     queue,
-    reader,
     reads,
-    store,
     streams,
     summaries,
     work,
     writeSummary,
-    auto,
     conversations: createConversationService({
       conversations,
       access,
@@ -160,7 +153,6 @@ export async function createServices(options: ServicesOptions) {
     }),
     participants: createParticipantService({ participants, access, changes, profiles }),
     search: createSearch({ ...database, access, pages, indexer }),
-    history,
     follow: createFollowReader({ database, store, pages, history, reader }),
     messages: messageService,
     deleteMessage: createDeleteMessage({

@@ -67,7 +67,6 @@ export function createRoles({
       const rows = await participants
         .find(more.length === 0 && only ? only : { $or: branches }, {
           projection: { _id: 0, cid: 1, key: 1, role: 1 },
-          readConcern: { level: 'majority' },
         })
         .toArray()
       const found = new Map(rows.map(({ cid, key, role }) => [`${cid.toHexString()}${key}`, role]))

@@ -16,8 +16,6 @@ export interface RelayOptions {
   graceMs?: number
 }
 
-export type Relay = ReturnType<typeof createRelay>
-
 /** Publishes the changes whose own process did not get them out: it died, or Redis was away. */
 export function createRelay({ rows, outbox, logger, graceMs = GRACE_MS }: RelayOptions) {
   let failing = false

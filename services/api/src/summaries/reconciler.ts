@@ -14,8 +14,6 @@ export interface ReconcilerOptions {
   logger: { warn(details: object, message: string): void; info(details: object, message: string): void }
 }
 
-export type Reconciler = ReturnType<typeof createReconciler>
-
 /**
  * Queues what MongoDB says is due, for the jobs that were never queued, were lost with Redis, or failed. Every api
  * process runs one; a job that exists is not made twice.

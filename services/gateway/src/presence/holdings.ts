@@ -21,8 +21,6 @@ export interface HoldingTimes {
   settleMs: number
 }
 
-export type Holdings = ReturnType<typeof createHoldings>
-
 /**
  * What this gateway wants to hold in Redis, written at once and again until it is so: after Redis was away, after
  * it lost its data, after the gateway stood still for longer than its lease.

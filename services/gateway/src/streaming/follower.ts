@@ -36,8 +36,6 @@ interface Live {
   misses: number
 }
 
-export type StreamFollower = ReturnType<typeof createStreamFollower>
-
 /**
  * Streamed answers as the rooms here see them: pieces in order, once each; for who comes later a snapshot first; in
  * the end how it ended, just before the message's final state.
