@@ -24,7 +24,7 @@ const publishFirst: Patch = {
   find: '    const { outcomes, election: under } = await store.insert(',
   replace: `    void publisher
       .publish(
-        seats.map(({ row, lane }) => ({
+        admitted.map(({ row, lane }) => ({
           type: 'message.created',
           org: row.org,
           cid: lane.id,

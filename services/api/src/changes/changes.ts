@@ -101,7 +101,7 @@ export function createChanges(options: { client: MongoClient; rows: Collections;
       const run: Promise<void> = serve(lane).finally(() => {
         active.delete(run)
         lane.busy = false
-        if (lane.waiting.length > 0) offer(lane)
+        if (lane.waiting.length > 0) enqueue(lane)
         else lanes.delete(lane.cid.toHexString())
         next()
       })
@@ -109,7 +109,7 @@ export function createChanges(options: { client: MongoClient; rows: Collections;
     }
   }
 
-  function offer(lane: Lane): void {
+  function enqueue(lane: Lane): void {
     if (lane.busy) return
     lane.busy = true
     ready.push(lane)
@@ -201,7 +201,7 @@ export function createChanges(options: { client: MongoClient; rows: Collections;
         const waiting: Waiting = { change: { by: change.by, run }, timer, resolve, reject }
         lane.waiting.push(waiting)
       })
-      offer(lane)
+      enqueue(lane)
       next()
       return applied.then((done) => {
         if (!value) throw new Error('a change was answered that never ran')

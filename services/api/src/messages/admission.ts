@@ -23,7 +23,7 @@ const HEAD = {
 type Head = Pick<ConversationDocument, '_id' | 'deletedAt' | keyof typeof HEAD>
 
 /** An entry with the number it asks for. */
-export interface Seat {
+export interface Admitted {
   lane: Lane
   entry: Entry
   row: MessageDocument
@@ -33,8 +33,8 @@ export interface Seat {
   to: string[] | undefined
 }
 
-export interface Admitted {
-  seats: Seat[]
+export interface Admission {
+  admitted: Admitted[]
   refused: { lane: Lane; entry: Entry; refusal: ProblemError }[]
 }
 
@@ -63,7 +63,7 @@ export function createAdmission({ conversations, store, members, hopLimit }: Adm
     return { seq: head.settledSeq, agentRun: head.agentRun }
   }
 
-  function refuse(
+  function refusalOf(
     entry: Entry,
     head: Head | undefined,
     agentRun: number,
@@ -88,10 +88,10 @@ export function createAdmission({ conversations, store, members, hopLimit }: Adm
   }
 
   /**
-   * Reads the heads, turns away who may not, and gives everyone else a number. Nothing is written: where it rejects,
+   * Reads the heads, refuses who may not, and gives everyone else a number. Nothing is written: where it rejects,
    * no entry of the batch has been stored.
    */
-  return async function admit(batch: ReadonlyMap<Lane, readonly Entry[]>): Promise<Admitted> {
+  return async function admit(batch: ReadonlyMap<Lane, readonly Entry[]>): Promise<Admission> {
     const parents = [...batch.values()].flatMap((entries) =>
       entries.flatMap(({ draft }) => draft.parentId ?? []),
     )
@@ -120,24 +120,25 @@ export function createAdmission({ conversations, store, members, hopLimit }: Adm
     const parentOf = new Map(parentRows.map((row) => [row._id.toHexString(), row]))
 
     const now = new Date()
-    const admitted: Admitted = { seats: [], refused: [] }
+    const admission: Admission = { admitted: [], refused: [] }
     for (const [lane, entries] of batch) {
       const head = headOf.get(lane.id)
       const tailRead = lane.contended
       const again: Entry[] = []
       let { seq, agentRun } = head ? place(lane, head, tailOf.get(lane.id) ?? []) : { seq: 0, agentRun: 0 }
-      // The run that it is if what has a key turns out to be repeats, which count for nothing, lies between these.
+      // Lower and upper bound of the agent run: a message with an idempotency key may turn out to be a repeat, which
+      // does not count.
       let [least, most] = [agentRun, agentRun]
       for (const entry of entries) {
         if (entry.done) continue
-        const refusal = refuse(entry, head, most, parentOf)
+        const refusal = refusalOf(entry, head, most, parentOf)
         if (refusal?.code === 'agent_loop' && (!tailRead || least < hopLimit)) {
           // A person may have written, here or through another process: only the tail can tell.
           again.push(entry)
           continue
         }
         if (refusal || !head) {
-          admitted.refused.push({ lane, entry, refusal: refusal ?? problem('not_found') })
+          admission.refused.push({ lane, entry, refusal: refusal ?? problem('not_found') })
           continue
         }
         seq++
@@ -156,13 +157,13 @@ export function createAdmission({ conversations, store, members, hopLimit }: Adm
           unsettled: true,
         }
         if (row.status === 'streaming') row.streamedAt = now
-        admitted.seats.push({ lane, entry, row, agentRun, to: members.recipients(head.membersRev) })
+        admission.admitted.push({ lane, entry, row, agentRun, to: members.recipients(head.membersRev) })
       }
       if (again.length > 0) {
         lane.contended = true
         lane.waiting.unshift(...again)
       }
     }
-    return admitted
+    return admission
   }
 }

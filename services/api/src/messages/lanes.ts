@@ -4,7 +4,7 @@ import type { MessageDocument } from '../database/collections.ts'
 import type { MessageDraft } from './message.ts'
 
 /** Conversations whose numbers are remembered while they are quiet. */
-const IDLE_LANES = 20_000
+const MAX_LANES = 20_000
 
 /** A message on its way into the log. */
 export interface Entry {
@@ -84,7 +84,7 @@ export function createLanes() {
   function forgetSome(): void {
     let looks = 16
     for (const [name, lane] of lanes) {
-      if (lanes.size <= IDLE_LANES || looks-- === 0) return
+      if (lanes.size <= MAX_LANES || looks-- === 0) return
       lanes.delete(name)
       // Busy lanes go behind the others, so that the search stays short.
       if (lane.busy || lane.waiting.length > 0) lanes.set(name, lane)

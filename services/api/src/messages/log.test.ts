@@ -54,7 +54,7 @@ describe('numbers', () => {
     expect((await rowsOf(cid)).map(({ seq }) => seq)).toEqual(numbers(100))
   })
 
-  test('many conversations travel together', async () => {
+  test('messages of many conversations at once are numbered in each by itself', async () => {
     const process = world.process()
     const cids = await Promise.all(numbers(20).map(() => world.conversation(people)))
     await Promise.all(

@@ -2,14 +2,14 @@ import { type ProblemError, problem, type StreamEvent } from '@parley/contract'
 import { BSON, type ObjectId } from 'mongodb'
 import type { Collections, MessageDocument, VoidDocument } from '../database/collections.ts'
 import { isVoid } from '../database/collections.ts'
-import { createAdmission, type Seat } from './admission.ts'
-import { createDoubt } from './doubt.ts'
+import { type Admitted, createAdmission } from './admission.ts'
 import type { Folder } from './fold.ts'
 import { type Appended, createLanes, type Entry, idempotencyName, type Lane } from './lanes.ts'
 import type { Members } from './members.ts'
 import { eventOf, type MessageDraft, toMessage } from './message.ts'
 import type { MessageStore, Outcome } from './store.ts'
 import type { Sweeper } from './sweeper.ts'
+import { createOutcomeResolver } from './unknown-outcomes.ts'
 
 /** Commands in flight at once; more would make each smaller. */
 const CONCURRENT_BATCHES = 4
@@ -24,11 +24,11 @@ const BATCH_BYTES = 8 * 1024 * 1024
 const SEND_TIMEOUT_MS = 10_000
 
 /** What one command still takes; its last message may have more bytes. */
-interface Room {
+interface Budget {
   messages: number
   bytes: number
 }
-const isFull = ({ messages, bytes }: Room): boolean => messages === 0 || bytes <= 0
+const isUsedUp = ({ messages, bytes }: Budget): boolean => messages === 0 || bytes <= 0
 
 export interface AppendRequest {
   org: string
@@ -55,12 +55,12 @@ export type MessageLog = ReturnType<typeof createMessageLog>
  * The message log: the one place where a message gets its number and is stored.
  *
  * Sends of a conversation that arrive while it has a batch in flight form its next one; batches of different
- * conversations travel in one command. A send is answered once it, and every number below it, is on a majority.
+ * conversations go in one command. A send is answered once it, and every number below it, is on a majority.
  */
 export function createMessageLog(options: LogOptions) {
   const { store, folder, publisher, sweeper, logger } = options
   const admit = createAdmission(options)
-  const doubt = createDoubt(options)
+  const resolver = createOutcomeResolver(options)
   const lanes = createLanes()
   const ready = new Set<Lane>()
   let inFlight = 0
@@ -117,19 +117,19 @@ export function createMessageLog(options: LogOptions) {
       else {
         if (name !== undefined) lane.keys.set(name, entry)
         lane.waiting.push(entry)
-        if (!lane.busy) offer(lane)
+        if (!lane.busy) enqueue(lane)
       }
     })
   }
 
-  /** What is given up on does not wait on: the batch before it may stay in doubt for as long as the database is away. */
+  /** What is given up on leaves the queue: the batch before it may be under way for as long as the database is away. */
   function leave(lane: Lane, entry: Entry): void {
     const at = lane.waiting.indexOf(entry)
     if (at >= 0) lane.waiting.splice(at, 1)
     if (lane.waiting.length === 0) ready.delete(lane)
   }
 
-  function offer(lane: Lane): void {
+  function enqueue(lane: Lane): void {
     ready.add(lane)
     schedule()
   }
@@ -138,24 +138,24 @@ export function createMessageLog(options: LogOptions) {
     if (scheduled || ready.size === 0 || inFlight >= CONCURRENT_BATCHES) return
     scheduled = true
     // One turn of the event loop gathers the requests that have arrived by now.
-    setImmediate(depart)
+    setImmediate(startBatch)
   }
 
-  function depart(): void {
+  function startBatch(): void {
     scheduled = false
     const batch = new Map<Lane, Entry[]>()
-    const room = { messages: BATCH_SIZE, bytes: BATCH_BYTES }
+    const budget = { messages: BATCH_SIZE, bytes: BATCH_BYTES }
     for (const lane of ready) {
-      if (isFull(room)) break
+      if (isUsedUp(budget)) break
       ready.delete(lane)
-      const entries = board(lane, room)
+      const entries = takeFrom(lane, budget)
       if (entries.length === 0) continue
       lane.busy = true
       batch.set(lane, entries)
     }
     if (batch.size > 0) {
       inFlight++
-      void travel(batch).finally(() => {
+      void runBatch(batch).finally(() => {
         inFlight--
         schedule()
       })
@@ -164,67 +164,67 @@ export function createMessageLog(options: LogOptions) {
   }
 
   /**
-   * Takes what there is room for, at most one message per author: an author's next waits until the one before is
-   * definite.
+   * Takes as many as the budget allows, at most one message per author: an author's next waits until the one before
+   * is definite.
    */
-  function board(lane: Lane, room: Room): Entry[] {
-    const boarded: Entry[] = []
+  function takeFrom(lane: Lane, budget: Budget): Entry[] {
+    const taken: Entry[] = []
     const authors = new Set<string>()
-    const staying: Entry[] = []
+    const rest: Entry[] = []
     for (const entry of lane.waiting) {
       if (entry.done) continue
-      if (isFull(room) || authors.has(entry.draft.author)) {
-        staying.push(entry)
+      if (isUsedUp(budget) || authors.has(entry.draft.author)) {
+        rest.push(entry)
         authors.add(entry.draft.author)
         continue
       }
       authors.add(entry.draft.author)
-      boarded.push(entry)
-      room.messages--
-      room.bytes -= entry.bytes
+      taken.push(entry)
+      budget.messages--
+      budget.bytes -= entry.bytes
     }
-    lane.waiting = staying
-    return boarded
+    lane.waiting = rest
+    return taken
   }
 
   function release(lane: Lane): void {
     lane.busy = false
-    if (lane.waiting.length > 0) offer(lane)
+    if (lane.waiting.length > 0) enqueue(lane)
   }
 
-  async function travel(batch: Map<Lane, Entry[]>): Promise<void> {
-    let seats: Seat[]
+  async function runBatch(batch: Map<Lane, Entry[]>): Promise<void> {
+    let admitted: Admitted[]
     const learntUnder = election
     try {
-      const { seats: admitted, refused } = await admit(batch)
-      await Promise.all(refused.map(({ lane, entry, refusal }) => turnAway(lane, entry, refusal)))
-      seats = admitted
+      const admission = await admit(batch)
+      await Promise.all(admission.refused.map(({ lane, entry, refusal }) => refuse(lane, entry, refusal)))
+      admitted = admission.admitted
     } catch (cause) {
       // Nothing has been written: definite, so a retry is safe even without a key.
       for (const entries of batch.values()) for (const entry of entries) entry.reject(unavailable(cause))
       for (const lane of batch.keys()) release(lane)
       return
     }
-    if (seats.length === 0) {
+    if (admitted.length === 0) {
       for (const lane of batch.keys()) release(lane)
       return
     }
-    const { outcomes, election: under } = await store.insert(seats.map(({ row }) => row))
-    const doubtful = under === undefined || outcomes.includes('unknown')
-    const moved = !doubtful && learntUnder !== undefined && under !== learntUnder
-    if (!doubtful && election !== under) {
+    const { outcomes, election: under } = await store.insert(admitted.map(({ row }) => row))
+    const unknown = under === undefined || outcomes.includes('unknown')
+    const moved = !unknown && learntUnder !== undefined && under !== learntUnder
+    if (!unknown && election !== under) {
       lanes.forgetNumbers()
       election = under
     }
-    const outcomeOf = new Map(seats.map((seat, index) => [seat, outcomes[index] ?? 'unknown']))
-    const byLane = Map.groupBy(seats, ({ lane }) => lane)
+    const outcomeOf = new Map(admitted.map((item, index) => [item, outcomes[index] ?? 'unknown']))
+    const byLane = Map.groupBy(admitted, ({ lane }) => lane)
     for (const lane of batch.keys()) if (!byLane.has(lane)) release(lane)
     await Promise.all(
       [...byLane].map(async ([lane, own]) => {
         try {
-          await arrive(lane, own, outcomeOf, { doubtful, moved })
+          await applyOutcomes(lane, own, outcomeOf, { unknown, moved })
         } catch (cause) {
-          // Only when closing down: until then a doubt is cleared up, however long it takes.
+          // Only when closing down: until then the resolver tries for as long as it takes.
           for (const { entry } of own) entry.reject(unavailable(cause))
         }
         release(lane)
@@ -233,7 +233,7 @@ export function createMessageLog(options: LogOptions) {
   }
 
   /** Idempotency outlives a closed conversation: who still takes part gets the original before the refusal. */
-  async function turnAway(lane: Lane, entry: Entry, refusal: ProblemError): Promise<void> {
+  async function refuse(lane: Lane, entry: Entry, refusal: ProblemError): Promise<void> {
     const { clientMessageId, author } = entry.draft
     if (refusal.code === 'not_found' || clientMessageId === undefined) {
       entry.reject(refusal)
@@ -245,24 +245,24 @@ export function createMessageLog(options: LogOptions) {
   }
 
   /** What the insert's answer means for one conversation. */
-  async function arrive(
+  async function applyOutcomes(
     lane: Lane,
-    seats: Seat[],
-    outcomeOf: Map<Seat, Outcome>,
-    { doubtful, moved }: { doubtful: boolean; moved: boolean },
+    admitted: Admitted[],
+    outcomeOf: Map<Admitted, Outcome>,
+    { unknown, moved }: { unknown: boolean; moved: boolean },
   ): Promise<void> {
-    const [first] = seats
+    const [first] = admitted
     if (!first) return
-    if (doubtful) {
-      await clearUp(lane, seats)
+    if (unknown) {
+      await resolveUnknown(lane, admitted)
       return
     }
     if (moved && first.row.seq > 1) {
       // The number below was learnt under another primary: it must be there before anything above it counts.
-      await doubt.seal({ ...first.row, seq: first.row.seq - 1 })
+      await resolver.seal({ ...first.row, seq: first.row.seq - 1 })
     }
-    const stored = seats.filter((seat) => outcomeOf.get(seat) === 'stored')
-    const others = seats.filter((seat) => outcomeOf.get(seat) !== 'stored')
+    const stored = admitted.filter((item) => outcomeOf.get(item) === 'stored')
+    const others = admitted.filter((item) => outcomeOf.get(item) !== 'stored')
     if (others.length === 0) {
       const last = stored.at(-1)
       lane.known = last && { seq: last.row.seq, agentRun: last.agentRun }
@@ -273,61 +273,61 @@ export function createMessageLog(options: LogOptions) {
     lane.contended = true
     const top = stored.at(-1)?.row.seq ?? 0
     const again: Entry[] = []
-    const holes: Seat[] = []
-    for (const seat of others) {
-      if (outcomeOf.get(seat) === 'seq_taken') again.push(seat.entry)
-      else if (seat.row.seq < top) holes.push(seat)
+    const holes: Admitted[] = []
+    for (const item of others) {
+      if (outcomeOf.get(item) === 'seq_taken') again.push(item.entry)
+      else if (item.row.seq < top) holes.push(item)
     }
     await Promise.all(
       holes.map(async ({ row }) => {
-        const there = await doubt.seal(row)
+        const there = await resolver.seal(row)
         if (isVoid(there)) publishVoid(there)
       }),
     )
     acknowledge(stored)
     lane.waiting.unshift(...again)
     await Promise.all(
-      others.map(async (seat) => {
-        const outcome = outcomeOf.get(seat)
-        if (outcome === 'key_taken') await resolveRepeat(seat)
-        else if (outcome === 'id_taken') await resolveOwn(seat)
+      others.map(async (item) => {
+        const outcome = outcomeOf.get(item)
+        if (outcome === 'key_taken') await resolveRepeat(item)
+        else if (outcome === 'id_taken') await resolveOwn(item)
       }),
     )
   }
 
   /** An insert whose outcome nobody knows: what is not there once it is decided asks for another number. */
-  async function clearUp(lane: Lane, seats: readonly Seat[]): Promise<void> {
+  async function resolveUnknown(lane: Lane, admitted: readonly Admitted[]): Promise<void> {
     lane.known = undefined
     lane.contended = true
-    const { stored, voids } = await doubt.decide(seats.map(({ row }) => row))
+    const { stored, voids } = await resolver.decide(admitted.map(({ row }) => row))
     for (const row of voids) publishVoid(row)
-    acknowledge(seats.filter(({ row }) => stored.has(row)))
-    lane.waiting.unshift(...seats.filter(({ row }) => !stored.has(row)).map(({ entry }) => entry))
+    acknowledge(admitted.filter(({ row }) => stored.has(row)))
+    lane.waiting.unshift(...admitted.filter(({ row }) => !stored.has(row)).map(({ entry }) => entry))
   }
 
-  async function resolveRepeat({ lane, entry }: Seat): Promise<void> {
+  async function resolveRepeat({ lane, entry }: Admitted): Promise<void> {
     const { author, clientMessageId } = entry.draft
     if (clientMessageId === undefined) return
-    const original = await doubt.original(lane.cid, author, clientMessageId)
+    const original = await resolver.original(lane.cid, author, clientMessageId)
     if (original) await repeatOf(entry, original)
     else lane.waiting.unshift(entry)
   }
 
   /** A repeat too is answered only once every lower number is decided. */
   async function repeatOf(entry: Entry, original: MessageDocument): Promise<void> {
-    for (const row of await doubt.below(original)) publishVoid(row)
+    for (const row of await resolver.below(original)) publishVoid(row)
     repeat(entry, original)
   }
 
-  async function resolveOwn({ lane, entry, row }: Seat): Promise<void> {
-    const own = await doubt.byId(row._id)
+  async function resolveOwn({ lane, entry, row }: Admitted): Promise<void> {
+    const own = await resolver.byId(row._id)
     if (own) repeat(entry, own, true)
     else lane.waiting.unshift(entry)
   }
 
-  function acknowledge(seats: readonly Seat[]): void {
-    if (seats.length === 0) return
-    const events = seats.map(({ entry, row, to }) => {
+  function acknowledge(admitted: readonly Admitted[]): void {
+    if (admitted.length === 0) return
+    const events = admitted.map(({ entry, row, to }) => {
       const message = toMessage(row)
       const json = JSON.stringify(message)
       entry.resolve({ row, message, json, created: true })
@@ -336,7 +336,7 @@ export function createMessageLog(options: LogOptions) {
     })
     publish(
       events,
-      seats.map(({ row }) => row),
+      admitted.map(({ row }) => row),
     )
   }
 
@@ -365,7 +365,7 @@ export function createMessageLog(options: LogOptions) {
     /** Refuses what comes, and gives up on a database that does not answer. */
     close(): void {
       closed = true
-      doubt.close()
+      resolver.close()
     },
   }
 }

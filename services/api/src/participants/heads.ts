@@ -18,7 +18,7 @@ export function createHeads({ conversations }: Pick<Collections, 'conversations'
   const heads = new DataLoader<Wanted, ConversationDocument | null>(read, {
     cache: false,
     maxBatchSize: BATCH_SIZE,
-    batchScheduleFn: (depart) => void setImmediate(depart),
+    batchScheduleFn: (dispatch) => void setImmediate(dispatch),
   })
 
   async function read(wanted: readonly Wanted[]): Promise<(ConversationDocument | null)[]> {

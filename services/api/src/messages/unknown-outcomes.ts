@@ -4,23 +4,24 @@ import { isVoid } from '../database/collections.ts'
 import { type MessageStore, type Place, sealHoles } from './store.ts'
 
 /** Looks for the original of a repeat, and milliseconds between them: its writer may not have it on a majority yet. */
-const LOOKS = 20
+const MAX_LOOKS = 20
 const LOOK_PAUSE_MS = 50
 
-export interface DoubtOptions {
+export interface OutcomeResolverOptions {
   conversations: Collections['conversations']
   store: Pick<MessageStore, 'seal' | 'byIds' | 'byKey' | 'tails'>
   logger: { warn(details: object, message: string): void }
 }
 
 /**
- * Finds out what an insert's answer left open. Everything here tries until the database answers, because the numbers
+ * Finds out what an insert's answer left open. Everything here is tried until the database answers, because the numbers
  * above can't be given out before; it rejects only when closing down.
  */
-export function createDoubt({ conversations, store, logger }: DoubtOptions) {
+export function createOutcomeResolver({ conversations, store, logger }: OutcomeResolverOptions) {
   let closed = false
 
-  async function insist<T>(attempt: () => Promise<T>): Promise<T> {
+  /** Tries until the database answers, or this closes down. */
+  async function retried<T>(attempt: () => Promise<T>): Promise<T> {
     for (let pause = 50; ; pause = Math.min(pause * 2, 1_000)) {
       try {
         return await attempt()
@@ -33,7 +34,7 @@ export function createDoubt({ conversations, store, logger }: DoubtOptions) {
   }
 
   /** What is at a number, on a majority; a void where nothing was, so that nothing can come to be there. */
-  const seal = (place: Place): Promise<MessageRow> => insist(() => store.seal(place))
+  const seal = (place: Place): Promise<MessageRow> => retried(() => store.seal(place))
 
   return {
     seal,
@@ -57,8 +58,8 @@ export function createDoubt({ conversations, store, logger }: DoubtOptions) {
 
     /** The message that holds an idempotency key which the index says is taken; null: it does not show. */
     original: (cid: ObjectId, author: string, clientMessageId: string): Promise<MessageDocument | null> =>
-      insist(async () => {
-        for (let look = 0; look < LOOKS; look++) {
+      retried(async () => {
+        for (let look = 0; look < MAX_LOOKS; look++) {
           const found = await store.byKey(cid, author, clientMessageId)
           if (found) return found
           await new Promise((resolve) => setTimeout(resolve, LOOK_PAUSE_MS))
@@ -68,7 +69,7 @@ export function createDoubt({ conversations, store, logger }: DoubtOptions) {
 
     /** Decides every number below a stored message: whoever stored it may have died before. The voids among them. */
     below: (row: MessageDocument): Promise<VoidDocument[]> =>
-      insist(async () => {
+      retried(async () => {
         if (!row.unsettled) return []
         const head = await conversations.findOne({ _id: row.cid }, { projection: { settledSeq: 1 } })
         return head ? (await sealHoles(store, row, head.settledSeq)).filter(isVoid) : []
@@ -76,7 +77,7 @@ export function createDoubt({ conversations, store, logger }: DoubtOptions) {
 
     /** The message stored under an id; null: it does not show. */
     async byId(id: ObjectId): Promise<MessageDocument | null> {
-      const [row] = await insist(() => store.byIds([id]))
+      const [row] = await retried(() => store.byIds([id]))
       return row && !isVoid(row) ? row : null
     },
 
