@@ -2,7 +2,7 @@ import { Counter, Gauge, type Registry } from '@parley/service-kit'
 import type { Collections } from './database/collections.ts'
 
 /** Milliseconds that the database may take to say how many rows there are. */
-const PATIENCE_MS = 1_000
+const TIMEOUT_MS = 1_000
 
 /** The api's own figures: what it stored and could not tell of at once. */
 export function createApiMetrics(registry: Registry, { outbox }: Pick<Collections, 'outbox'>) {
@@ -17,7 +17,7 @@ export function createApiMetrics(registry: Registry, { outbox }: Pick<Collection
     help: 'Changes that wait to be published; left out while MongoDB does not answer',
     registers,
     async collect() {
-      const rows = await outbox.estimatedDocumentCount({ timeoutMS: PATIENCE_MS }).catch(() => null)
+      const rows = await outbox.estimatedDocumentCount({ timeoutMS: TIMEOUT_MS }).catch(() => null)
       if (rows !== null) this.set(rows)
       else this.remove()
     },

@@ -23,7 +23,7 @@ import type { ConversationLists } from './lists.ts'
 import type { ConversationReader } from './reader.ts'
 
 /** Conversations named to an agent that connects, besides its own: as many as its socket may be in with that one. */
-const ACTIVE_LIMIT = LIMITS.roomsPerSocket - 1
+const MAX_ACTIVE = LIMITS.roomsPerSocket - 1
 
 export interface ConversationServiceOptions {
   conversations: Collections['conversations']
@@ -182,9 +182,9 @@ export function createConversationService(options: ConversationServiceOptions) {
     async agentReady(caller: Caller) {
       const { state } = await auto(caller, caller.id)
       const conversation = toConversation(state, state.own)
-      const active = await lists.active(caller, ACTIVE_LIMIT + 1)
+      const active = await lists.active(caller, MAX_ACTIVE + 1)
       const others = active.filter(({ id }) => id !== conversation.id)
-      return { conversation, active: others.slice(0, ACTIVE_LIMIT) }
+      return { conversation, active: others.slice(0, MAX_ACTIVE) }
     },
   }
 }

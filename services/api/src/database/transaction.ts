@@ -3,7 +3,7 @@ import { type ClientSession, type MongoClient, MongoError } from 'mongodb'
 
 /** Milliseconds after which a transaction that keeps colliding is given up. */
 const DEADLINE_MS = 10_000
-const LONGEST_PAUSE_MS = 250
+const MAX_PAUSE_MS = 250
 
 const hasLabel = (error: unknown, label: string): boolean =>
   error instanceof MongoError && error.hasErrorLabel(label)
@@ -22,7 +22,7 @@ export async function transact<T>(
   work: (session: ClientSession) => Promise<T>,
 ): Promise<T> {
   const deadline = Date.now() + DEADLINE_MS
-  for (let longest = 4; ; longest = Math.min(longest * 2, LONGEST_PAUSE_MS)) {
+  for (let longest = 4; ; longest = Math.min(longest * 2, MAX_PAUSE_MS)) {
     const session = client.startSession()
     try {
       session.startTransaction({

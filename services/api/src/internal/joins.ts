@@ -10,7 +10,7 @@ import type { FastifyBaseLogger } from 'fastify'
 import type { FollowReader } from './follow.ts'
 
 /** Characters of one answer, its first join apart: nobody parses more than about this in one go for others' sake. */
-const MOST_CHARACTERS = 1024 * 1024
+const MAX_CHARACTERS = 1024 * 1024
 
 type Outcome = InternalJoinResult | { problem: { code: ProblemCode; detail: string } }
 
@@ -49,7 +49,7 @@ function assemble(outcomes: readonly Outcome[]): string {
   }
   const [pages, reads] = [createTable(write), createTable(write)]
   const answers = outcomes.map((outcome) => {
-    if (characters > MOST_CHARACTERS) return ALONE
+    if (characters > MAX_CHARACTERS) return ALONE
     if ('problem' in outcome) return write(outcome)
     const { messages, receipts, ...result } = outcome
     const [page, read] = [pages.placeOf(messages), reads.placeOf(receipts)]

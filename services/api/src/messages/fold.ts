@@ -9,9 +9,10 @@ import { type Fold, foldTail } from './tail.ts'
  * storing a message does. Well below the age at which the sweeper takes a message for forgotten.
  */
 const INTERVAL_MS = 1_000
-/** Messages of one conversation that are not gathered any longer: each reader of it would fold them in. */
-const TAIL_MOST = 500
-const HEADS_AT_ONCE = 100
+/** Messages of one conversation that wait for its fold at most: each reader of it folds them in meanwhile. */
+const MAX_TAIL = 500
+/** Heads folded together. */
+const BATCH_SIZE = 100
 
 /** As much of a message as counts; of its text only what a preview can show. */
 export const COUNTED = {
@@ -97,9 +98,9 @@ export function createFolder({ conversations, messages, store, summaryDue, touch
   async function pass(): Promise<void> {
     const cids = [...waiting.values()]
     waiting.clear()
-    for (let at = 0; at < cids.length; at += HEADS_AT_ONCE) {
+    for (let at = 0; at < cids.length; at += BATCH_SIZE) {
       try {
-        await fold(cids.slice(at, at + HEADS_AT_ONCE))
+        await fold(cids.slice(at, at + BATCH_SIZE))
       } catch (error) {
         for (const cid of cids.slice(at)) waiting.set(cid.toHexString(), cid)
         throw error
@@ -112,7 +113,7 @@ export function createFolder({ conversations, messages, store, summaryDue, touch
     const heads = await conversations
       .find<Fold & { _id: ObjectId; org: string; changeSeq: number }>(
         { _id: { $in: cids } },
-        { projection: HEAD, batchSize: HEADS_AT_ONCE },
+        { projection: HEAD, batchSize: BATCH_SIZE },
       )
       .toArray()
     const tailOf = await store.tails(
@@ -165,7 +166,7 @@ export function createFolder({ conversations, messages, store, summaryDue, touch
     const now = await conversations
       .find(
         { _id: { $in: moves.map(({ next }) => next._id) } },
-        { projection: { settledSeq: 1 }, batchSize: HEADS_AT_ONCE },
+        { projection: { settledSeq: 1 }, batchSize: BATCH_SIZE },
       )
       .toArray()
     const settledOf = new Map(now.map(({ _id, settledSeq }) => [_id.toHexString(), settledSeq]))
@@ -208,13 +209,13 @@ export function createFolder({ conversations, messages, store, summaryDue, touch
         own.set(seq, _id)
         published.set(id, own)
         touch(cid)
-        if (own.size >= TAIL_MOST) hurry()
+        if (own.size >= MAX_TAIL) hurry()
       }
     },
 
     /** Folds these without waiting for others; for the sweeper, which must not find again what it has published. */
     async now(cids: readonly ObjectId[]): Promise<void> {
-      for (let at = 0; at < cids.length; at += HEADS_AT_ONCE) await fold(cids.slice(at, at + HEADS_AT_ONCE))
+      for (let at = 0; at < cids.length; at += BATCH_SIZE) await fold(cids.slice(at, at + BATCH_SIZE))
     },
 
     /** Resolves when all that was touched before is folded, or could not be. */

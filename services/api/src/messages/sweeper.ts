@@ -14,10 +14,10 @@ const BEHIND_MS = 200
 /** Milliseconds that the process which stored a row has for publishing it. */
 const AGE_MS = 3_000
 /** Rows that are published together, and no more bytes than a page has. */
-const ROWS_AT_ONCE = 500
+const ROW_BATCH_SIZE = 500
 /** Conversations looked at together, and remembered at most. */
-const CONVERSATIONS_AT_ONCE = 100
-const CONVERSATIONS_MOST = 10_000
+const CONVERSATION_BATCH_SIZE = 100
+const MAX_CONVERSATIONS = 10_000
 
 export interface SweeperOptions {
   conversations: Collections['conversations']
@@ -45,7 +45,7 @@ export function createSweeper(options: SweeperOptions) {
   const unsettled = (which: Filter<MessageRow>) =>
     firstOf(
       messages.find({ unsettled: true, ...which }).sort({ unsettled: 1, cid: 1, seq: 1 }),
-      ROWS_AT_ONCE,
+      ROW_BATCH_SIZE,
       PAGE_BYTES,
     )
 
@@ -62,7 +62,7 @@ export function createSweeper(options: SweeperOptions) {
   /** Publishes what this process could not, however young it is; of very many some, the rest when it is old. */
   async function publishOwn(): Promise<void> {
     while (unpublished.size > 0) {
-      const some = [...unpublished.values()].slice(0, CONVERSATIONS_AT_ONCE)
+      const some = [...unpublished.values()].slice(0, CONVERSATION_BATCH_SIZE)
       for (const cid of some) unpublished.delete(cid.toHexString())
       try {
         const { rows } = await unsettled({ cid: { $in: some } })
@@ -115,7 +115,7 @@ export function createSweeper(options: SweeperOptions) {
     sweep,
     /** Messages of this conversation could not be published: the next round does it, without waiting until they are old. */
     note(cid: ObjectId): void {
-      if (unpublished.size < CONVERSATIONS_MOST) unpublished.set(cid.toHexString(), cid)
+      if (unpublished.size < MAX_CONVERSATIONS) unpublished.set(cid.toHexString(), cid)
     },
   }
 }

@@ -12,7 +12,7 @@ it('turns work away while the process is overloaded, but answers how it is', asy
     redis.disconnect()
   })
   problemErrors(app)
-  await limits(app, { redis, restPerMinute: 0, sendPerMinute: 0, mostLateMs: 5 })
+  await limits(app, { redis, restPerMinute: 0, sendPerMinute: 0, maxDelayMs: 5 })
   app.get('/work', { config: { permission: 'message:list' } }, async () => ({}))
   app.get('/health', { config: { permission: 'open' } }, async () => ({}))
   const status = async (path: string) => (await app.inject(path)).statusCode

@@ -7,7 +7,7 @@ import { indexTerms } from './terms.ts'
 import { unhurried } from './unhurried.ts'
 
 /** Messages that are indexed together, no more of them than a join carries. */
-const CHUNK = 200
+const BATCH_SIZE = 200
 const TEXT = { cid: 1, seq: 1, void: 1, status: 1, deletedAt: 1, content: 1 } as const
 /** Milliseconds of rest for each one of work, so that indexing never takes more than a fifth of a core. */
 const REST = 4
@@ -44,7 +44,7 @@ export function createSearchIndexer({
   ): Promise<{ through: number; more: boolean }> {
     const { rows, next } = await firstOf(
       messages.find({ cid, seq: { $gt: from, $lte: settledSeq } }, { projection: TEXT }).sort({ seq: 1 }),
-      CHUNK,
+      BATCH_SIZE,
     )
     const streaming = rows.findIndex((row) => !isVoid(row) && row.status === 'streaming')
     const whole = streaming < 0 ? rows : rows.slice(0, streaming)

@@ -14,8 +14,8 @@ import { type QueryTerm, queryTerms, rate } from './terms.ts'
 import { unhurried } from './unhurried.ts'
 
 /** Messages that are ranked, and about how many bytes of text: of more that match, or are not indexed yet, the newest. */
-const CANDIDATES = 500
-const CANDIDATE_BYTES = 4 * 1024 * 1024
+const MAX_CANDIDATES = 500
+const MAX_CANDIDATE_BYTES = 4 * 1024 * 1024
 /** As much of a message as is ranked; `bytes` is what all of it takes. */
 const CANDIDATE = { seq: 1, void: 1, deletedAt: 1, content: 1, bytes: { $bsonSize: '$$ROOT' } } as const
 /** Bytes that a highlight takes. */
@@ -33,7 +33,7 @@ interface Hit {
   bytes: number
 }
 
-const Position = z.tuple([z.int().min(0).max(CANDIDATES)])
+const Position = z.tuple([z.int().min(0).max(MAX_CANDIDATES)])
 
 export type Search = ReturnType<typeof createSearch>
 
@@ -63,7 +63,7 @@ export function createSearch({
         { projection: { seq: 1 } },
       )
       .sort({ seq: -1 })
-      .limit(CANDIDATES)
+      .limit(MAX_CANDIDATES)
       .toArray()
   }
 
@@ -71,8 +71,8 @@ export function createSearch({
   async function candidates(cid: ObjectId, seq: object) {
     const { rows } = await firstOf(
       messages.find<Candidate>({ cid, seq }, { projection: CANDIDATE }).sort({ seq: -1 }),
-      CANDIDATES,
-      CANDIDATE_BYTES,
+      MAX_CANDIDATES,
+      MAX_CANDIDATE_BYTES,
     )
     return rows.flatMap((row) => (isVoid(row) || row.deletedAt ? [] : [row]))
   }
@@ -84,7 +84,7 @@ export function createSearch({
       const { score, highlights } = rate(content, wanted)
       if (score > 0) hits.push({ seq, score, bytes: bytes + highlights.length * HIGHLIGHT_BYTES })
     }
-    return hits.sort((a, b) => b.score - a.score || b.seq - a.seq).slice(0, CANDIDATES)
+    return hits.sort((a, b) => b.score - a.score || b.seq - a.seq).slice(0, MAX_CANDIDATES)
   }
 
   /** These with all that they say, and where the words stand. */
