@@ -98,7 +98,7 @@ export async function createServices(options: ServicesOptions) {
   const shared = { conversations, messages, store, members, folder, publisher, logger }
   const sweeper = createSweeper(shared)
   const log = createMessageLog({ ...shared, sweeper, hopLimit })
-  /** Who sends has read up to there; who repeats, because whoever stored it may have died before that was written. */
+  /** Who sends has read up to there. Noted for repeats too: whoever stored the message may have died before that. */
   async function append(request: AppendRequest) {
     const appended = await log.append(request)
     const { cid, org, author: key, seq } = appended.row

@@ -28,7 +28,7 @@ export interface ConversationDocument {
   status: ConversationStatus
   deletedAt?: Date
   participantCount: number
-  /** New with every change of who takes part; caches of roles live under it. Never a value that was there before. */
+  /** New with every change of who takes part; caches of roles are keyed by it. Never a value that was there before. */
   membersRev: ObjectId
 
   /** Every number up to here is stored or void, on a majority, and counted in the fields below. */
@@ -158,7 +158,10 @@ export interface OutboxDocument {
   changed?: ConversationField[]
   /** Participant keys of who hears of it outside the room. */
   to?: string[]
-  /** Relays leave it to its own process until it is old: 1970, once that process has given it up. */
+  /**
+   * When the change was made; any relay takes the row 3 s later. Set to 1970 once its own process failed to
+   * publish it, so that any relay takes it at once.
+   */
   createdAt: Date
 }
 

@@ -151,7 +151,7 @@ export function createFollowReader(options: {
       const branches = [...Map.groupBy(people, ({ orgId }) => orgId)].map(([org, own]) => ({
         org,
         key: { $in: own.map(participantKey) },
-        // Never before who joined; it is what the index knows.
+        // Never earlier than the minute of `joinedAt`, which the index does not have.
         activityAt: { $gte: minuteOf(from) },
         joinedAt: { $gte: from },
         ...only,

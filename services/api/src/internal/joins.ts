@@ -9,7 +9,7 @@ import { toProblemError } from '@parley/service-kit'
 import type { FastifyBaseLogger } from 'fastify'
 import type { FollowReader } from './follow.ts'
 
-/** Characters of one answer, its first join apart: nobody parses more than about this in one go for others' sake. */
+/** Characters after which the joins that are left are told to ask alone, so that nobody parses a long answer for others. */
 const MAX_CHARACTERS = 1024 * 1024
 
 type Outcome = InternalJoinResult | { problem: { code: ProblemCode; detail: string } }

@@ -37,11 +37,11 @@ export function createDeleteMessage({
         if (row.deletedAt) return { value: undefined }
         blank(row, transaction.now)
         const { head } = transaction
-        // Above settledSeq the fold counts it, as the tombstone that it then is.
+        // Above settledSeq it is counted when it is folded, as the tombstone that it is then.
         if (row.seq <= head.settledSeq) head.messageCount--
         if (head.lastMessage?.id.equals(row._id)) head.lastMessage = { ...head.lastMessage, preview: '' }
         textChanged(head, row.seq)
-        // Emptied, not removed: whoever is about to index it collides.
+        // Emptied, not removed, so that an indexer which read the text before collides with it.
         const { _id, cid, seq } = row
         const { session } = transaction
         await searchTerms.replaceOne({ _id }, { cid, seq, terms: [] }, { upsert: true, session })

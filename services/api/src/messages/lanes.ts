@@ -3,7 +3,7 @@ import type { ObjectId } from 'mongodb'
 import type { MessageDocument } from '../database/collections.ts'
 import type { MessageDraft } from './message.ts'
 
-/** Conversations whose numbers are remembered while they are quiet. */
+/** Lanes that are remembered; of more, quiet ones are forgotten. */
 const MAX_LANES = 20_000
 
 /** A message on its way into the log. */
@@ -48,11 +48,11 @@ export interface Lane {
   contended: boolean
 }
 
-/** Neither holds control characters. */
+/** One name for the two: neither holds control characters, such as the line break between them. */
 export const idempotencyName = (author: string, clientMessageId: string): string =>
   `${clientMessageId}\n${author}`
 
-/** All lanes; of more than are remembered, quiet ones are forgotten as new ones come. */
+/** All lanes of this process. */
 export function createLanes() {
   const lanes = new Map<string, Lane>()
 

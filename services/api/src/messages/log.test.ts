@@ -250,7 +250,7 @@ describe('idempotency', () => {
 })
 
 describe('who may not', () => {
-  test('is told what they may know', async () => {
+  test('a refused sender gets 404 or 403, by what they may see', async () => {
     const process = world.process()
     const cid = await world.conversation(people)
     await expect(send(process, cid, 'user:mallory', 'hi')).rejects.toMatchObject({ code: 'not_found' })
@@ -414,7 +414,7 @@ describe('the fold', () => {
     expect(heads.map(({ settledSeq }) => settledSeq)).toEqual(cids.map(() => 10))
   })
 
-  test('of a long tail does not wait for its turn', async () => {
+  test('500 unfolded messages are folded at once', async () => {
     const process = world.process()
     const cid = await world.conversation(people)
     const rows = numbers(500).map((seq) => ({

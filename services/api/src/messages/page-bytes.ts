@@ -4,10 +4,10 @@ import { isVoid, type MessageRow } from '../database/collections.ts'
 
 /** What the fixed fields of a message take as JSON, or a little more. */
 const FIXED_BYTES = 1_024
-/** Bytes of JSON, about, that a page has at most, or one message that is larger by itself: a hundred of 64 KiB fit. */
+/** About how many bytes of JSON a page has at most; one message may be larger by itself. A hundred of 64 KiB fit. */
 export const PAGE_BYTES = 8 * 1024 * 1024
 
-/** About how many bytes a message is as JSON, escapes left out: asked of every row that a page or join reads, so not by writing it. */
+/** About how many bytes a message takes as JSON, without escapes. Every row that is read is measured: only what has structure is written out. */
 export function bytesOf(row: MessageRow): number {
   if (isVoid(row)) return 0
   const { content, thinking = '', attachments, toolCalls, metadata } = row

@@ -82,7 +82,7 @@ export function createMessagePages({
       end ??= endWithin(scope, filter, rows, next)
       if (end === undefined) {
         end = await decided(scope)
-        // What was decided meanwhile was not there to be read.
+        // A number decided only meanwhile is not among the rows: read again.
         bound = Math.min(bound, end + 1)
         continue
       }
@@ -94,7 +94,7 @@ export function createMessagePages({
     }
   }
 
-  /** What {@link decided} would say, where the rows at hand show it: they reach down to what is settled. */
+  /** The last decided number where the newest rows reach down to what is settled; undefined: ask {@link decided}. */
   function endWithin(
     { settledSeq }: ReadScope,
     filter: object,
@@ -132,7 +132,7 @@ export function createMessagePages({
       const read = next ? [...rows, next] : rows
       if ((read.at(-1)?.seq ?? 0) > end) {
         if (!unfiltered) {
-          // What is decided meanwhile was not there to be read.
+          // A number decided only meanwhile is not among the rows: read again.
           through = end = Math.max(end, await decided(scope))
           continue
         }

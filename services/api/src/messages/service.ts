@@ -72,7 +72,7 @@ export interface MessageServiceOptions {
 
 export type MessageService = ReturnType<typeof createMessageService>
 
-/** What callers can do with messages; deleting is a change, see changes/. */
+/** What callers can do with messages; deleting is a change, see delete.ts. */
 export function createMessageService({
   messages,
   log,

@@ -20,7 +20,7 @@ export interface Place {
   seq: number
 }
 
-/** What a row is counted by. */
+/** A place in the numbers: taken by a message, or void. */
 export interface Numbered {
   seq: number
   void?: true | undefined
@@ -30,13 +30,13 @@ export interface Numbered {
 export interface Opening {
   /** All of them. */
   numbers: Numbered[]
-  /** Of the first ones all that they say, as far as a join carries it. */
+  /** The first ones, whole: as many as a join carries. */
   whole: MessageRow[]
 }
 
 export type MessageStore = ReturnType<typeof createMessageStore>
 
-/** Reads and writes of rows in `messages` that the log, the fold and the sweeper share. All majority. */
+/** Reads and writes of rows in `messages` that the log, the fold and the sweeper share, all on a majority. */
 export function createMessageStore({ db, messages }: Pick<Database, 'db' | 'messages'>) {
   const at = ({ cid, seq }: Place) => messages.findOne({ cid, seq })
 
@@ -74,7 +74,7 @@ export function createMessageStore({ db, messages }: Pick<Database, 'db' | 'mess
     return messages
       .find(more.length === 0 && only ? only : { $or: branches }, {
         ...(projection ? { projection } : {}),
-        // Or each branch is planned by itself, and that costs more than reading it.
+        // Hinted, or each branch is planned by itself, and that costs more than reading it.
         hint: { cid: 1, seq: 1 },
         batchSize: 1_000,
       })
@@ -126,7 +126,7 @@ export function createMessageStore({ db, messages }: Pick<Database, 'db' | 'mess
       return Map.groupBy(rows, ({ cid }) => cid.toHexString())
     },
 
-    /** The same for many who join at once: what is kept of each conversation is bounded, however long its messages are. */
+    /** The same for many who join at once: of each conversation only so many are kept whole, however long they are. */
     async openings(places: readonly { cid: ObjectId; settledSeq: number }[]): Promise<Map<string, Opening>> {
       const found = new Map<string, Opening & { bytes: number }>()
       if (places.length === 0) return found

@@ -15,7 +15,7 @@ const BEHIND_MS = 200
 const AGE_MS = 3_000
 /** Rows that are published together, and no more bytes than a page has. */
 const ROW_BATCH_SIZE = 500
-/** Conversations looked at together, and remembered at most. */
+/** Conversations whose unpublished messages are read together, and that are remembered at most. */
 const CONVERSATION_BATCH_SIZE = 100
 const MAX_CONVERSATIONS = 10_000
 

@@ -49,7 +49,10 @@ export interface ReadsOptions {
 }
 
 const slotOf = ({ cid, key }: ReadPosition): string => `${cid.toHexString()}${key}`
-/** A mark is written by itself: it is of one row, and given up where the write fails, unlike what was noted. */
+/**
+ * Key within a batch. Marks go by participant row, noted positions by conversation and person, so the two never merge:
+ * a failed mark is reported to its caller, a failed note is retried.
+ */
 const placeOf = (position: Waiting): string => position.row?.toHexString() ?? slotOf(position)
 
 export type Reads = ReturnType<typeof createReads>

@@ -17,7 +17,7 @@ export interface EventSources extends Pick<Collections, 'messages' | 'participan
 
 export type EventBuilder = ReturnType<typeof createEventBuilder>
 
-/** An entry may hold it: data that is larger is left out, so it is not read either, however many wait. */
+/** Small enough for an entry: larger data is left out of one, so it is not read either, however much waits. */
 const FITS = { $lte: [{ $bsonSize: '$$ROOT' }, LIMITS.eventBytes] }
 
 /** Nothing has happened in it, so that all who began it may see what it shows. */

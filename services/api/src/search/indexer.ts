@@ -36,7 +36,7 @@ export function createSearchIndexer({
     return (await searchHeads.findOne({ _id: cid }))?.indexedSeq ?? 0
   }
 
-  /** Indexes one chunk; how far the index reaches, and whether there is more. Stops before an answer that still streams. */
+  /** Indexes one batch; how far the index reaches, and whether there is more. Stops before an answer that still streams. */
   async function step(
     cid: ObjectId,
     from: number,

@@ -33,7 +33,7 @@ afterAll(() => world.close())
 
 const numbers = (count: number) => Array.from({ length: count }, (_, i) => i + 1)
 
-test('leads on to the rest, however long the query', async () => {
+test('a cursor leads through all hits, also of a long query', async () => {
   const cid = await open(service, ada)
   const q = '北京'.repeat(64)
   for (const i of numbers(3)) await say(service, ada, cid, `${q} ${i}`)

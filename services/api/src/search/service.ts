@@ -13,7 +13,7 @@ import type { SearchIndexer } from './indexer.ts'
 import { type QueryTerm, queryTerms, rate } from './terms.ts'
 import { unhurried } from './unhurried.ts'
 
-/** Messages that are ranked, and about how many bytes of text: of more that match, or are not indexed yet, the newest. */
+/** Messages that are ranked at most, and about how many bytes of text: the newest of those that match or are not indexed yet. */
 const MAX_CANDIDATES = 500
 const MAX_CANDIDATE_BYTES = 4 * 1024 * 1024
 /** As much of a message as is ranked; `bytes` is what all of it takes. */
@@ -49,7 +49,7 @@ export function createSearch({
   pages: MessagePages
   indexer: SearchIndexer
 }) {
-  /** The newest messages that have all terms: whole, or, which takes longer, as far as the query began them. */
+  /** The newest messages that have all terms; with `begun`, the last one may be the start of a word, which takes longer. */
   function newest(cid: ObjectId, [first, ...others]: readonly QueryTerm[], begun: boolean) {
     if (!first) return []
     const select = ({ text, prefix }: QueryTerm) => (begun && prefix ? { $regex: `^${literal(text)}` } : text)

@@ -1,7 +1,7 @@
 /** Terms of a text that are looked at, and different ones that a message is found by; what lies behind is not found. */
 const TERMS_OF_TEXT = 10_000
 const TERMS_PER_MESSAGE = 2_000
-/** Characters from which a word may be the start of a longer one: what less begins is nearly everything. */
+/** Characters that a word has at least to be taken for the start of another: with fewer, nearly everything is found. */
 const PREFIX_LENGTH = 3
 /** Characters of a term that count. */
 const TERM_LENGTH = 40

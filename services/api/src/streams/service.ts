@@ -64,7 +64,7 @@ export function createStreamService(options: StreamServiceOptions) {
     const cid = new ObjectId(conversationId)
     const { row, message, created } = await append({ org: caller.orgId, cid, draft, admin: isAdmin(caller) })
     if (created || row.status !== 'streaming') return { message, created }
-    // Somebody goes on with it: a sign of life, so that the sweeper lets it.
+    // Somebody goes on with it: a sign of life, so that the sweeper leaves it alone.
     await messages.updateOne({ _id: row._id, status: 'streaming' }, { $set: { streamedAt: new Date() } })
     const now = await messages.findOne({ _id: row._id })
     return { message: now && !isVoid(now) ? toMessage(now) : message, created }
@@ -132,7 +132,7 @@ export function createStreamService(options: StreamServiceOptions) {
         const costBefore = row.costMicros ?? 0
         end(row, status, result)
         if (row.seq <= head.settledSeq) {
-          // Above it the fold counts what is there then.
+          // A message above it is counted when it is folded, as it is then.
           head.inputTokens += row.usage?.inputTokens ?? 0
           head.outputTokens += row.usage?.outputTokens ?? 0
           head.totalTokens += row.usage?.totalTokens ?? 0

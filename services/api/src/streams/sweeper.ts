@@ -13,7 +13,7 @@ export const SWEEP_TIMES = {
   firstMs: 10_000,
 }
 /** Rows that are read at once. */
-const PAGE = 100
+const BATCH_SIZE = 100
 
 export interface StreamSweeperOptions extends Pick<Collections, 'messages'> {
   redis: Redis
@@ -25,11 +25,11 @@ export interface StreamSweeperOptions extends Pick<Collections, 'messages'> {
 /** Ends streams whose agent and gateway are both gone: `failed`, with the text that was there. */
 export function createStreamSweeper({ messages, redis, streams, logger, times }: StreamSweeperOptions) {
   const { silentMs, everyMs, firstMs } = { ...SWEEP_TIMES, ...times }
-  /** MongoDB did, the last time it was asked. */
+  /** Whether MongoDB answered the last time. */
   let answers = false
   let closed = false
 
-  /** What listeners saw may be two seconds ahead of the last checkpoint. */
+  /** The longer of what is stored and what listeners saw, which may be two seconds ahead of the last checkpoint. */
   async function textOf(id: string, stored: string): Promise<string> {
     try {
       const text = joinStreamText(await redis.hgetall(streamTextKey(id)))
@@ -40,7 +40,7 @@ export function createStreamSweeper({ messages, redis, streams, logger, times }:
     }
   }
 
-  /** Or gateways would begin it anew for whoever comes next. */
+  /** Removes the text from Redis, or gateways would begin the stream anew for whoever comes next. */
   async function forget(cid: string, id: string): Promise<void> {
     try {
       await Promise.all([redis.del(streamTextKey(id)), redis.hdel(roomStreamsKey(cid), id)])
@@ -51,7 +51,7 @@ export function createStreamSweeper({ messages, redis, streams, logger, times }:
 
   async function sweep(): Promise<void> {
     const before = new Date(Date.now() - silentMs)
-    for await (const row of messages.find({ streamedAt: { $lt: before } }, { batchSize: PAGE })) {
+    for await (const row of messages.find({ streamedAt: { $lt: before } }, { batchSize: BATCH_SIZE })) {
       if (closed) return
       if (isVoid(row)) continue
       const [cid, messageId] = [row.cid.toHexString(), row._id.toHexString()]

@@ -11,9 +11,9 @@ import { isVoid } from '../database/collections.ts'
 
 /** Edited messages that one step reads again, the newest of them. */
 const REDONE = 200
-/** What came last, and characters of each. */
+/** The last messages that a summary is shown, and characters of each. */
 const RECENT = { messages: 4, characters: 500 }
-/** Messages looked at to find those. */
+/** Numbers among which those are looked for: some are void or deleted. */
 const RECENT_WITHIN = 20
 
 export type SummaryHead = Pick<
@@ -180,7 +180,7 @@ export function createSummaryWorkReader({
     ): Promise<{ text: string; coversSeq: number } | null> {
       if (head.summaryCoversSeq === 0 || head.summary === undefined) return null
       if (!mayBeStale(head)) return { text: head.summary, coversSeq: head.summaryCoversSeq }
-      // It may be newer than the head's, which then is not to be trusted any more.
+      // Read from its own collection: it may be newer than the text in the head.
       const stored = await newest(head._id)
       const [changed] = stored ? await changedSince(stored) : []
       const standing = changed ? await newest(head._id, changed.seq) : stored
