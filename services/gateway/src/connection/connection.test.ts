@@ -71,13 +71,23 @@ describe('a connection', () => {
     })
   })
 
-  it('that probes its upgrade over and over is closed at once', async () => {
+  it('that probes its upgrade over and over is closed at once, and leaves no timer behind', async () => {
+    const started = vi.spyOn(globalThis, 'setInterval')
+    const cleared = vi.spyOn(globalThis, 'clearInterval')
     const hello = await (await fetch(`${gateway.url}/socket.io/?EIO=4&transport=polling`)).text()
     const ws = new WebSocket(`${engine()}&sid=${JSON.parse(hello.slice(1)).sid}`)
     await once(ws, 'open')
     const closed = once(ws, 'close', { signal: AbortSignal.timeout(5_000) })
     for (let n = 0; n < 100; n++) ws.send('2probe')
     await closed
+    const checks = started.mock.calls.flatMap(([, ms], call) =>
+      ms === 100 ? [started.mock.results[call]?.value] : [],
+    )
+    const ended = new Set(cleared.mock.calls.map(([timer]) => timer))
+    expect(checks.length).toBeGreaterThan(0)
+    expect(checks.filter((timer) => !ended.has(timer))).toHaveLength(0)
+    started.mockRestore()
+    cleared.mockRestore()
   })
 
   it('that sends a message in thousands of pieces is closed at once', async () => {

@@ -52,7 +52,8 @@ export function guard(io: ChatServer): void {
     if (type === 'message' && !isBearable(this, data)) terminate(this)
   }
   function onProbe(this: Connection): void {
-    if (!probes.take(this)) terminate(this)
+    // Afterwards: Engine.IO starts the timer of a probe once it has told of it, and clears it at the close.
+    if (!probes.take(this)) queueMicrotask(() => terminate(this))
   }
 
   io.engine.on('connection', (conn: Connection) => {
