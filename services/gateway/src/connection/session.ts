@@ -1,4 +1,5 @@
 import type { TokenBucket } from '@parley/service-kit'
+import type { Attempt } from '../delivery/feed.ts'
 import type { Room } from '../delivery/room.ts'
 import type { Link } from '../delivery/wire.ts'
 
@@ -13,8 +14,8 @@ export interface Session {
   expiryTold: boolean
   /** Rooms that it is in. */
   rooms: Set<Room>
-  /** Joins under way; they count towards the rooms that a socket may have. */
-  joining: number
+  /** Joins under way, and the rooms that they lead to. */
+  joining: Map<Attempt, Room>
   /** Events being handled, by conversation or stream: the next one of the same waits. Null: none, as nearly always. */
   lanes: Map<string, Promise<void>> | null
   /** Events being handled or waiting. */
@@ -35,7 +36,7 @@ export function createSession(
     ...verified,
     expiryTold: false,
     rooms: new Set(),
-    joining: 0,
+    joining: new Map(),
     lanes: null,
     pending: 0,
     pendingBytes: 0,

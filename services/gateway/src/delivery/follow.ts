@@ -53,6 +53,15 @@ export function createFollow(
     lifecycle.emit('roomClosed', room)
   }
 
+  /** Throws `conflict` where the socket is in, or about to be in, as many other conversations as it may. */
+  function assertSpace({ data: { session } }: ChatSocket, conversationId: string): void {
+    const taken = new Set([...session.rooms, ...session.joining.values()])
+    const room = rooms.get(conversationId)
+    if (taken.size < LIMITS.roomsPerSocket || (room && taken.has(room))) return
+    const detail = `A socket may be in ${LIMITS.roomsPerSocket} conversations; leave one to join another`
+    throw problem('conflict', { detail })
+  }
+
   /** Nothing has happened since that the api's answer should have known of. */
   const isCurrent = (attempt: Attempt, socket: ChatSocket): boolean =>
     !attempt.recheck && attempt.caller === socket.data.caller
@@ -84,16 +93,11 @@ export function createFollow(
     acknowledge: (result: JoinResult) => T,
   ): Promise<T> {
     const { session, orgId } = socket.data
-    const taken = rooms.isIn(socket, payload.conversationId) ? 0 : session.rooms.size + session.joining
-    if (taken >= LIMITS.roomsPerSocket) {
-      const detail = `A socket may be in ${LIMITS.roomsPerSocket} conversations; leave one to join another`
-      throw problem('conflict', { detail })
-    }
     const feed = ensure(payload.conversationId)
     const { room } = feed
     const attempt: Attempt = { recheck: false, caller: socket.data.caller }
     feed.attempts.add(attempt)
-    session.joining++
+    session.joining.set(attempt, room)
     let look: Look | undefined
     try {
       const first = await ask(feed, attempt, socket, payload)
@@ -117,7 +121,7 @@ export function createFollow(
       return acknowledged
     } finally {
       look?.close()
-      session.joining--
+      session.joining.delete(attempt)
       feed.attempts.delete(attempt)
       closeIfEmpty(feed)
     }
@@ -191,6 +195,7 @@ export function createFollow(
   return {
     feed: (conversationId: string): Feed | undefined => feeds.get(conversationId),
     feeds: (): Iterable<Feed> => feeds.values(),
+    assertSpace,
     join,
     leave,
     expel,

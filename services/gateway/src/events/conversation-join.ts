@@ -4,6 +4,8 @@ import { defineEvent } from './define-event.ts'
 export const conversationJoin = defineEvent(
   'conversation:join',
   ({ follow, presence }) =>
-    (socket, payload, { reply }) =>
-      follow.join(socket, payload, () => presence.look(payload.conversationId), reply),
+    (socket, payload, { reply }) => {
+      follow.assertSpace(socket, payload.conversationId)
+      return follow.join(socket, payload, () => presence.look(payload.conversationId), reply)
+    },
 )

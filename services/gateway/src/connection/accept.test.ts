@@ -1,0 +1,88 @@
+import { setImmediate } from 'node:timers/promises'
+import { type Caller, LIMITS, problem } from '@parley/contract'
+import { createLogger } from '@parley/service-kit'
+import { expect, test, vi } from 'vitest'
+import { createFollow } from '../delivery/follow.ts'
+import { createRooms } from '../delivery/rooms.ts'
+import { conversationJoin } from '../events/conversation-join.ts'
+import { createLifecycle } from '../lifecycle.ts'
+import type { Look } from '../presence/rolls.ts'
+import type { Services } from '../services.ts'
+import { createFakeApi, createFakeConversation } from '../testing/fake-api.ts'
+import { createFakeSocket } from '../testing/fake-socket.ts'
+import { createAccept } from './accept.ts'
+import { createOutbound } from './outbound.ts'
+import { createPeople } from './people.ts'
+
+const BOT = { type: 'agent', id: 'bot' } as const
+const nothing = () => undefined
+
+/** An agent's connection, and an api that answers it when it is told to. */
+function open() {
+  const fake = createFakeApi()
+  const outbound = createOutbound()
+  const core = {
+    api: fake.api,
+    outbound,
+    rooms: createRooms({ outbound }),
+    people: createPeople(),
+    lifecycle: createLifecycle(),
+    logger: createLogger({ name: 'test', level: 'silent' }),
+  }
+  const follow = createFollow(core, {
+    fetch: () => Promise.reject(problem('not_found')),
+    onUnsure: nothing,
+    onSkipped: nothing,
+    onMessage: nothing,
+    onMessageChanged: nothing,
+    metrics: { gap: nothing, fill: nothing, resync: nothing },
+  })
+  const nobody = { users: [], agents: [] }
+  const look = async (): Promise<Look> => ({ now: () => nobody, join: () => nobody, close: nothing })
+  const handler = conversationJoin({ follow, presence: { look } } as unknown as Services)
+  const { socket, written } = createFakeSocket()
+  const caller: Caller = { ...BOT, orgId: 'acme', roles: ['member'], name: null, picture: null }
+  Object.assign(socket, { connected: true, onAny: nothing, on: nothing })
+  Object.assign(socket.data, { caller, type: BOT.type, key: 'agent:bot', orgId: 'acme' })
+  const ready = Promise.withResolvers<void>()
+  const joins = Promise.withResolvers<void>()
+  fake.afterEach((path) => (path === '/internal/agents/ready' ? ready.promise : joins.promise))
+  return {
+    fake,
+    socket,
+    ready,
+    joins,
+    accept: createAccept(core, {
+      follow,
+      expiry: { watch: nothing, stop: nothing },
+      dispatch: nothing,
+      lookWhoIsHere: look,
+      forget: nothing,
+    }),
+    join: (conversationId: string) =>
+      handler.read({ conversationId }).run(socket, { requestId: '', reply: (result) => result }),
+    welcomed: () => written.filter((text) => text.includes('conversation:ready')).length,
+  }
+}
+
+test.for([
+  ['which is one of them', 0],
+  ['which comes on top', 1],
+] as const)(
+  'an agent that comes back to as many conversations as it may be in is told of its own, %s',
+  async ([, besides]) => {
+    const { fake, socket, ready, joins, accept, join, welcomed } = open()
+    const conversations = Array.from({ length: LIMITS.roomsPerSocket + besides }, (_, n) =>
+      fake.add(createFakeConversation('acme', [BOT], n === 0 ? BOT.id : undefined)),
+    )
+    accept(socket)
+    const answers = conversations.slice(besides).map(({ id }) => join(id))
+    ready.resolve()
+    await setImmediate()
+    joins.resolve()
+    await vi.waitFor(() => expect(welcomed()).toBe(1))
+    expect(await Promise.allSettled(answers)).not.toContainEqual(
+      expect.objectContaining({ status: 'rejected' }),
+    )
+  },
+)
