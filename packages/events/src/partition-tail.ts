@@ -73,8 +73,8 @@ export function createPartitionTail(options: PartitionTailOptions) {
     position = seen.position
     if (seen.loss === null) {
       tell(seen.read)
-      // Behind a full read there may be more, and some of it gone already.
-      if (seen.read.count < BATCH) readUntil = at
+      // Behind a full read there may be more, and some of it gone already; where nobody writes, they may write elsewhere.
+      if (seen.hasPulse && seen.read.count < BATCH) readUntil = at
       return seen
     }
     if (seen.loss !== 'started') logger.warn({ partition, reason: seen.loss }, 'stream entries may be lost')

@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import net, { type AddressInfo } from 'node:net'
 import tls from 'node:tls'
-import { ALL_PARTITIONS, partitionOf, type StreamEvent, streamKey } from '@parley/contract'
+import { ALL_PARTITIONS, partitionOf, type StreamEvent, streamKey, streamPulseKey } from '@parley/contract'
 import { startRedis, throwAwayFolder } from '@parley/devstack'
 import fc from 'fast-check'
 import { Redis } from 'ioredis'
@@ -300,6 +300,32 @@ test('a stream that nobody can write to is silent, however well it can be read',
   await vi.waitFor(() => expect(states).toEqual([true, false]), { ...soon, timeout: 3_000 })
   expect([tail.connected(), tail.live()]).toEqual([true, false])
   expect(told).toEqual(partitions.map(() => 'started'))
+})
+
+test('what was written elsewhere, while nobody showed that they could write here, is said to be unseen', async () => {
+  let asked = 0
+  let readUntil = Number.POSITIVE_INFINITY
+  await admin.set(streamPulseKey(0), '1')
+  const { tail, told } = follow({
+    checkMs: 20,
+    connect: () => {
+      const connection = connectStreams(server.url, { name: 'tail' })
+      return { ...connection, ask: (commands) => connection.ask(commands).finally(() => asked++) }
+    },
+    onLoss: (_, reason, until) => {
+      told.push(reason)
+      readUntil = until
+    },
+  })
+  await vi.waitFor(() => expect(tail.live()).toBe(true), soon)
+  await admin.del(streamPulseKey(0))
+  const gone = Date.now()
+  await vi.waitFor(() => expect(tail.live()).toBe(false), soon)
+  const before = asked
+  await vi.waitFor(() => expect(asked).toBeGreaterThan(before + 5), soon)
+  await admin.flushall()
+  await vi.waitFor(() => expect(told).toEqual(['started', 'wiped']), soon)
+  expect(readUntil).toBeLessThanOrEqual(gone)
 })
 
 test('publishing without Redis rejects at once and names what is missing', async () => {
