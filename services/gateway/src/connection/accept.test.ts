@@ -65,6 +65,23 @@ function open() {
   }
 }
 
+test('joins, and what an agent is told as it connects, are asked elsewhere before long where an api process hangs', async () => {
+  const { fake, socket, ready, joins, accept, join, welcomed } = open()
+  fake.add(createFakeConversation('acme', [BOT], BOT.id))
+  const others = [0, 1].map(() => fake.add(createFakeConversation('acme', [BOT])))
+  const asked = vi.spyOn(fake.api, 'internal')
+  ready.resolve()
+  joins.resolve()
+  await Promise.all(others.map(({ id }) => join(id)))
+  accept(socket)
+  await vi.waitFor(() => expect(welcomed()).toBe(1))
+  expect(asked.mock.calls.map(([path, , options]) => [path, options?.timeoutMs])).toEqual([
+    ['/internal/joins', 3_000],
+    ['/internal/agents/ready', 3_000],
+    ['/internal/join', 3_000],
+  ])
+})
+
 test.for([
   ['which is one of them', 0],
   ['which comes on top', 1],

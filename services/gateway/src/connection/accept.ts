@@ -1,5 +1,6 @@
 import type { InternalAgentReadyResult } from '@parley/contract'
 import { ProblemError, problem } from '@parley/contract'
+import { ANSWER_MS } from '../delivery/feed.ts'
 import type { Follow } from '../delivery/follow.ts'
 import type { Dispatch } from '../events/dispatch.ts'
 import type { Look } from '../presence/rolls.ts'
@@ -31,7 +32,7 @@ export function createAccept(
         const { conversation, active } = await api.internal<InternalAgentReadyResult>(
           '/internal/agents/ready',
           { caller },
-          { key: caller.id },
+          { key: caller.id, timeoutMs: ANSWER_MS },
         )
         const conversationId = conversation.id
         await follow.join(

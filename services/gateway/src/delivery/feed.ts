@@ -16,7 +16,7 @@ import { createSequencer, type Position, type Sequencer } from './sequencer.ts'
 
 /** Milliseconds that a gap may last before the api is asked: two api processes write a little out of order. */
 export const GAP_MS = 50
-/** Milliseconds that what a room waits for may take: where an api process hangs, another is asked then. */
+/** Milliseconds that what a room or a join waits for may take: where an api process hangs, another is asked then. */
 export const ANSWER_MS = 3_000
 /** A room this far behind is told to fetch for itself. */
 const MOST_BEHIND = 1_000

@@ -8,6 +8,7 @@ import {
 } from '@parley/contract'
 import type { ApiClient } from '@parley/service-kit'
 import DataLoader from 'dataloader'
+import { ANSWER_MS } from './feed.ts'
 
 /** Joins of one call; as many as the api takes. */
 const MOST_TOGETHER = 50
@@ -41,7 +42,11 @@ export function createJoins(api: Pick<ApiClient, 'internal'>) {
   async function askTogether(joins: readonly InternalJoin[]): Promise<Answer[]> {
     before = { size: joins.length, at: performance.now() }
     if (joins.length === 1) return ['alone']
-    const result = await api.internal<InternalJoinsResult>('/internal/joins', { joins })
+    const result = await api.internal<InternalJoinsResult>(
+      '/internal/joins',
+      { joins },
+      { timeoutMs: ANSWER_MS },
+    )
     return joins.map((_, place) => readAnswer(result.answers[place], result))
   }
 
@@ -50,7 +55,10 @@ export function createJoins(api: Pick<ApiClient, 'internal'>) {
     async ask(join: InternalJoin): Promise<InternalJoinResult> {
       const answer = await together.load(join)
       if (answer !== 'alone') return answer
-      return api.internal<InternalJoinResult>('/internal/join', join, { key: join.conversationId })
+      return api.internal<InternalJoinResult>('/internal/join', join, {
+        key: join.conversationId,
+        timeoutMs: ANSWER_MS,
+      })
     },
   }
 }
