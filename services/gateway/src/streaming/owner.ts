@@ -257,9 +257,6 @@ export function createStreamOwner(
     get length(): number {
       return text.length
     },
-    get whole(): string {
-      return text.whole
-    },
     ownedBy: (other: ChatSocket): boolean => socket === other,
 
     /** The agent goes on, maybe on another connection. `text`: what Redis had of it. */
@@ -292,6 +289,12 @@ export function createStreamOwner(
     },
 
     ended,
+
+    /** Its text; null where another gateway goes on with it. */
+    async read(): Promise<string | null> {
+      await confirm()
+      return over === 'taken' ? null : text.whole
+    },
 
     /** Another gateway, or a newer start here, goes on with it. */
     drop: () => stop('taken'),

@@ -1,6 +1,7 @@
 import {
   type Message,
   participantKey,
+  roomChannel,
   roomStreamsKey,
   type StreamUpdate,
   streamTextKey,
@@ -9,6 +10,7 @@ import type { ApiClient } from '@parley/service-kit'
 import { afterAll, beforeAll, expect, it, vi } from 'vitest'
 import { createFakeApi, createFakeConversation } from '../testing/fake-api.ts'
 import { startTestGateway } from '../testing/gateway.ts'
+import { createStreamStore } from './store.ts'
 
 const BOT = { type: 'agent', id: 'bot' } as const
 const ADA = { type: 'user', id: 'ada' } as const
@@ -21,6 +23,8 @@ const left = fake.add(createFakeConversation('acme', [BOT, ADA]))
 const blind = fake.add(createFakeConversation('acme', [BOT, ADA]))
 const resumed = fake.add(createFakeConversation('acme', [BOT]))
 const paused: Message = { ...resumed.add(''), status: 'streaming' }
+const moved = fake.add(createFakeConversation('acme', [BOT, ADA]))
+const continued: Message = { ...moved.add(''), status: 'streaming' }
 const started = Promise.withResolvers<void>()
 const ended: unknown[] = []
 let isAsked = false
@@ -34,6 +38,7 @@ const api: ApiClient = {
       return { message: { ...deleted.add(''), status: 'streaming' }, created: true } as T
     }
     if (path === '/internal/streams/start') {
+      if (JSON.stringify(body).includes(moved.id)) return { message: continued, created: true } as T
       if (JSON.stringify(body).includes(resumed.id)) return { message: paused, created: false } as T
       isAsked = true
       await started.promise
@@ -153,4 +158,22 @@ it('goes on with an answer that was resumed while Redis was away, which still na
   await redis.rename(`${key}:before`, key)
   agent.emit('message:stream', { op: 'delta', messageId, index: 0, text: 'Hello' })
   await vi.waitFor(async () => expect(await redis.hget(key, '0')).toBe('Hello'))
+})
+
+it('keeps all of an answer that is cancelled through the gateway where it began, though it went on at another', async () => {
+  const agent = await gateway.connect(gateway.token('bot', 'acme', { type: 'agent' }))
+  const start = { op: 'start', conversationId: moved.id, clientMessageId: 'moved' }
+  const { messageId } = await agent.emitWithAck('message:stream', start)
+  agent.emit('message:stream', { op: 'delta', messageId, index: 0, text: 'abc' })
+  await vi.waitFor(async () => expect(await gateway.redis.hget(streamTextKey(messageId), '0')).toBe('abc'))
+  agent.disconnect()
+  // The last look of its owner here at whether it is still its own.
+  await vi.waitFor(() => expect(fake.calls).toContain('/internal/streams/checkpoint'))
+  const elsewhere = createStreamStore(gateway.redis)
+  await elsewhere.claim(moved.id, messageId, continued.seq, 'another gateway')
+  const piece = { index: 3, text: 'def' }
+  await elsewhere.append(messageId, 'another gateway', piece, roomChannel(moved.id), '')
+  const ada = await gateway.connect(gateway.token('ada', 'acme'))
+  await ada.emitWithAck('message:cancel', { conversationId: moved.id, messageId })
+  expect(ended.at(-1)).toMatchObject({ messageId, status: 'cancelled', result: { content: 'abcdef' } })
 })

@@ -166,7 +166,7 @@ export function createStreams(options: {
 
   async function textOf(messageId: string): Promise<string | null> {
     try {
-      return owners.get(messageId)?.whole ?? (await store.read(messageId))
+      return (await owners.get(messageId)?.read()) ?? (await store.read(messageId))
     } catch (error) {
       logger.debug({ err: error, messageId }, 'a stream ends with the text of its last checkpoint')
       return null
