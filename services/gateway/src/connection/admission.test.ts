@@ -21,7 +21,7 @@ function open() {
       time += ms + lateMs
       vi.advanceTimersByTime(ms)
     },
-    isIn: () => admission.refuse() === null,
+    isIn: () => (admission.refuse() ?? admission.refusePerson('ada')) === null,
   }
 }
 

@@ -67,29 +67,38 @@ export function createAdmission({
     sampler = null
   }
 
+  function bucketOf(person: string): TokenBucket {
+    let bucket = people.get(person)
+    if (!bucket) {
+      if (people.size >= MOST_PEOPLE) people.clear()
+      bucket = createTokenBucket(connectsPerMinute / 60, connectsPerMinute)
+      people.set(person, bucket)
+    }
+    return bucket
+  }
+
   const laterMs = (): number => Math.round(BACK_MS.first + Math.random() * (BACK_MS.most - BACK_MS.first))
 
   return {
     /** Milliseconds after which somebody who can't be admitted now may try again. */
     laterMs,
-    /** Milliseconds after which to try again, or null: come in. */
+    /** Before it is known who comes: milliseconds after which to try again, or null. */
     refuse(): number | null {
       if (!closed) watch()
       const isOverloaded = lateMs > MOST_LATE_MS && busy > MOST_BUSY
-      if (!closed && !isOverloaded && storm.take()) return null
-      return laterMs()
+      return closed || isOverloaded ? laterMs() : null
     },
-    /** The same for one person, who may connect so many times a minute; it may have taken long to find out who it is. */
+    /**
+     * The same once that is known, which may have taken long: null lets the person in, who may connect so many times a
+     * minute. Only they count as newcomers: whoever is refused for another reason takes nothing from the others.
+     */
     refusePerson(person: string): number | null {
       if (closed) return laterMs()
-      if (connectsPerMinute === 0) return null
-      let bucket = people.get(person)
-      if (!bucket) {
-        if (people.size >= MOST_PEOPLE) people.clear()
-        bucket = createTokenBucket(connectsPerMinute / 60, connectsPerMinute)
-        people.set(person, bucket)
+      if (connectsPerMinute > 0) {
+        const bucket = bucketOf(person)
+        if (!bucket.take()) return Math.round(bucket.waitMs() * (1 + Math.random()))
       }
-      return bucket.take() ? null : Math.round(bucket.waitMs() * (1 + Math.random()))
+      return storm.take() ? null : laterMs()
     },
     /** No more newcomers: this gateway is about to end. */
     close(): void {

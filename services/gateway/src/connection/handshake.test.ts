@@ -14,22 +14,33 @@ const config = loadConfig(GatewayConfig, {
   JWT_SECRET,
 })
 
-test('who shows no token takes nothing from what newcomers may: thousands of them kept everybody else out', async () => {
-  const admission = createAdmission({ connectsPerMinute: 0, now: () => 0 })
-  const handshake = createHandshake({
-    verifier: createVerifier(config, { revocations: createRevocationList() }),
-    admission,
-    isAllowedOrigin: () => true,
-    eventsPerSecond: 0,
-    onRefused: () => undefined,
-    logger: createLogger({ name: 'test', level: 'silent' }),
-  })
-  const shakeHands = (auth: object) =>
-    new Promise((resolve) => handshake({ handshake: { headers: {}, auth }, data: {} } as ChatSocket, resolve))
-  for (let n = 0; n < 2_000; n++) {
-    expect(await shakeHands({})).toMatchObject({ data: { code: 'unauthenticated' } })
-  }
-  const token = signUserToken(JWT_SECRET, { sub: 'ada', orgId: 'acme' })
-  expect(await shakeHands({ token })).toBeUndefined()
-  admission.close()
-})
+const tokenOf = (sub: string) => signUserToken(JWT_SECRET, { sub, orgId: 'acme' })
+
+test.for([
+  ['who shows no token', 0, 'unauthenticated', () => ({})],
+  ['who shows one that is none', 0, 'unauthenticated', () => ({ token: 'x' })],
+  ['one person who connects far too often', 1, 'overloaded', () => ({ token: tokenOf('eager') })],
+] as const)(
+  '%s takes nothing from what newcomers may: thousands of them kept everybody else out',
+  async ([, connectsPerMinute, code, auth]) => {
+    const admission = createAdmission({ connectsPerMinute, now: () => 0 })
+    const handshake = createHandshake({
+      verifier: createVerifier(config, { revocations: createRevocationList() }),
+      admission,
+      isAllowedOrigin: () => true,
+      eventsPerSecond: 0,
+      onRefused: () => undefined,
+      logger: createLogger({ name: 'test', level: 'silent' }),
+    })
+    const shakeHands = (auth: object) =>
+      new Promise<string>((resolve) =>
+        handshake({ handshake: { headers: {}, auth }, data: {} } as ChatSocket, (refused) =>
+          resolve(refused?.message ?? 'admitted'),
+        ),
+      )
+    for (let n = 0; n < 2_000; n++)
+      expect(await shakeHands(auth())).toBe(n < connectsPerMinute ? 'admitted' : code)
+    expect(await shakeHands({ token: tokenOf('ada') })).toBe('admitted')
+    admission.close()
+  },
+)
