@@ -107,7 +107,6 @@ export async function buildApp(dependencies: GatewayDependencies): Promise<Gatew
     outbound,
     logger,
     isRevoked: ({ data }) => revocations.isRevoked(data.caller, data.session.issuedAt),
-    conversationOf: streams.conversationOf,
     onEvent: figures.clientEvent,
   })
   namespace.use(

@@ -21,4 +21,6 @@ export const authRefresh = defineEvent(
       if (wasAdmin && !caller.roles.includes('admin')) for (const room of data.session.rooms) recheck(room)
       return { expiresAt: new Date(expiresAt * 1_000).toISOString() }
     },
+  // One after the other: the last one stays.
+  { cost: 5, lanes: () => ['auth:refresh'] },
 )

@@ -8,4 +8,5 @@ export const conversationJoin = defineEvent(
       follow.assertSpace(socket, payload.conversationId)
       return follow.join(socket, payload, () => presence.look(payload.conversationId), reply)
     },
+  { cost: 2 },
 )

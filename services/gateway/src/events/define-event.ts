@@ -14,18 +14,29 @@ export interface EventContext {
 export interface Task {
   /** As its schema has it: all that is kept of what came. */
   payload: unknown
+  /** The queues that it waits in: in each, events run in the order they came. */
+  lanes: readonly string[]
   /** Does what the event asks for, gives what its acknowledgement adds to `ok: true`. */
   run(socket: ChatSocket, context: EventContext): Promise<object>
 }
 
 export interface ClientEventHandler {
   event: ClientEvent
+  /** What one with this payload, valid or not, takes from the socket's allowance. */
+  cost(payload: unknown): number
   /** @throws ProblemError validation_failed */
   read(payload: unknown): Task
 }
 
 type Payload<E extends ClientEvent> = z.output<(typeof CLIENT_EVENTS)[E]['payload']>
 const events: { [E in ClientEvent]: { payload: z.ZodType<Payload<E>> } } = CLIENT_EVENTS
+
+interface EventOptions<E extends ClientEvent> {
+  /** What it takes from the socket's allowance, if that is not 1. */
+  cost?: number | ((payload: unknown) => number)
+  /** The queues that it waits in, if they are others than its conversation's. */
+  lanes?(payload: Payload<E>, services: Services): readonly string[]
+}
 
 /** A client event: its name, which says what it takes and gives, and what it does with the gateway's services. */
 export function defineEvent<E extends ClientEvent>(
@@ -37,18 +48,33 @@ export function defineEvent<E extends ClientEvent>(
     payload: Payload<E>,
     context: EventContext,
   ) => Promise<ClientResult<E>> | ClientResult<E>,
+  { cost = 1, lanes = conversationLane }: EventOptions<E> = {},
 ): (services: Services) => ClientEventHandler {
   const schema = events[event].payload
   return (services) => {
     const handle = create(services)
     return {
       event,
+      cost: (payload) => (typeof cost === 'number' ? cost : cost(payload)),
       read(given) {
         const payload = valid(schema, given)
-        return { payload, run: async (socket, context) => handle(socket, payload, context) }
+        return {
+          payload,
+          lanes: lanes(payload, services),
+          run: async (socket, context) => handle(socket, payload, context),
+        }
       },
     }
   }
+}
+
+/** A field of a payload that is not known to be valid. */
+export const fieldOf = (payload: unknown, name: string): unknown =>
+  typeof payload === 'object' && payload !== null ? Reflect.get(payload, name) : undefined
+
+function conversationLane(payload: unknown): string[] {
+  const id = fieldOf(payload, 'conversationId')
+  return typeof id === 'string' ? [id] : []
 }
 
 function valid<S extends z.ZodType>(schema: S, payload: unknown): z.output<S> {

@@ -3,9 +3,9 @@ import { LIMITS, type Problem, ProblemError, problem } from '@parley/contract'
 import type { Logger } from '@parley/service-kit'
 import type { Outbound } from '../connection/outbound.ts'
 import type { ChatSocket } from '../sockets.ts'
-import { costOf, weightOf } from './costs.ts'
-import type { ClientEventHandler, Task } from './define-event.ts'
-import { enter, lanesOf } from './lanes.ts'
+import { type ClientEventHandler, fieldOf, type Task } from './define-event.ts'
+import { enter } from './lanes.ts'
+import { weightOf } from './weight.ts'
 
 /** Events of one socket that may wait or run at once, and bytes that they may take; one may take more by itself. */
 const MOST_PENDING = 1_000
@@ -16,14 +16,10 @@ const isAnswer = (value: unknown): value is Answer => typeof value === 'function
 
 const tooMany = () => problem('rate_limited', { detail: 'Too many events on this socket' })
 
-const clientMessageIdOf = (payload: unknown): string | undefined =>
-  typeof payload === 'object' &&
-  payload !== null &&
-  'clientMessageId' in payload &&
-  typeof payload.clientMessageId === 'string' &&
-  payload.clientMessageId.length <= 128
-    ? payload.clientMessageId
-    : undefined
+function clientMessageIdOf(payload: unknown): string | undefined {
+  const id = fieldOf(payload, 'clientMessageId')
+  return typeof id === 'string' && id.length <= 128 ? id : undefined
+}
 
 /** An event as it came, without its payload: that is let go of once it is read. */
 interface Request {
@@ -43,11 +39,9 @@ export function createDispatch(options: {
   logger: Logger
   /** Whether the socket's token was revoked. */
   isRevoked(socket: ChatSocket): boolean
-  /** Of an answer that is streamed through this gateway. */
-  conversationOf(messageId: string): string | undefined
   onEvent?: (event: string, outcome: 'ok' | Problem['code']) => void
 }): Dispatch {
-  const { outbound, logger, isRevoked, conversationOf, onEvent } = options
+  const { outbound, logger, isRevoked, onEvent } = options
   const handlers = new Map<string, ClientEventHandler>(options.handlers.map((one) => [one.event, one]))
 
   function fail({ socket, requestId, event, clientMessageId, answer }: Request, error: unknown): void {
@@ -97,8 +91,9 @@ export function createDispatch(options: {
   function admit(socket: ChatSocket, event: string, payloads: readonly unknown[]) {
     const { session } = socket.data
     const [payload] = payloads
-    if (!session.bucket.take(costOf(event, payload)) || session.pending >= MOST_PENDING) throw tooMany()
     const handler = handlers.get(event)
+    const cost = handler?.cost(payload) ?? 1
+    if (!session.bucket.take(cost) || session.pending >= MOST_PENDING) throw tooMany()
     if (!handler) throw problem('validation_failed', { detail: 'There is no such event' })
     if (payloads.length > 1) throw problem('validation_failed', { detail: 'An event takes one payload' })
     const task = handler.read(payload)
@@ -123,8 +118,7 @@ export function createDispatch(options: {
     }
     try {
       const { task, weight } = admit(socket, request.event, payloads)
-      const keys = lanesOf(request.event, task.payload, conversationOf)
-      enter(socket.data.session, keys, weight, () => run(request, task))
+      enter(socket.data.session, task.lanes, weight, () => run(request, task))
     } catch (error) {
       fail(request, error)
     }

@@ -1,9 +1,11 @@
 import { createLogger } from '@parley/service-kit'
 import { describe, expect, test } from 'vitest'
 import { createOutbound } from '../connection/outbound.ts'
+import type { Services } from '../services.ts'
 import { createFakeSocket } from '../testing/fake-socket.ts'
 import type { ClientEventHandler } from './define-event.ts'
 import { createDispatch } from './dispatch.ts'
+import { clientEvents } from './index.ts'
 
 const logger = createLogger({ name: 'test', level: 'silent' })
 const MIB = 1024 * 1024
@@ -12,35 +14,38 @@ const ROOM = 'c'.repeat(24)
 const ANSWER = 'a'.repeat(24)
 const turn = () => new Promise((resolve) => setImmediate(resolve))
 
-/** Dispatches to handlers that end when they are told to. */
-function open(...events: ClientEventHandler['event'][]) {
+/** Dispatches to the gateway's handlers, which do nothing but end when they are told to. */
+function open() {
   const begun: { op: string | undefined; end(): void }[] = []
-  const handlers = events.map(
-    (event): ClientEventHandler => ({
-      event,
-      read: (payload) => ({
-        payload,
+  const conversationOf = (messageId: string) => (messageId === ANSWER ? ROOM : undefined)
+  const services = { streams: { conversationOf } } as unknown as Services
+  const handlers = clientEvents.map((create): ClientEventHandler => {
+    const handler = create(services)
+    return {
+      ...handler,
+      read: (given) => ({
+        ...handler.read(given),
         run: () => {
           const { promise, resolve } = Promise.withResolvers<object>()
-          begun.push({ op: (payload as { op?: string }).op, end: () => resolve({}) })
+          const { op, token } = given as { op?: string; token?: string }
+          begun.push({ op: op ?? token, end: () => resolve({}) })
           return promise
         },
       }),
-    }),
-  )
-  const conversationOf = (messageId: string) => (messageId === ANSWER ? ROOM : undefined)
+    }
+  })
   const outbound = createOutbound()
-  const isRevoked = () => false
-  return { begun, dispatch: createDispatch({ handlers, outbound, logger, isRevoked, conversationOf }) }
+  return { begun, dispatch: createDispatch({ handlers, outbound, logger, isRevoked: () => false }) }
 }
 
 describe('events of one conversation are handled in the order they came', () => {
-  const send = ['message:send', { conversationId: ROOM }] as const
-  const stream = (op: string) => ['message:stream', { op, messageId: ANSWER }] as const
+  const send = ['message:send', { conversationId: ROOM, role: 'user', content: 'x' }] as const
+  const stream = (op: string) =>
+    ['message:stream', { op, messageId: ANSWER, ...(op === 'delta' && { index: 0, text: 'x' }) }] as const
 
   /** Events of one socket, all at once; what has begun then, and what begins as each of those ends. */
   async function runAll(...events: (readonly [string, object])[]): Promise<string[][]> {
-    const { begun, dispatch } = open('message:send', 'message:stream', 'auth:refresh')
+    const { begun, dispatch } = open()
     const { socket } = createFakeSocket()
     for (const [event, payload] of events) dispatch(socket, [event, payload])
     const names = () => begun.map(({ op = 'send' }) => op)
@@ -65,7 +70,7 @@ describe('events of one conversation are handled in the order they came', () => 
   })
 
   test('and tokens one after the other: the last one stays', async () => {
-    const refresh = (op: string) => ['auth:refresh', { op }] as const
+    const refresh = (token: string) => ['auth:refresh', { token }] as const
     expect(await runAll(refresh('one'), send, refresh('two'))).toEqual([['one', 'send'], ['two'], [], []])
   })
 
@@ -76,12 +81,12 @@ describe('events of one conversation are handled in the order they came', () => 
 })
 
 test('who stops reading gets no answer more, and nothing of what still waits is begun', async () => {
-  const { begun, dispatch } = open('conversation:join')
+  const { begun, dispatch } = open()
   const { socket, below } = createFakeSocket()
   const answers: object[] = []
   const join = (conversationId: string) =>
     dispatch(socket, ['conversation:join', { conversationId }, (answer: object) => answers.push(answer)])
-  for (const conversationId of ['here', 'here', 'here', 'there']) join(conversationId)
+  for (const id of [ROOM, ROOM, ROOM, 'e'.repeat(24)]) join(id)
   expect(begun).toHaveLength(2)
   begun[0]?.end()
   await turn()

@@ -13,4 +13,5 @@ export const messageTyping = defineEvent(
       typing.signal(socket.data.caller, conversationId, isTyping)
       return {}
     },
+  { cost: 0.5 },
 )
