@@ -133,6 +133,10 @@ export async function buildApp(dependencies: GatewayDependencies): Promise<Gatew
   const tailing = createTailing(core, { connect: connectTail, namespace, delivery, figures })
   const isRedisConnected = () => [redis, subscriber, listener].every(({ status }) => status === 'ready')
   let draining = false
+  function stopAdmitting(): void {
+    draining = true
+    admission.close()
+  }
   health(app, {
     isReady: () => tailing.isLoaded() && !draining,
     degraded: () => [
@@ -155,13 +159,11 @@ export async function buildApp(dependencies: GatewayDependencies): Promise<Gatew
     app,
     start: tailing.start,
     async drain(mostMs) {
-      draining = true
-      admission.close()
+      stopAdmitting()
       await drain({ namespace, outbound, mostMs })
     },
     async close() {
-      draining = true
-      admission.close()
+      stopAdmitting()
       await streams.close()
       typing.close()
       await presence.close()

@@ -26,13 +26,9 @@ export async function drain(options: {
     outbound.emit(socket, 'server:draining', { reconnectAfterMs: Math.round(at) })
   }
   const closing: Promise<void>[] = []
-  for (let next = 0; next < plan.length; ) {
-    const elapsed = performance.now() - start
-    for (; next < plan.length && (plan[next]?.at ?? 0) <= elapsed; next++) {
-      const socket = plan[next]?.socket
-      if (socket) closing.push(finish(socket))
-    }
-    await delay(STEP_MS)
+  for (const { socket, at } of plan) {
+    while (performance.now() - start < at) await delay(STEP_MS)
+    closing.push(finish(socket))
   }
   await Promise.all(closing)
 }
