@@ -71,12 +71,10 @@ describe('frames', () => {
     ])
   })
 
-  it("a message's numbers are read off its beginning, whatever its text says, and in any order of fields", () => {
+  it("a message's numbers are its own, whatever its text says, and in any order of fields", () => {
     fc.assert(
-      fc.property(fc.string(), fc.nat(), fc.nat(), (content, seq, changeSeq) => {
-        const id = 'a'.repeat(24)
-        const usual = { id, conversationId: id, seq, changeSeq, content: `${content}"seq":9,"changeSeq":9` }
-        expect(numbersOf(JSON.stringify(usual))).toEqual({ seq, changeSeq })
+      fc.property(fc.string(), fc.nat(), fc.nat(), (text, seq, changeSeq) => {
+        const content = `${text}"seq":9,"changeSeq":9`
         expect(numbersOf(JSON.stringify({ content, changeSeq, seq }))).toEqual({ seq, changeSeq })
       }),
     )

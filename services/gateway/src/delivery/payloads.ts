@@ -11,17 +11,11 @@ export interface ChangePayload {
   changed: string
 }
 
-/** What a message says of itself at its beginning, as the api writes it. */
-const MESSAGE_HEAD =
-  /^\{"id":"[0-9a-f]{24}","conversationId":"[0-9a-f]{24}","seq":(\d+),"changeSeq":(\d+)[,}]/
 const MessageNumbers = z.object({ seq: z.int(), changeSeq: z.int() })
 
 /** Seq and changeSeq of a message, from its JSON text. */
-export function numbersOf(message: string): { seq: number; changeSeq: number } {
-  const match = MESSAGE_HEAD.exec(message)
-  if (match) return { seq: Number(match[1]), changeSeq: Number(match[2]) }
-  return MessageNumbers.parse(JSON.parse(message))
-}
+export const numbersOf = (message: string): z.infer<typeof MessageNumbers> =>
+  MessageNumbers.parse(JSON.parse(message))
 
 /** All that a change of the conversation may have touched, where it is not known what did. */
 export const ANY_FIELD = JSON.stringify(ConversationField.options)
