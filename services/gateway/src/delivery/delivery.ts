@@ -1,30 +1,20 @@
-import {
-  type InternalFillResult,
-  type InternalHead,
-  ParticipantRef,
-  ProblemError,
-  participantKey,
-  partitionOf,
-  type Receipt,
-} from '@parley/contract'
+import { type InternalFillResult, ParticipantRef, participantKey, type Receipt } from '@parley/contract'
 import type { Partition, TailEvent } from '@parley/events'
 import { z } from 'zod'
 import type { Core } from '../services.ts'
+import { createCompare } from './compare.ts'
 import { ANSWER_MS, type Feed, type FeedMetrics } from './feed.ts'
 import { createFollow, type Follow } from './follow.ts'
 import { createMembership } from './membership.ts'
 import { createMissed } from './missed.ts'
 import { createNewest } from './newest.ts'
 import { createNotices } from './notices.ts'
+import { createPersist } from './persist.ts'
 import { createSlots } from './slots.ts'
 
-const HEADS_AT_ONCE = 1_000
 const FILLS_AT_ONCE = 16
 /** Messages, and changes, of one fill. */
 const FILL_PAGE = 100
-/** Milliseconds between looks at the api: while events may not arrive by the streams, and otherwise. */
-const POLL_MS = { silent: 1_000, usual: 30_000 }
-const RETRY_MS = 1_000
 
 const AboutParticipant = z.object({ conversation: z.unknown() })
 const ReadData = z.object({ ...ParticipantRef.shape, readSeq: z.int() })
@@ -33,10 +23,12 @@ export type Delivery = ReturnType<typeof createDelivery>
 
 /** Everything that reaches rooms from the streams, and from the api where the streams had it not. */
 export function createDelivery(core: Core, metrics: FeedMetrics) {
-  const { api, people, rooms, lifecycle, logger } = core
+  const { api, people, rooms, lifecycle } = core
   const slots = createSlots(FILLS_AT_ONCE)
   const isNewest = createNewest()
   const notices = createNotices(core)
+  const persistence = createPersist(core)
+  const { persist } = persistence
   const missed = createMissed(core, { notices, onReceipt: tellReceipt, persist })
   const membership = createMembership(core, { notices, follow: () => follow })
   const follow: Follow = createFollow(core, {
@@ -54,9 +46,7 @@ export function createDelivery(core: Core, metrics: FeedMetrics) {
     onMessageChanged: (room, message) => lifecycle.emit('messageChanged', room, message),
     metrics,
   })
-  let polling: NodeJS.Timeout | null = null
-  let live = false
-  let closed = false
+  const comparison = createCompare(core, { follow, persist })
 
   function onEvents(events: readonly TailEvent[]): void {
     const touched = new Set<Feed>()
@@ -153,67 +143,6 @@ export function createDelivery(core: Core, metrics: FeedMetrics) {
     if (room.isOpen) lifecycle.emit('receipt', room, receipt)
   }
 
-  /**
-   * Asks the api which of these conversations moved on: those have a gap, which is filled if what is missing does not come
-   * in time. Rejects where the api can't be reached.
-   */
-  async function compare(feeds: readonly Feed[]): Promise<void> {
-    for (let at = 0; at < feeds.length; at += HEADS_AT_ONCE) {
-      const some = feeds.slice(at, at + HEADS_AT_ONCE)
-      const ids = some.map(({ room }) => room.conversationId)
-      const { heads } = await api.internal<{ heads: InternalHead[] }>(
-        '/internal/heads',
-        { ids },
-        { timeoutMs: ANSWER_MS },
-      )
-      const byId = new Map(heads.map((head) => [head.id, head]))
-      for (const feed of some) {
-        if (!feed.position()) continue
-        const head = byId.get(feed.room.conversationId)
-        if (!head) follow.end(feed.room.conversationId)
-        else feed.hint({ seq: head.throughSeq, change: head.changeSeq })
-      }
-    }
-  }
-
-  async function onLoss(partition: Partition): Promise<void> {
-    const concerned = [...follow.feeds()].filter(
-      ({ room }) => partition === 'control' || partitionOf(room.conversationId) === partition,
-    )
-    // Who is just joining may have been answered before what was lost.
-    for (const { room } of concerned) follow.doubt(room)
-    await persist(() => compare(concerned))
-  }
-
-  /** Tries again, once a second, while the api is away. */
-  async function persist(work: () => Promise<void>): Promise<void> {
-    while (!closed) {
-      try {
-        await work()
-        return
-      } catch (error) {
-        if (!(error instanceof ProblemError)) throw error
-        logger.debug({ err: error }, 'the api did not answer: asked again in a second')
-        await new Promise((resolve) => setTimeout(resolve, RETRY_MS).unref())
-      }
-    }
-  }
-
-  function pollLater(): void {
-    const timer = setTimeout(() => void poll(timer), live ? POLL_MS.usual : POLL_MS.silent)
-    polling = timer
-  }
-
-  /** `timer`: what led to it; meanwhile events may have come and ceased again, and another have taken its place. */
-  async function poll(timer: NodeJS.Timeout): Promise<void> {
-    try {
-      await compare([...follow.feeds()])
-    } catch (error) {
-      if (!(error instanceof ProblemError)) throw error
-    }
-    if (polling === timer) pollLater()
-  }
-
   return {
     follow,
     /** Does anybody here have to do with this conversation, or could? */
@@ -221,23 +150,15 @@ export function createDelivery(core: Core, metrics: FeedMetrics) {
     onEvents,
     /** Events of the partition may have been missed since then (milliseconds since 1970). */
     onLoss(partition: Partition, since: number): void {
-      void onLoss(partition)
+      comparison.onLoss(partition)
       missed.note(since)
     },
-    /**
-     * Events arrive by the streams, or may not: then rooms are compared with the api at a low rate. Rarely also while they
-     * do: an api process that publishes to another Redis since a failover tells nobody here of it.
-     */
-    onTailState(isLive: boolean): void {
-      live = isLive
-      if (polling) clearTimeout(polling)
-      if (!closed) pollLater()
-    },
+    /** Events arrive by the streams, or may not. */
+    onTailState: comparison.onTailState,
     recheck: membership.recheck,
     close(): void {
-      closed = true
-      if (polling) clearTimeout(polling)
-      polling = null
+      persistence.close()
+      comparison.close()
       missed.close()
       notices.close()
       membership.close()

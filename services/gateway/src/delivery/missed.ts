@@ -8,6 +8,7 @@ import {
 } from '@parley/contract'
 import type { Core } from '../services.ts'
 import type { Notices } from './notices.ts'
+import type { Persist } from './persist.ts'
 
 /** Milliseconds in which losses of several streams are taken together: one wipe empties them all. */
 const GATHER_MS = 200
@@ -30,7 +31,7 @@ export function createMissed(
   }: {
     notices: Pick<Notices, 'addedBefore'>
     onReceipt(receipt: Receipt): void
-    persist(work: () => Promise<void>): Promise<void>
+    persist: Persist
   },
 ) {
   let since = Number.POSITIVE_INFINITY

@@ -1,0 +1,84 @@
+import { type InternalHead, ProblemError, partitionOf } from '@parley/contract'
+import type { Partition } from '@parley/events'
+import type { Core } from '../services.ts'
+import { ANSWER_MS, type Feed } from './feed.ts'
+import type { Follow } from './follow.ts'
+import type { Persist } from './persist.ts'
+
+const HEADS_AT_ONCE = 1_000
+/** Milliseconds between looks at the api: while events may not arrive by the streams, and otherwise. */
+const POLL_MS = { silent: 1_000, usual: 30_000 }
+
+/** Compares the rooms here with the api: where events may have been missed, and from time to time. */
+export function createCompare(
+  { api }: Pick<Core, 'api'>,
+  { follow, persist }: { follow: Pick<Follow, 'feeds' | 'doubt' | 'end'>; persist: Persist },
+) {
+  let polling: NodeJS.Timeout | null = null
+  let live = false
+  let closed = false
+
+  /**
+   * Asks the api which of these conversations moved on: those have a gap, which is filled if what is missing does not come
+   * in time. Rejects where the api can't be reached.
+   */
+  async function compare(feeds: readonly Feed[]): Promise<void> {
+    for (let at = 0; at < feeds.length; at += HEADS_AT_ONCE) {
+      const some = feeds.slice(at, at + HEADS_AT_ONCE)
+      const ids = some.map(({ room }) => room.conversationId)
+      const { heads } = await api.internal<{ heads: InternalHead[] }>(
+        '/internal/heads',
+        { ids },
+        { timeoutMs: ANSWER_MS },
+      )
+      const byId = new Map(heads.map((head) => [head.id, head]))
+      for (const feed of some) {
+        if (!feed.position()) continue
+        const head = byId.get(feed.room.conversationId)
+        if (!head) follow.end(feed.room.conversationId)
+        else feed.hint({ seq: head.throughSeq, change: head.changeSeq })
+      }
+    }
+  }
+
+  function pollLater(): void {
+    const timer = setTimeout(() => void poll(timer), live ? POLL_MS.usual : POLL_MS.silent)
+    polling = timer
+  }
+
+  /** `timer`: what led to it; meanwhile events may have come and ceased again, and another have taken its place. */
+  async function poll(timer: NodeJS.Timeout): Promise<void> {
+    try {
+      await compare([...follow.feeds()])
+    } catch (error) {
+      if (!(error instanceof ProblemError)) throw error
+    }
+    if (polling === timer) pollLater()
+  }
+
+  return {
+    /** Events of the partition may have been missed. */
+    onLoss(partition: Partition): void {
+      const concerned = [...follow.feeds()].filter(
+        ({ room }) => partition === 'control' || partitionOf(room.conversationId) === partition,
+      )
+      // Who is just joining may have been answered before what was lost.
+      for (const { room } of concerned) follow.doubt(room)
+      void persist(() => compare(concerned))
+    },
+    /**
+     * Events arrive by the streams, or may not: then rooms are compared at a low rate. Rarely also while they do: an api
+     * process that publishes to another Redis since a failover tells nobody here of it.
+     */
+    onTailState(isLive: boolean): void {
+      live = isLive
+      if (polling) clearTimeout(polling)
+      if (!closed) pollLater()
+    },
+    close(): void {
+      closed = true
+      if (polling) clearTimeout(polling)
+      polling = null
+    },
+  }
+}

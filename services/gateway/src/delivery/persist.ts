@@ -1,0 +1,28 @@
+import { ProblemError } from '@parley/contract'
+import type { Core } from '../services.ts'
+
+const RETRY_MS = 1_000
+
+export type Persist = (work: () => Promise<void>) => Promise<void>
+
+/** Does what the api is asked for, and does it again once a second while that is away, until `close`. */
+export function createPersist({ logger }: Pick<Core, 'logger'>) {
+  let closed = false
+  return {
+    async persist(work: () => Promise<void>): Promise<void> {
+      while (!closed) {
+        try {
+          await work()
+          return
+        } catch (error) {
+          if (!(error instanceof ProblemError)) throw error
+          logger.debug({ err: error }, 'the api did not answer: asked again in a second')
+          await new Promise((resolve) => setTimeout(resolve, RETRY_MS).unref())
+        }
+      }
+    },
+    close(): void {
+      closed = true
+    },
+  }
+}
