@@ -8,6 +8,7 @@ import { createBeat } from './beat.ts'
 import { createStreamOwner, STREAM_TIMES } from './owner.ts'
 import { createStreamStore } from './store.ts'
 
+const logger = createLogger({ name: 'test', level: 'silent' })
 const redis = new Redis(inject('redisUrl'))
 afterAll(() => redis.quit())
 
@@ -15,7 +16,7 @@ it('goes on where its agent came back just as the time for it was over', async (
   const [before, after] = [createFakeSocket().socket, createFakeSocket().socket]
   const identity = { conversationId: newId(), messageId: newId(), seq: 1, orgId: 'acme', author: 'agent:bot' }
   const { api, calls } = createFakeApi()
-  const store = createStreamStore(redis)
+  const store = createStreamStore({ redis, logger })
   const claim = (token: string) => store.claim(identity.conversationId, identity.messageId, 1, token)
   const bothAsked = Promise.withResolvers<void>()
   const answered = Promise.withResolvers<void>()
@@ -36,7 +37,7 @@ it('goes on where its agent came back just as the time for it was over', async (
       },
       beat: createBeat(STREAM_TIMES.beatMs),
       outbound: createOutbound(),
-      logger: createLogger({ name: 'test', level: 'silent' }),
+      logger,
       times: { ...STREAM_TIMES, orphanMs: 0 },
       deliver: () => undefined,
       onOver: () => undefined,
@@ -60,7 +61,7 @@ it('gives one more sign of life as its agent is cut off, and none while nobody w
   const { socket } = createFakeSocket()
   const identity = { conversationId: newId(), messageId: newId(), seq: 1, orgId: 'acme', author: 'agent:bot' }
   const { api, calls } = createFakeApi()
-  const store = createStreamStore(redis)
+  const store = createStreamStore({ redis, logger })
   await store.claim(identity.conversationId, identity.messageId, 1, 'first')
   vi.useFakeTimers({ toFake: ['setInterval'] })
   const owner = createStreamOwner(
@@ -71,7 +72,7 @@ it('gives one more sign of life as its agent is cut off, and none while nobody w
       store,
       beat: createBeat(STREAM_TIMES.beatMs),
       outbound: createOutbound(),
-      logger: createLogger({ name: 'test', level: 'silent' }),
+      logger,
       times: STREAM_TIMES,
       deliver: () => undefined,
       onOver: () => undefined,

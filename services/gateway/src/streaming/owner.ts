@@ -194,18 +194,10 @@ export function createStreamOwner(
     stop('ended')
     tellAgent()
     // Whoever ended it may have been the api, which leaves the text to its owner.
-    void close()
+    void store.close(conversationId, messageId)
   }
   function tellAgent(): void {
     if (socket) outbound.emit(socket, 'message:cancel', { conversationId, messageId })
-  }
-
-  async function close(): Promise<void> {
-    try {
-      await store.close(conversationId, messageId)
-    } catch (error) {
-      logger.debug({ err: error, messageId }, 'the text of an ended stream goes by itself')
-    }
   }
 
   async function finish(
@@ -231,7 +223,7 @@ export function createStreamOwner(
         { key: conversationId },
       )
       stop('ended')
-      await close()
+      await store.close(conversationId, messageId)
       return answer
     } finally {
       ending = false

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { streamTextKey } from '@parley/contract'
+import { createLogger } from '@parley/service-kit'
 import fc from 'fast-check'
 import { Redis } from 'ioredis'
 import { afterAll, beforeAll, expect, inject, test, vi } from 'vitest'
@@ -13,7 +14,7 @@ beforeAll(async () => {
   redis = new Redis(inject('redisUrl'))
   subscriber = new Redis(inject('redisUrl'))
   subscriber.on('message', (_channel, message) => heard.push(message))
-  store = createStreamStore(redis)
+  store = createStreamStore({ redis, logger: createLogger({ name: 'test', level: 'silent' }) })
 })
 afterAll(async () => {
   await Promise.all([redis.quit(), subscriber.quit()])

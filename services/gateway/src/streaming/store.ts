@@ -1,4 +1,5 @@
 import { joinStreamText, roomStreamsKey, streamTextKey } from '@parley/contract'
+import type { Logger } from '@parley/service-kit'
 import type { Redis, Result } from 'ioredis'
 import { lua } from '../bus/lua.ts'
 
@@ -35,9 +36,9 @@ export type StreamStore = ReturnType<typeof createStreamStore>
 
 /**
  * Texts of streamed answers in Redis, each with an owner: a token that only its latest taker has, so that a gateway
- * which was thought dead can't write any more. All reject while Redis is away.
+ * which was thought dead can't write any more. All but `close` reject while Redis is away.
  */
-export function createStreamStore(redis: Redis) {
+export function createStreamStore({ redis, logger }: { redis: Redis; logger: Logger }) {
   const scripts = ['claim', 'append', 'restore', 'touch', 'close']
   for (const name of scripts) {
     const command = `stream${name[0]?.toUpperCase()}${name.slice(1)}`
@@ -93,12 +94,16 @@ export function createStreamStore(redis: Redis) {
       return ownership(await redis.streamTouch(streamTextKey(messageId), token, TEXT_MS))
     },
 
-    /** It has ended: whoever thinks to own it can't write any more. */
+    /** It has ended: whoever thinks to own it can't write any more. Best effort. */
     async close(conversationId: string, messageId: string): Promise<void> {
-      await Promise.all([
-        redis.streamClose(streamTextKey(messageId), CLOSED_MS),
-        redis.hdel(roomStreamsKey(conversationId), messageId),
-      ])
+      try {
+        await Promise.all([
+          redis.streamClose(streamTextKey(messageId), CLOSED_MS),
+          redis.hdel(roomStreamsKey(conversationId), messageId),
+        ])
+      } catch (error) {
+        logger.debug({ err: error, messageId }, 'the text of an ended stream goes by itself')
+      }
     },
 
     /** The text so far; null where Redis has none, or the stream has ended. */

@@ -6,7 +6,7 @@ import {
   type StreamUpdate,
   streamTextKey,
 } from '@parley/contract'
-import type { ApiClient } from '@parley/service-kit'
+import { type ApiClient, createLogger } from '@parley/service-kit'
 import { afterAll, beforeAll, expect, it, vi } from 'vitest'
 import { createFakeApi, createFakeConversation } from '../testing/fake-api.ts'
 import { startTestGateway } from '../testing/gateway.ts'
@@ -169,7 +169,8 @@ it('keeps all of an answer that is cancelled through the gateway where it began,
   agent.disconnect()
   // The last look of its owner here at whether it is still its own.
   await vi.waitFor(() => expect(fake.calls).toContain('/internal/streams/checkpoint'))
-  const elsewhere = createStreamStore(gateway.redis)
+  const logger = createLogger({ name: 'test', level: 'silent' })
+  const elsewhere = createStreamStore({ redis: gateway.redis, logger })
   await elsewhere.claim(moved.id, messageId, continued.seq, 'another gateway')
   const piece = { index: 3, text: 'def' }
   await elsewhere.append(messageId, 'another gateway', piece, roomChannel(moved.id), '')

@@ -39,7 +39,7 @@ export function createStreams(options: {
 }) {
   const { redis, bus, api, rooms, outbound, lifecycle, logger } = options
   const times = { ...STREAM_TIMES, ...options.times }
-  const store = createStreamStore(redis)
+  const store = createStreamStore({ redis, logger })
   const owners = new Map<string, StreamOwner>()
   /** Starts on their way, whose agent may be put out meanwhile. */
   const starts = new Set<{ conversationId: string; author: string; expel(): void }>()
@@ -160,7 +160,7 @@ export function createStreams(options: {
       },
       { key: conversationId },
     )
-    await close(conversationId, messageId)
+    await store.close(conversationId, messageId)
     return answer
   }
 
@@ -172,10 +172,6 @@ export function createStreams(options: {
       return null
     }
   }
-  const close = (conversationId: string, messageId: string) =>
-    store.close(conversationId, messageId).catch((error: unknown) => {
-      logger.debug({ err: error, messageId }, 'the text of an ended stream goes by itself')
-    })
 
   bus.handle('cancel', (_channel, messageId) => onEnded(messageId))
   lifecycle.on('disconnected', (socket) => {
@@ -228,7 +224,7 @@ export function createStreams(options: {
       if (!won) return
       onEnded(messageId)
       void bus.publish(roomChannel(conversationId), 'cancel', messageId)
-      await close(conversationId, messageId)
+      await store.close(conversationId, messageId)
     },
 
     /** Of an answer that is streamed through this gateway. */
