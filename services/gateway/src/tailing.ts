@@ -49,7 +49,7 @@ export function createTailing(
   })
 
   return {
-    /** Resolves once it was tried to learn what is revoked. */
+    /** Resolves once the list of revocations was asked for, whether or not there was an answer. */
     async start(): Promise<void> {
       delivery.onTailState(false)
       tail.start()

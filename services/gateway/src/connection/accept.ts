@@ -40,7 +40,7 @@ export function createAccept(
           { conversationId },
           () => lookWhoIsHere(conversationId),
           ({ lastSeq, changeSeq }) => {
-            // What came after the one and before the other would be in neither.
+            // What happened between the two answers would be in neither.
             if (lastSeq !== conversation.lastSeq || changeSeq !== conversation.changeSeq) {
               throw problem('unavailable', { detail: 'It went on meanwhile' })
             }

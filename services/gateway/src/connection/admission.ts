@@ -2,14 +2,14 @@ import { createTokenBucket, type TokenBucket } from '@parley/service-kit'
 
 /**
  * Newcomers are asked to come back where the event loop is this many milliseconds late, and busy for this share of its
- * time: one that is late without being busy lacks a processor, which nobody gains by sending people away.
+ * time: one that is late without being busy lacks a processor, and sending people away gives it none.
  */
 const MOST_LATE_MS = 400
 const MOST_BUSY = 0.8
 const SAMPLE_MS = 100
 /** Milliseconds without newcomers after which nobody looks at the loop any more. */
 const QUIET_MS = 5_000
-/** Handshakes at once, within one tick as it were, however idle the loop looked. */
+/** Burst and sustained rate of newcomers, also while the loop looks idle: a burst can arrive between two samples. */
 const BURST = 1_000
 const PER_SECOND = 3_000
 /** Newcomers that were refused come back spread over this time. */

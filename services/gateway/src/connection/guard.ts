@@ -52,7 +52,7 @@ export function guard(io: ChatServer): void {
     if (type === 'message' && !isBearable(this, data)) terminate(this)
   }
   function onProbe(this: Connection): void {
-    // Afterwards: Engine.IO starts the timer of a probe once it has told of it, and clears it at the close.
+    // Not during the event: Engine.IO starts a timer right after it, which only a later close clears.
     if (!probes.take(this)) queueMicrotask(() => terminate(this))
   }
 

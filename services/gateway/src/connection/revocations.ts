@@ -7,8 +7,8 @@ import type { Core } from '../services.ts'
 import type { ChatNamespace, ChatSocket } from '../sockets.ts'
 
 /**
- * Milliseconds between two readings of the whole list: while events may not arrive by the control stream, or after one
- * that failed, and otherwise.
+ * Milliseconds between two readings of the whole list. `silent`: while events may not arrive by the control stream, and
+ * after a reading that failed.
  */
 const POLL_MS = { silent: 1_000, usual: 60_000 }
 const Revoked = z.object({ type: ParticipantType, id: z.string(), before: z.int() })
@@ -66,7 +66,7 @@ export function createRevocationFeed(
     /** The list has been read once: no revoked token gets in. */
     isLoaded: (): boolean => loaded,
     load,
-    /** Events may have been missed, or may not arrive any more: what the api is about to answer may be older. */
+    /** Events may have been missed, or no longer arrive: reads the list, once more if a reading is under way already. */
     onDoubt(): void {
       loadAgain = true
       void load()

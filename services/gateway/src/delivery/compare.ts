@@ -46,7 +46,7 @@ export function createCompare(
     polling = timer
   }
 
-  /** `timer`: what led to it; meanwhile events may have come and ceased again, and another have taken its place. */
+  /** `timer`: the one that led here; where the tail's state changed meanwhile, another has taken its place. */
   async function poll(timer: NodeJS.Timeout): Promise<void> {
     try {
       await compare([...follow.feeds()])
@@ -62,7 +62,7 @@ export function createCompare(
       const concerned = [...follow.feeds()].filter(
         ({ room }) => partition === 'control' || partitionOf(room.conversationId) === partition,
       )
-      // Who is just joining may have been answered before what was lost.
+      // Joins under way may have been answered before what was lost.
       for (const { room } of concerned) follow.doubt(room)
       void persist(() => compare(concerned))
     },

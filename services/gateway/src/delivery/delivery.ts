@@ -89,7 +89,7 @@ export function createDelivery(core: Core, metrics: FeedMetrics) {
     }
   }
 
-  /** `conversation` is JSON text; absent where the event had no space for it, or where it may be undone: the api knows. */
+  /** `conversation`: JSON text. Without it, being too long for the event or perhaps out of date, the api is asked. */
   function onAdded({ org, cid }: TailEvent, keys: readonly string[], conversation: string | undefined): void {
     if (conversation === undefined) missed.look(org, cid, keys)
     else notices.added(org, keys, conversation)
@@ -108,7 +108,7 @@ export function createDelivery(core: Core, metrics: FeedMetrics) {
       if (feed && !behind) membership.added(feed.room, member)
       return
     }
-    // Of who is still in the room's list the check decides.
+    // One that may be out of date is told only where the room's list agrees; otherwise the recheck decides.
     const isOut = !behind || (!overtaken && feed?.room.members.has(member) === false)
     if (isOut && !feed?.room.dismissed.delete(member)) notices.removed(org, cid, member)
     if (behind) return
@@ -116,11 +116,11 @@ export function createDelivery(core: Core, metrics: FeedMetrics) {
     if (feed) membership.removed(feed.room, member, people.of(org, member))
   }
 
-  /** At least once, and in any order: what comes after a later event about the same person may have been undone since. */
+  /** Events about participants come in any order: one heard before, of a later change, may have undone this one. */
   const isOvertaken = ({ cid, member, change }: TailEvent): boolean =>
     member !== undefined && change !== undefined && !isNewest(`${cid} ${member}`, change)
 
-  /** The same of what the room has behind it, and of an addition also where the room has heard of a later change. */
+  /** The room is past this change, or, of an addition, has heard of a later one: either may have undone it. */
   function isBehind({ type, change }: TailEvent, feed: Feed | undefined): boolean {
     const at = feed?.position()
     if (!feed || !at || change === undefined) return false
@@ -133,7 +133,7 @@ export function createDelivery(core: Core, metrics: FeedMetrics) {
     tellReceipt({ conversationId: cid, participantType: type, participantId: id, userId: id, readSeq })
   }
 
-  /** Each once and none below one before: processes of the api publish them in any order. */
+  /** Tells each position once, and never a lower one after a higher: api processes publish them in any order. */
   function tellReceipt(receipt: Receipt): void {
     const { conversationId, participantType: type, participantId: id, readSeq } = receipt
     const room = follow.feed(conversationId)?.room

@@ -46,7 +46,7 @@ export interface FeedDependencies {
   metrics: FeedMetrics
 }
 
-/** A join that waits for the api's answer, asked for as `caller`; `recheck`: what it says may be out of date already. */
+/** A join that waits for the api's answer. `caller`: who asked. `recheck`: something happened since it was asked. */
 export interface Attempt {
   recheck: boolean
   caller: Caller
@@ -82,7 +82,7 @@ export function createFeed(room: Room, dependencies: FeedDependencies) {
   function apply(event: TailEvent): void {
     if (!sequencer) {
       held.push(event)
-      // Too many to keep: the join asks again, and what it then says is beyond them.
+      // Too many to keep: the joins ask the api again, whose answer then covers them.
       if (held.length > MOST_HELD) {
         held = []
         for (const attempt of attempts) attempt.recheck = true
@@ -93,7 +93,7 @@ export function createFeed(room: Room, dependencies: FeedDependencies) {
     if (type === 'message.void') sequencer.void(seq)
     else if (data === undefined) {
       sequencer.hint({ seq: type === 'message.created' ? seq : 0, change })
-      // Nothing to wait for, unless it is being waited already: for an earlier entry, or for the api.
+      // The entry has no data, so nothing later can close this gap: ask the api now, unless a gap timer or a fill runs.
       if (sequencer.waiting() && !timer) void fill()
     } else if (type === 'message.created') sequencer.message(seq, data)
     else if (change > 0) sequencer.change({ change, ...changeOf(event, change, data) })
@@ -106,7 +106,7 @@ export function createFeed(room: Room, dependencies: FeedDependencies) {
   ): { payload: ChangePayload | null; about?: number } {
     if (type === 'message.updated' || type === 'message.deleted') {
       const { seq, changeSeq } = numbersOf(data)
-      // It shows a later state already, which has an event of its own: nothing is told twice.
+      // It already shows the state after a later change, whose own event tells it.
       if (changeSeq > change) return { payload: null }
       return { about: seq, payload: { kind: type, subject: data, changed: '[]' } }
     }
@@ -216,7 +216,7 @@ export function createFeed(room: Room, dependencies: FeedDependencies) {
     if (!sequencer) return
     metrics.resync()
     sequencer.jump(position)
-    // Of one of the two more may have gone out already.
+    // In one of the two countings the room may have been further already.
     const at = sequencer.position()
     messages = createRing(at.seq)
     changes = createRing(at.change)

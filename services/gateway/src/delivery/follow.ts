@@ -62,7 +62,7 @@ export function createFollow(
     throw problem('conflict', { detail })
   }
 
-  /** Nothing has happened since that the api's answer should have known of. */
+  /** Nothing has happened since the api was asked that its answer might not know of. */
   const isCurrent = (attempt: Attempt, socket: ChatSocket): boolean =>
     !attempt.recheck && attempt.caller === socket.data.caller
 
@@ -83,8 +83,8 @@ export function createFollow(
   }
 
   /**
-   * Lets a socket follow a conversation. Interest comes first, so that nothing passes between the api's answer and
-   * the room; `acknowledge` is called, and the socket is in the room, in one turn, in which also the look is over.
+   * Lets a socket follow a conversation. Registers interest before asking the api, so that no event falls between its
+   * answer and the room. Acknowledging, entering the room and the end of the look happen synchronously.
    */
   async function join<T>(
     socket: ChatSocket,
@@ -101,12 +101,12 @@ export function createFollow(
     let look: Look | undefined
     try {
       const first = await ask(feed, attempt, socket, payload)
-      // Only now: those whose joins were answered together ask together.
+      // After the answer: joins that were answered together then share one look.
       look = await lookWhoIsHere()
       const answer = isCurrent(attempt, socket) ? first : await ask(feed, attempt, socket, payload)
       if (!socket.connected) throw problem('unavailable', { detail: 'The socket is gone' })
       if (!room.isOpen) {
-        // Not before: who is refused may be of another org.
+        // Not earlier: a join that is refused may be of another org.
         room.open({ orgId, members: (answer.members ?? []).map(participantKey) })
         feed.open({ seq: answer.throughSeq, stored: answer.lastSeq, change: answer.changeSeq })
         lifecycle.emit('roomOpened', room)
@@ -156,7 +156,7 @@ export function createFollow(
     }
     if (at.change > answer.changeSeq && (afterSeq !== undefined || afterChangeSeq !== undefined)) {
       const later = feed.changesSince(answer.changeSeq)?.map((text): Change => JSON.parse(text))
-      // The room will not tell these again: the messages have to be as they left them.
+      // The room has told these changes already: the messages have to show their result.
       result.messages = later ? withChanges(result.messages, later) : []
       if (later && result.changes.length + later.length <= LIMITS.joinPage) {
         if (afterChangeSeq !== undefined && !result.hasMore) result.changes = [...result.changes, ...later]
@@ -178,7 +178,7 @@ export function createFollow(
     leave(socket, room)
   }
 
-  /** Who is joining is asked about again before they are let in. */
+  /** Joins under way ask the api again before they are let in. */
   function doubt(room: Room): void {
     for (const attempt of feeds.get(room.conversationId)?.attempts ?? []) attempt.recheck = true
   }
@@ -204,7 +204,7 @@ export function createFollow(
   }
 }
 
-/** As far as an acknowledgement holds what was asked for: the rest still comes to who is in the room already. */
+/** How far the acknowledgement itself carried what was asked for: a socket already in the room gets the rest from it. */
 const carried = ({ afterSeq, afterChangeSeq }: JoinPayload, { seq, change }: Place): Place => ({
   seq: afterSeq === undefined ? 0 : seq,
   change: afterChangeSeq === undefined ? 0 : change,

@@ -12,7 +12,7 @@ import { ANSWER_MS } from './feed.ts'
 
 /** Joins of one call; as many as the api takes. */
 const MOST_TOGETHER = 50
-/** Milliseconds that a join waits for company at most, and for which a batch that left tells of the next. */
+/** Milliseconds that a join waits for company at most, and for which the last batch's size says how long. */
 const MOST_WAIT_MS = 25
 
 /** `alone`: it has to be asked about by itself. */

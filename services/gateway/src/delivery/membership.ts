@@ -16,7 +16,7 @@ export function createMembership(
   { api, lifecycle, logger }: Pick<Core, 'api' | 'lifecycle' | 'logger'>,
   { notices, follow }: { notices: Pick<Notices, 'removed'>; follow(): Follow },
 ) {
-  /** Rooms being checked; true: once more, something happened meanwhile. */
+  /** Rooms being checked; true: to be checked again, since something happened meanwhile. */
   const checking = new Map<Room, boolean>()
   let closed = false
 
@@ -24,7 +24,7 @@ export function createMembership(
   async function check(room: Room): Promise<void> {
     const { conversationId } = room
     const sockets = [...room.sockets]
-    // Once also where nobody is in it: it stays as it is for whoever is just joining.
+    // Once also for a room without sockets: whoever is just joining finds its list of members.
     for (let at = 0; at === 0 || at < sockets.length; at += CALLERS_AT_ONCE) {
       const some = sockets.slice(at, at + CALLERS_AT_ONCE)
       // A picture's address alone may be long: of a thousand, more than the api takes in one request.
@@ -38,7 +38,7 @@ export function createMembership(
         follow().end(conversationId)
         return
       }
-      // What was asked before something happened is not acted upon: the next check knows.
+      // Something happened since this was asked: the next check decides.
       if (!room.isOpen || checking.get(room) === true) return
       if (members) setMembers(room, new Set(members.map(participantKey)))
       some.forEach((socket, index) => {
@@ -63,7 +63,7 @@ export function createMembership(
   function add(room: Room, key: string): void {
     room.members.add(key)
     room.dismissed.delete(key)
-    // What was heard of their reading was of before they left.
+    // A read position that was heard is from before they left.
     room.reads.delete(key)
   }
 
@@ -73,7 +73,7 @@ export function createMembership(
   }
 
   async function recheck(room: Room): Promise<void> {
-    // Who is about to come in may have been answered before what happened.
+    // Joins under way may have been answered before what happened.
     follow().doubt(room)
     if (!room.isOpen || closed) return
     if (checking.has(room)) {

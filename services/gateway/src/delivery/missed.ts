@@ -78,7 +78,7 @@ export function createMissed(
   return {
     /** Events may be missing from then on; milliseconds since 1970. */
     note(from: number): void {
-      // Whoever comes later asks for themselves.
+      // Whoever connects later fetches for themselves.
       if (people.isEmpty()) return
       since = Math.min(since, from)
       timer ??= setTimeout(() => {
@@ -89,7 +89,7 @@ export function createMissed(
         void persist(() => askReads(earliest))
       }, GATHER_MS)
     },
-    /** These were added to a conversation, of which the event says no more. */
+    /** These were added to a conversation that their event does not describe. */
     look(orgId: string, conversationId: string, keys: readonly string[]): void {
       const added = keys.map((key) => [orgId, key] as const)
       void persist(() => askAdded(added, { since: 0, conversationId }))

@@ -1,7 +1,7 @@
 /** Names whose highest number is remembered, at most. */
 const CAPACITY = 10_000
 
-/** Tells what is new from what comes twice or was overtaken: whether a number is above all before it of the same name. */
+/** Per name, whether a number is higher than all before it: false for what comes twice, or after a later one. */
 export function createNewest() {
   const highest = new Map<string, number>()
   return (name: string, number: number): boolean => {

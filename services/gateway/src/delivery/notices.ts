@@ -52,7 +52,7 @@ export function createNotices({
   }
 
   function activity(event: TailEvent): void {
-    // What could not be published at once comes behind what was.
+    // A message that could not be published at once comes after later ones.
     if (!isNewest(event.cid, event.seq ?? 0)) return
     const known = active.get(event.cid)
     if (known) {
@@ -79,7 +79,7 @@ export function createNotices({
 
   return {
     activity,
-    /** Nothing is shown any more of a message that nobody was told of yet. */
+    /** Where the deleted message is the next to be told, it is told without its text. */
     deleted({ cid, data }: TailEvent): void {
       const entry = active.get(cid)
       if (!entry?.next || data === undefined) return
@@ -98,7 +98,7 @@ export function createNotices({
         for (const socket of people.of(orgId, key)) if (!rooms.isIn(socket, id)) send([socket], frame)
       }
     },
-    /** Somebody (`user:ada`) takes part no more. For who doesn't follow it here; who does is told as they are taken out. */
+    /** Somebody (`user:ada`) takes part no more. Their sockets in the room are told as they are taken out of it. */
     removed(org: string, conversationId: string, key: string): void {
       const frame = removedFrame(conversationId, 'removed')
       for (const socket of people.of(org, key)) if (!rooms.isIn(socket, conversationId)) send([socket], frame)

@@ -30,7 +30,7 @@ export function createRoom(options: {
 }) {
   const { conversationId, outbound, onDirty } = options
   const sockets = new Set<ChatSocket>()
-  /** Sockets whose acknowledgement reached further than the room: they don't get again what was in it. */
+  /** Sockets whose acknowledgement reached further than the room has: up to there they are sent nothing again. */
   const ahead = new Map<ChatSocket, Place>()
   const waiting: { after: number; run: () => void }[] = []
   let queue: { frame: Frame; mark: Mark }[] = []
@@ -65,7 +65,7 @@ export function createRoom(options: {
 
   const room = {
     conversationId,
-    /** Somebody was let in, so that it is known whose it is; until then it may be anybody's, or nobody's. */
+    /** From the first socket let in until it closes; before that neither its org nor its members are known. */
     get isOpen(): boolean {
       return isOpen
     },
@@ -75,7 +75,7 @@ export function createRoom(options: {
     },
     /** Participant keys (`user:ada`) of everyone who takes part; none before it is open. */
     members,
-    /** Of those who took part: who was told that they do no more before an event said so. */
+    /** Former participants told of their removal by a recheck: the event, when it arrives, does not tell them again. */
     dismissed,
     /** How far they have read, by participant key, as the room was told; before it is open, as was heard. */
     reads: new Map<string, number>(),

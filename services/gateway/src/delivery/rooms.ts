@@ -18,7 +18,7 @@ export function createRooms({ outbound }: { outbound: Outbound }) {
     for (const room of batch) room.flush()
   }
 
-  /** At the latest after the work that is under way. */
+  /** Unless `flush` is called before, what is sent to rooms goes out right after the running turn's work. */
   function onDirty(room: Room): void {
     if (dirty.push(room) === 1) queueMicrotask(flush)
   }

@@ -7,7 +7,7 @@ export const authRefresh = defineEvent(
   ({ verifier, expiry, recheck }) =>
     async (socket, { token }) => {
       const { caller, issuedAt, expiresAt } = await verifier.verify(token)
-      // Judging it may have taken a call to its issuer.
+      // Verifying it may have taken a call to its issuer.
       if (!socket.connected) throw problem('unavailable', { detail: 'The socket is gone' })
       const { data } = socket
       if (caller.id !== data.userId || caller.type !== data.type || caller.orgId !== data.orgId) {

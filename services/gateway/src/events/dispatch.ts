@@ -64,7 +64,7 @@ export function createDispatch(options: {
 
   async function run(request: Request, task: Task): Promise<void> {
     const { socket, requestId, event, answer } = request
-    // Asked at each step, not only when the event arrives: what a client has asked for may be more than it reads.
+    // Also here, not only when the event arrived: while it waited, the client may have stopped reading its answers.
     if (!outbound.mayAnswer(socket)) return
     let replied = false
     const reply = <R extends object>(result: R): R => {
@@ -73,7 +73,7 @@ export function createDispatch(options: {
       return result
     }
     try {
-      // That may have been while it waited.
+      // The token may have been revoked while the event waited.
       if (isRevoked(socket)) throw problem('unauthenticated')
       reply(await task.run(socket, { requestId, reply }))
       onEvent?.(event, 'ok')
@@ -111,7 +111,7 @@ export function createDispatch(options: {
     const request: Request = {
       socket,
       requestId: randomUUID(),
-      // A number passes the parser.
+      // Socket.IO's parser also takes a number for a name.
       event: String(name),
       clientMessageId: clientMessageIdOf(payloads[0]),
       answer,

@@ -10,7 +10,7 @@ import type { Lifecycle } from '../lifecycle.ts'
 
 /**
  * With more sockets here than that, or more people on all gateways, a room gets comings, goings and receipts together.
- * Counted here alone, a room would be small on each gateway of many, and all who read in it be told to all the others.
+ * Counted here alone, a room spread over many gateways would be small on each, and every receipt go to everybody.
  */
 export const LARGE_ROOM = 100
 const AGGREGATE_MS = 1_000
@@ -37,7 +37,7 @@ export function createAggregates({
 }) {
   const pending = new Map<string, Pending>()
   let timer: NodeJS.Timeout | undefined
-  // Who opens the room again was told as they came who is there.
+  // A closed room needs no pending aggregate: whoever opens it again gets the full list with the join.
   lifecycle.on('roomClosed', ({ conversationId }) => pending.delete(conversationId))
 
   function of(room: Room): Pending {
@@ -73,14 +73,17 @@ export function createAggregates({
   }
 
   return {
-    /** It stays so while something waits to be told together, which what follows must not overtake. */
+    /** It stays large while an aggregate waits, which later events must not overtake. */
     isLarge: (room: Room): boolean =>
       room.sockets.size > LARGE_ROOM || peopleIn(room) > LARGE_ROOM || pending.has(room.conversationId),
     receipt(room: Room, receipt: Receipt): void {
       const { participantType: type, participantId: id } = receipt
       of(room).receipts.set(participantKey({ type, id }), receipt)
     },
-    /** Told is what they did last, also of who went and came again: a newcomer to the room may have seen either. */
+    /**
+     * Only a person's last transition is kept, even if it undoes an earlier one: a socket that joined in between may have
+     * seen either.
+     */
     turn(room: Room, turn: Turn, key: string): void {
       const { turns } = of(room)
       turns[OPPOSITE[turn]].delete(key)

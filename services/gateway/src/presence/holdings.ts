@@ -52,8 +52,8 @@ export function createHoldings({
         entry.missed = false
         continue
       }
-      // Others may not have written theirs again yet: who is there too must not be called gone. A newcomer to a room may:
-      // rooms are checked once all have.
+      // After Redis lost its data, other gateways may not have registered again, so a removal could wrongly announce
+      // somebody as gone: wait until `settledAt`. Room entries added since need not: rooms are checked again then.
       if ((lost || entry.holding.kind === 'person') && performance.now() < settledAt) return
       const found = await reaper.remove(generation, entry.holding, lost)
       if (entry.gone) {
@@ -85,8 +85,8 @@ export function createHoldings({
     for (let i = 0; i < waiting.length; i += MOST_TOGETHER) {
       await Promise.all(waiting.slice(i, i + MOST_TOGETHER).map(([name, entry]) => write(name, entry)))
     }
-    // Only now: with the new generation's in place, clearing an old one's away makes nobody the last to go. After a
-    // loss, others have to have written theirs again, too.
+    // Only now that all is held under the new generation does clearing an old one away remove nobody's last entry. After
+    // a loss of data, other gateways need to have registered again as well.
     if (generation !== leases.generation || performance.now() < settledAt) return
     for (const previous of superseded) {
       await reaper.clear(previous)

@@ -43,7 +43,7 @@ export function createLeases(
   async function read(): Promise<string[]> {
     const [alive, past] = await redis.leaseList(LEASES_KEY)
     const judges = generation !== undefined && alive.includes(generation) && now() >= judgesFrom
-    // Its own of before is cleared away by itself, once all is held anew.
+    // It clears its own former generations away itself, once all is held under the new one.
     const dead = judges ? past.filter((one) => !one.startsWith(`${gatewayId}#`)) : []
     ended = new Set(dead)
     live = new Set([...alive, ...past.filter((one) => !ended.has(one))])
@@ -95,7 +95,7 @@ export function createLeases(
       }
       const kept = generation === undefined ? null : await redis.leaseRenew(LEASES_KEY, generation, leaseMs)
       if (kept !== null && epochOf(kept[0]) === epoch) {
-        // So late that others, in the same rhythm, may have missed the end of theirs.
+        // Less than half the lease was left. What delayed this gateway may have delayed all: call none dead for now.
         if (kept[1] < leaseMs / 2) judgeLater()
         return { taken: false, lostData: false }
       }

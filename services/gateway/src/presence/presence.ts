@@ -30,7 +30,7 @@ export const PRESENCE_TIMES = {
   settleMs: 6_000,
 }
 
-/** Milliseconds after a lease was taken anew in which it is noticed who was cut off while this process stood still. */
+/** Milliseconds after taking a new lease for sockets to be noticed that were cut off while this process stood still. */
 const WAKE_MS = 100
 
 export type PresenceFeature = ReturnType<typeof createPresence>
@@ -132,7 +132,7 @@ export function createPresence(options: {
   lifecycle.on('disconnected', (socket) => later(() => holdings.release(personOf(socket))))
   lifecycle.on('joined', (socket, room) => enter(socket, room.conversationId))
   lifecycle.on('left', (socket, { conversationId }) => {
-    // Who is revoked is taken out of their rooms first and cut off in the same turn.
+    // Decided after this turn: a revoked socket is taken out of its rooms first, and cut off in the same turn.
     queueMicrotask(() => {
       if (socket.connected) leave(socket, conversationId)
       else later(() => leave(socket, conversationId))
@@ -149,7 +149,7 @@ export function createPresence(options: {
       .catch((error: unknown) => logger.debug({ err: error }, 'presence is written again later'))
   }
   let waking: NodeJS.Timeout | undefined
-  /** As a new generation: who has left meanwhile may have been told of, and does not come back for the debounce. */
+  /** Goes on as a new generation. Who has left may have been called gone already: they are not registered again. */
   function wake(): void {
     departNow()
     flush()
@@ -210,7 +210,7 @@ export function createPresence(options: {
       }
     },
 
-    /** Leaves the rest to the other gateways: within seconds, who did not come back there is offline. */
+    /** Leaves its people to the other gateways: within seconds, those who did not connect there count as offline. */
     async close(): Promise<void> {
       redis.off('ready', onReady)
       clearInterval(beats)

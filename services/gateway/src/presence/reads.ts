@@ -14,9 +14,9 @@ import { inOneWrite } from './one-write.ts'
 import { generationOf, type PresenceWrites } from './writes.ts'
 
 /**
- * Reads what all gateways hold. What a dead one held counts until it is cleared away and told of: whoever reads and then
- * hears of changes would otherwise miss someone for ever who came back in between, which is told to nobody. What was
- * left behind under no lease at all does not count. All reject while Redis is away.
+ * Reads what all gateways hold. What a dead gateway held counts until it is cleared away and announced: of somebody who
+ * comes back before that nothing is announced, so a reader that had left them out would never hear of them. Entries of a
+ * generation without any lease do not count. All reject while Redis is away.
  */
 export function createPresenceReads({
   redis,

@@ -25,10 +25,9 @@ interface Reading {
 export type Rolls = ReturnType<typeof createRolls>
 
 /**
- * For each room that is open here, whom its sockets were told to be in it. Whoever comes is told the same and hears of
- * the same changes from then on. The first one reads it from Redis; what is told of while they read is noted, so that
- * people who come at once to different gateways learn of each other. After a break, in which messages between gateways
- * may have been lost, the rooms are told what they missed.
+ * Per open room, the people its sockets were told are present. A joiner gets the list, then the same updates as
+ * everyone. The first join reads it from Redis; updates that arrive during the read are replayed on it. After a broken
+ * subscription, or a loss of Redis's data, the list is compared with Redis and the room is told the difference.
  */
 export function createRolls({
   bus,
@@ -64,7 +63,7 @@ export function createRolls({
     for (const { turns } of open.get(conversationId) ?? []) turns.push([key, isHere])
     const roll = rolls.get(conversationId)
     if (!roll) return
-    // Who comes or goes is one of those that make a room large.
+    // The person counts while we decide whether the room is large: added before a join is told, removed after a leave.
     if (isHere) roll.add(key)
     tell(conversationId, key, isHere)
     if (!isHere) roll.delete(key)
@@ -145,7 +144,7 @@ export function createRolls({
     turn,
     /** How many people are in a room, on all gateways; 0 where it is not open here. */
     size: (conversationId: string): number => rolls.get(conversationId)?.size ?? 0,
-    /** To be called when Redis lost its data: who opened a room before all had written theirs again saw too few. */
+    /** To be called when Redis lost its data: rooms opened before all gateways had written theirs again saw too few. */
     checkLater,
 
     /**

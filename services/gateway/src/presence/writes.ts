@@ -105,7 +105,7 @@ export function createPresenceWrites(redis: Redis, now: () => Date = () => new D
       : redis.roomLeave(...aboutRoom(generation, holding, 'left'), flag)
   }
 
-  /** The list of what the generation holds is written first: what is in a set is always found by who clears up. */
+  /** The list of what the generation holds is written before the sets: who clears up finds all that is in them. */
   async function addAll(wanted: readonly Addition[]): Promise<(Error | undefined)[]> {
     inOneWrite(redis)
     const people = wanted.flatMap(({ holding }) => (holding.kind === 'person' ? [holding] : []))

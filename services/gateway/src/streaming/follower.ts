@@ -29,7 +29,10 @@ interface Live {
   ready: boolean
   /** The room had the message: pieces go out. */
   open: boolean
-  /** How the room hears of what was gathered until both are so. */
+  /**
+   * Operation of the first piece, sent once `ready` and `open` both hold: `delta` if the room saw the stream start, else
+   * `snapshot`.
+   */
   first: Piece['op']
   reading: boolean
   /** Reads that found nothing, one after the other. */
@@ -154,7 +157,7 @@ export function createStreamFollower({
   function end(live: Live, op: 'end' | 'cancelled' | 'failed', content: string | null): void {
     remove(live)
     const { text } = live.mirror
-    // Not open yet: the message goes out in this same turn, and nothing of its text did.
+    // Not open yet: the message itself goes out in this turn, and no text did before.
     const hasBegun = live.ready && live.open
     const told = hasBegun ? text : ''
     if (content !== null && content.length > told.length && content.startsWith(told)) {
@@ -179,7 +182,7 @@ export function createStreamFollower({
     for (const ofRoom of lives.values()) for (const live of ofRoom.values()) void read(live)
   })
 
-  /** As it is stored: of one that ended while Redis was away the text is there still. */
+  /** Whether the api still has it as streaming: one that ended while Redis was away may have left its text there. */
   async function isStreaming(
     { conversationId, position }: Room,
     { messageId, seq }: Pick<Live, 'messageId' | 'seq'>,
@@ -243,7 +246,7 @@ export function createStreamFollower({
   lifecycle.on('messageChanged', (room, json) => {
     const { id, status, content, deletedAt }: Message = JSON.parse(json)
     if (status === 'streaming' && deletedAt === null) return
-    // Also one that is not followed: it may be just looked for.
+    // Also one that is not followed: `find` may be about to.
     forget(id)
     onEnded(id)
     const one = lives.get(room)?.get(id)

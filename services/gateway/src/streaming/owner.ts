@@ -123,9 +123,10 @@ export function createStreamOwner(
   }
 
   /**
-   * `taken`: another gateway has it now, and this one is out. A refusal of the token that a resume replaced meanwhile
-   * says nothing: it is asked again by the new one. Where Redis was away as the agent came, the stream is claimed first,
-   * unless the agent has gone since: another gateway may have it. Rejects while Redis is away.
+   * Asks Redis in the owner's name. `taken`: another gateway owns the stream, and this one stops. Where a resume has
+   * replaced the token meanwhile, a refusal of the old one says nothing, and the new one asks again. A claim that failed
+   * as the agent came, Redis being away, is made up for first, unless the agent has gone since: another gateway may own
+   * the stream. Rejects while Redis is away.
    */
   async function asOwner(ask: (by: string) => Promise<Ownership>): Promise<Ownership> {
     for (;;) {
@@ -188,12 +189,12 @@ export function createStreamOwner(
     if (socket) void checkpoint()
   }, times.checkpointMs)
 
-  /** Somebody else ended it: the agent is told to stop. Where it is just ending it itself, the answer says how. */
+  /** Somebody else ended it: the agent is told to stop. Where it is just ending it itself, the api's answer says how. */
   function ended(): void {
     if (ending || over) return
     stop('ended')
     tellAgent()
-    // Whoever ended it may have been the api, which leaves the text to its owner.
+    // The api may have ended it, which leaves the text to its owner.
     void store.close(conversationId, messageId)
   }
   function tellAgent(): void {
@@ -230,7 +231,7 @@ export function createStreamOwner(
     }
   }
 
-  /** Not where the agent comes back meanwhile: it was told to go on. */
+  /** Ends it as failed, unless the agent comes back meanwhile: it was told to go on. */
   async function abandon(): Promise<void> {
     const by = agent
     try {
@@ -251,7 +252,7 @@ export function createStreamOwner(
     },
     ownedBy: (other: ChatSocket): boolean => socket === other,
 
-    /** The agent goes on, maybe on another connection. `text`: what Redis had of it. */
+    /** The agent goes on, maybe on another connection. `stored`: what Redis had of the text. */
     resume(by: { socket: ChatSocket; token: string; claimed: boolean; stored: string }): void {
       clearTimeout(orphanTimer)
       socket = by.socket

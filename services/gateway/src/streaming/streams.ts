@@ -69,7 +69,7 @@ export function createStreams(options: {
     starts.add(attempt)
     try {
       const ack = await open(socket, payload)
-      // Stored before its agent was put out, and owned after: nobody else would end it.
+      // Its agent was put out after the api stored it and before it had an owner here: nobody else would end it.
       if (isExpelled) void owners.get(ack.messageId)?.expel()
       return ack
     } finally {

@@ -46,7 +46,7 @@ export function createTyping({
   now?: () => number
 }) {
   const typists = new Map<string, Typist>()
-  /** Those who stopped and went on: told at the end of their 3 s. */
+  /** Those who stopped and went on within their 3 s: told at the end of these. */
   const waiting = new Map<Typist, NodeJS.Timeout>()
   const nameOf = (caller: Caller, conversationId: string) => `${conversationId} ${participantKey(caller)}`
 
