@@ -93,7 +93,7 @@ test('whoever comes to a gateway that is about to end is sent elsewhere', () => 
   expect(vi.getTimerCount()).toBe(0)
 })
 
-test('the same for one whose token is still being judged as that begins', () => {
+test('whoever is still being judged as the gateway begins to end is sent elsewhere too', () => {
   const { admission, isIn } = open()
   expect(isIn()).toBe(true)
   expect(admission.refusePerson('ada')).toBe(null)

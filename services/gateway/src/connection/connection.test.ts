@@ -109,7 +109,7 @@ describe('a connection', () => {
     ws.terminate()
   })
 
-  it('follows so many conversations and no more', async () => {
+  it('follows 500 conversations and no more, of which each may be joined again', async () => {
     const socket = await gateway.connect(gateway.token('ada', 'acme'))
     const joined: string[] = []
     const join = () => {
@@ -187,8 +187,8 @@ describe('a newcomer', () => {
   })
 })
 
-describe('what a connection keeps', () => {
-  it('is nothing of its handshake, and a second one on it does no harm', async () => {
+describe('a connected socket', () => {
+  it('keeps no headers, token or request, and a second namespace on its connection is refused', async () => {
     const socket = await gateway.connect(gateway.token('gus', 'acme'))
     for (const { conn, handshake } of gateway.gateway.app.io.of('/chat').sockets.values()) {
       expect([conn.request, handshake.headers, handshake.auth]).toEqual([null, {}, {}])
@@ -223,7 +223,7 @@ describe('a revocation', () => {
     fake.beforeEach(() => undefined)
   })
 
-  it('that reaches further than the one heard of before ends sockets, also at a look at the list', async () => {
+  it('that comes later for the same person also ends sockets when it is found by polling', async () => {
     const late = createFakeApi()
     const alone = await startTestGateway(late.api)
     try {
@@ -351,7 +351,7 @@ describe('a token that ends', () => {
     vi.useRealTimers()
   })
 
-  it('and was refreshed in time does not', () => {
+  it('does not close its socket where it was refreshed in time', () => {
     const { told, session, socket, expiry } = start(600)
     vi.advanceTimersByTime(620_000)
     session.expiresAt = Date.now() / 1_000 + 600
@@ -361,7 +361,7 @@ describe('a token that ends', () => {
     vi.useRealTimers()
   })
 
-  it('in a year waits that long', () => {
+  it('in a year gets no early warning', () => {
     const { told, socket, expiry } = start(365 * 86_400)
     vi.setSystemTime(Date.now() + 300 * 86_400_000)
     vi.advanceTimersByTime(2_000)

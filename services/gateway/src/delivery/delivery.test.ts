@@ -697,7 +697,7 @@ describe('delivery', () => {
     expect([ada.told, ada.seqs, ada.faults]).toEqual([[resync], someFrom(1, 2_004), []])
   })
 
-  it('the same of changes', async () => {
+  it('fetches a thousand changes for a room; one more ends in a resync', async () => {
     const conversation = newConversation()
     const message = conversation.add('edited again and again')
     const ada = await openFollower(conversation)

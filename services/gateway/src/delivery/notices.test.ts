@@ -40,7 +40,7 @@ function open() {
   return { told, hear, hearDeleted }
 }
 
-test('of a conversation never go back, however late an older message is published', () => {
+test('notices of a conversation never go back, however late an older message is published', () => {
   const { told, hear } = open()
   for (const seq of [6, 8, 7, 8, 9]) {
     hear(seq)
@@ -49,7 +49,7 @@ test('of a conversation never go back, however late an older message is publishe
   expect(told.map(([lastSeq]) => lastSeq)).toEqual([6, 8, 9])
 })
 
-test('of a conversation show nothing of a message that was deleted before they could tell of it', () => {
+test('notices of a conversation show nothing of a message that was deleted before they could tell of it', () => {
   const { told, hear, hearDeleted } = open()
   for (const seq of [1, 2, 3]) hear(seq)
   for (const seq of [3, 2]) hearDeleted(seq)

@@ -41,7 +41,7 @@ function open() {
   return { fake, delivery, waits, asked: (what: string) => fake.calls.filter((path) => path === what).length }
 }
 
-it('asks the api once a second, however often the streams come and go while it is being asked', async () => {
+it('a gateway asks the api once a second, however often the streams come and go while it is being asked', async () => {
   const { fake, delivery, asked } = open()
   const answered = Promise.withResolvers<void>()
   // It follows a conversation as long as its join is not answered.
@@ -59,7 +59,7 @@ it('asks the api once a second, however often the streams come and go while it i
   expect(asked('/internal/heads')).toBe(4)
 })
 
-it('finds within half a minute what only another Redis was told of, and leaves alone what is about to come', async () => {
+it('a gateway finds within half a minute what only another Redis was told of, and leaves alone what is about to come', async () => {
   const { fake, delivery, waits, asked } = open()
   const ada = { type: 'user', id: 'ada' } as const
   const conversation = fake.add(createFakeConversation('acme', [ada]))

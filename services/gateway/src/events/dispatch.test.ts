@@ -48,11 +48,11 @@ it('takes from a socket’s allowance by the kind of event: joins much, letters 
   for (const op of ['start', 'end', 'abort']) expect(await passing('message:stream', op)).toBe(10)
 })
 
-it('keeps to it also where an event is named like a member of every object: the allowance was gone for good', async () => {
+it('takes 1 for an event named like a member of every object: the allowance was gone for good', async () => {
   for (const event of ['toString', 'constructor', '__proto__']) expect(await passing(event)).toBe(10)
 })
 
-it('keeps to it also where an event is named by a number: it cost nothing and was never answered', async () => {
+it('takes 1 for an event that is named by a number: it cost nothing and was never answered', async () => {
   expect(await passing(7 as never)).toBe(10)
 })
 

@@ -74,7 +74,7 @@ describe('events of one conversation are handled in the order they came', () => 
     expect(await runAll(refresh('one'), send, refresh('two'))).toEqual([['one', 'send'], ['two'], [], []])
   })
 
-  test('of one that is open elsewhere only by itself', async () => {
+  test('an end whose stream is open on another gateway is ordered by its message alone', async () => {
     const unknown = ['message:stream', { op: 'end', messageId: 'b'.repeat(24) }] as const
     expect(await runAll(send, unknown, stream('end'))).toEqual([['send', 'end'], ['end'], [], []])
   })

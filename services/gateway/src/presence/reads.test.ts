@@ -10,7 +10,7 @@ beforeAll(store.open)
 afterAll(store.close)
 
 describe('people', () => {
-  test('are online and offline since a known time from the moment on', async () => {
+  test('have a status, and the time of it, that can be read right after each change', async () => {
     const org = randomUUID()
     const one = gateway()
     await settled(one)

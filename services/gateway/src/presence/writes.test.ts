@@ -30,7 +30,7 @@ describe('people', () => {
     expect(presenceKey(org, 'user', '{')).not.toBe(presenceKey(org, 'user', '%7B'))
   })
 
-  test('of an org whose name goes on into theirs are others', async () => {
+  test('whose ids have colons never share a presence key across orgs', async () => {
     const org = randomUUID()
     const one = gateway()
     await settled(one)

@@ -80,7 +80,7 @@ test('an owner that begins at an earlier offset with another text brings a snaps
   expect(shown.text).toBe('Hello, you')
 })
 
-test('also where the text so far is read before the new piece is part of it', () => {
+test('an owner that begins at an earlier offset brings one also where the text is read without its new piece', () => {
   const mirror = createMirror()
   mirror.piece(0, 'Hello wor')
   expect(mirror.piece(5, ', you')).toBe('whole')

@@ -54,7 +54,7 @@ function open(gatewayId = 'here') {
   }
 }
 
-test('is told at once, then at most once in 3 s, and ended once', () => {
+test('typing is told at once, then at most once in 3 s, and ended once', () => {
   const { typing, told } = open()
   for (let i = 0; i < 10; i++) {
     typing.signal(ada, ROOM, true)
