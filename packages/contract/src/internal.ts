@@ -15,12 +15,6 @@ import {
   Usage,
 } from './resources.ts'
 
-/**
- * Calls between the services themselves, under a token of `SERVICE_SECRET`; not part of the public interface.
- * All are POST with a JSON body, below `/internal`.
- */
-
-/** `/internal/join`: may this caller follow the conversation, and from where. 404 as for any reader. */
 export const InternalJoin = z.strictObject({
   caller: Caller,
   conversationId: Id,
@@ -48,8 +42,6 @@ export const InternalJoinResult = z.strictObject({
 export type InternalJoin = z.infer<typeof InternalJoin>
 export type InternalJoinResult = z.infer<typeof InternalJoinResult>
 
-/** `/internal/joins`: joins of one moment. Each is answered by itself, in the order asked. */
-export const InternalJoins = z.strictObject({ joins: z.array(InternalJoin).min(1).max(50) })
 export const InternalJoinAnswer = z.union([
   /** `page`, `read`: where its messages and receipts are; those who come back to one room share them. */
   z.strictObject({
@@ -69,14 +61,6 @@ export const InternalJoinsResult = z.strictObject({
 })
 export type InternalJoinsResult = z.infer<typeof InternalJoinsResult>
 
-/** `/internal/fill`: what a room missed; 404 where the conversation is gone. */
-export const InternalFill = z.strictObject({
-  conversationId: Id,
-  afterSeq: Count,
-  afterChangeSeq: Count,
-  /** Messages, and changes, at most; 1–500. */
-  limit: z.int().min(1).max(500),
-})
 export const InternalFillResult = z.strictObject({
   messages: z.array(Message),
   changes: z.array(Change),
@@ -89,13 +73,9 @@ export const InternalFillResult = z.strictObject({
 })
 export type InternalFillResult = z.infer<typeof InternalFillResult>
 
-/** `/internal/heads`: where up to 1,000 conversations stand; those that are gone are left out. */
-export const InternalHeads = z.strictObject({ ids: z.array(Id).max(1_000) })
 export const InternalHead = z.strictObject({ id: Id, throughSeq: Count, changeSeq: Count })
-export const InternalHeadsResult = z.strictObject({ heads: z.array(InternalHead) })
 export type InternalHead = z.infer<typeof InternalHead>
 
-/** `/internal/added`: who of these was added to conversations since then; for gateways that may have missed it. */
 export const InternalAdded = z.strictObject({
   /** Milliseconds since 1970. */
   since: z.int(),
@@ -113,16 +93,6 @@ export const InternalAddedResult = z.strictObject({
 export type InternalAdded = z.infer<typeof InternalAdded>
 export type InternalAddedResult = z.infer<typeof InternalAddedResult>
 
-/** `/internal/reads`: who has read in these conversations since then, and how far; for gateways that may have missed it. */
-export const InternalReads = z.strictObject({
-  /** Milliseconds since 1970. */
-  since: z.int(),
-  ids: z.array(Id).max(1_000),
-})
-export const InternalReadsResult = z.strictObject({ receipts: z.array(Receipt) })
-export type InternalReadsResult = z.infer<typeof InternalReadsResult>
-
-/** `/internal/authorize`: who of these may still follow the conversation, in the order asked. */
 export const InternalAuthorize = z.strictObject({
   conversationId: Id,
   callers: z.array(Caller).max(1_000),
@@ -138,20 +108,12 @@ export const InternalAuthorizeResult = z.strictObject({
 export type InternalAuthorize = z.infer<typeof InternalAuthorize>
 export type InternalAuthorizeResult = z.infer<typeof InternalAuthorizeResult>
 
-/** `/internal/relations`: does the caller share a conversation with this participant (always true for admins). */
-export const InternalRelation = z.strictObject({ caller: Caller, type: ParticipantType, id: OpaqueId })
-export const InternalRelationResult = z.strictObject({ shared: z.boolean() })
-export type InternalRelationResult = z.infer<typeof InternalRelationResult>
-
-/** `/internal/agents/ready`: the agent's auto conversation, found or made, and its other active ones, newest first. */
-export const InternalAgentReady = z.strictObject({ caller: Caller })
 export const InternalAgentReadyResult = z.strictObject({
   conversation: Conversation,
   active: z.array(z.strictObject({ id: Id, lastSeq: Count })).max(500),
 })
 export type InternalAgentReadyResult = z.infer<typeof InternalAgentReadyResult>
 
-/** `/internal/revocations`: all that are in force. */
 export const Revocation = z.strictObject({
   orgId: OpaqueId,
   type: ParticipantType,
@@ -160,18 +122,10 @@ export const Revocation = z.strictObject({
   before: z.int(),
 })
 export type Revocation = z.infer<typeof Revocation>
-export const InternalRevocationsResult = z.strictObject({ revocations: z.array(Revocation) })
 
-/** `/internal/streams/start`: 201, or 200 with what the same key started before. */
-export const InternalStreamStart = z.strictObject({ caller: Caller, start: StreamStart })
-export type InternalStreamStart = z.infer<typeof InternalStreamStart>
 export const InternalStreamStartResult = z.strictObject({ message: Message, created: z.boolean() })
 export type InternalStreamStartResult = z.infer<typeof InternalStreamStartResult>
 
-/**
- * `/internal/streams/checkpoint`: stores the text so far, the sign of life of a stream. `live` false: it has ended, be it
- * because the caller may not write there any more.
- */
 export const InternalStreamCheckpoint = z.strictObject({
   caller: Caller,
   conversationId: Id,
@@ -179,10 +133,7 @@ export const InternalStreamCheckpoint = z.strictObject({
   content: TextOfBytes(LIMITS.contentBytes),
 })
 export type InternalStreamCheckpoint = z.infer<typeof InternalStreamCheckpoint>
-export const InternalStreamCheckpointResult = z.strictObject({ live: z.boolean() })
-export type InternalStreamCheckpointResult = z.infer<typeof InternalStreamCheckpointResult>
 
-/** `/internal/streams/finish`: ends a stream once; who comes later gets the stored message and `won` false. */
 export const InternalStreamFinish = z.strictObject({
   conversationId: Id,
   messageId: Id,
@@ -220,11 +171,9 @@ export const SummaryMessage = z.strictObject({
 })
 export type SummaryMessage = z.infer<typeof SummaryMessage>
 
-/** `/internal/summaries/read`: the next piece of work in this conversation. */
-export const InternalSummaryRead = z.strictObject({ conversationId: Id })
 export const SummaryWork = z.strictObject({
   state: z.literal('ready'),
-  /** What the stored summary covers, its revision, and the content it has to be true to: compared when writing. */
+  /** What the stored summary covers, and the content revision it must still match; both are compared on writing. */
   coversSeq: Count,
   contentRev: Count,
   /** Cover everything up to here, not more. */
@@ -249,7 +198,6 @@ export const InternalSummaryReadResult = z.discriminatedUnion('state', [
 ])
 export type InternalSummaryReadResult = z.infer<typeof InternalSummaryReadResult>
 
-/** `/internal/summaries/write`: stores a summary if nobody stored one since the read and the content is still the same. */
 export const InternalSummaryWrite = z.strictObject({
   conversationId: Id,
   coversSeq: Count,
@@ -265,12 +213,7 @@ export const InternalSummaryWrite = z.strictObject({
   usage: Usage.nullable(),
 })
 export type InternalSummaryWrite = z.infer<typeof InternalSummaryWrite>
-/** `applied` false: someone else was first, or the content changed: read again. */
-export const InternalSummaryWriteResult = z.strictObject({ applied: z.boolean() })
-export type InternalSummaryWriteResult = z.infer<typeof InternalSummaryWriteResult>
 
-/** `/internal/summaries/failed`: jobs that used up their attempts, newest first. */
-export const InternalSummaryFailed = z.strictObject({ limit: z.int().min(1).max(1_000) })
 export const FailedSummaryJob = z.strictObject({
   id: z.string(),
   conversationId: Id,
@@ -279,4 +222,98 @@ export const FailedSummaryJob = z.strictObject({
   failedAt: Timestamp,
 })
 export type FailedSummaryJob = z.infer<typeof FailedSummaryJob>
-export const InternalSummaryFailedResult = z.strictObject({ jobs: z.array(FailedSummaryJob) })
+
+/**
+ * Calls between the services themselves, under a token of `SERVICE_SECRET`; not part of the public interface.
+ * All are POST; each with the schema of its JSON body and of what it answers.
+ */
+export const INTERNAL = {
+  /** May this caller follow the conversation, and from where. 404 as for any reader. */
+  '/internal/join': { body: InternalJoin, result: InternalJoinResult },
+  /** Joins of one moment. Each is answered by itself, in the order asked. */
+  '/internal/joins': {
+    body: z.strictObject({ joins: z.array(InternalJoin).min(1).max(50) }),
+    result: InternalJoinsResult,
+  },
+  /** What a room missed; 404 where the conversation is gone. */
+  '/internal/fill': {
+    body: z.strictObject({
+      conversationId: Id,
+      afterSeq: Count,
+      afterChangeSeq: Count,
+      /** Messages, and changes, at most; 1–500. */
+      limit: z.int().min(1).max(500),
+    }),
+    result: InternalFillResult,
+  },
+  /** Where up to 1,000 conversations stand; those that are gone are left out. */
+  '/internal/heads': {
+    body: z.strictObject({ ids: z.array(Id).max(1_000) }),
+    result: z.strictObject({ heads: z.array(InternalHead) }),
+  },
+  /** Who of these was added to conversations since then; for gateways that may have missed it. */
+  '/internal/added': { body: InternalAdded, result: InternalAddedResult },
+  /** Who has read in these conversations since then, and how far; for gateways that may have missed it. */
+  '/internal/reads': {
+    body: z.strictObject({
+      /** Milliseconds since 1970. */
+      since: z.int(),
+      ids: z.array(Id).max(1_000),
+    }),
+    result: z.strictObject({ receipts: z.array(Receipt) }),
+  },
+  /** Who of these may still follow the conversation, in the order asked. */
+  '/internal/authorize': { body: InternalAuthorize, result: InternalAuthorizeResult },
+  /** Does the caller share a conversation with this participant (always true for admins). */
+  '/internal/relations': {
+    body: z.strictObject({ caller: Caller, type: ParticipantType, id: OpaqueId }),
+    result: z.strictObject({ shared: z.boolean() }),
+  },
+  /** The agent's auto conversation, found or made, and its other active ones, newest first. */
+  '/internal/agents/ready': {
+    body: z.strictObject({ caller: Caller }),
+    result: InternalAgentReadyResult,
+  },
+  /** All revocations that are in force. */
+  '/internal/revocations': {
+    body: z.strictObject({}),
+    result: z.strictObject({ revocations: z.array(Revocation) }),
+  },
+  /** 201, or 200 with what the same key started before. */
+  '/internal/streams/start': {
+    body: z.strictObject({ caller: Caller, start: StreamStart }),
+    result: InternalStreamStartResult,
+  },
+  /**
+   * Stores the text so far, the sign of life of a stream. `live` false: it has ended, be it because the caller may not
+   * write there any more.
+   */
+  '/internal/streams/checkpoint': {
+    body: InternalStreamCheckpoint,
+    result: z.strictObject({ live: z.boolean() }),
+  },
+  /** Ends a stream once; who comes later gets the stored message and `won` false. */
+  '/internal/streams/finish': { body: InternalStreamFinish, result: InternalStreamFinishResult },
+  /** The next piece of work in this conversation. */
+  '/internal/summaries/read': {
+    body: z.strictObject({ conversationId: Id }),
+    result: InternalSummaryReadResult,
+  },
+  /**
+   * Stores a summary if nobody stored one since the read and the content is still the same. `applied` false: somebody
+   * did, or it is not: read again.
+   */
+  '/internal/summaries/write': {
+    body: InternalSummaryWrite,
+    result: z.strictObject({ applied: z.boolean() }),
+  },
+  /** Jobs that used up their attempts, newest first. */
+  '/internal/summaries/failed': {
+    body: z.strictObject({ limit: z.int().min(1).max(1_000) }),
+    result: z.strictObject({ jobs: z.array(FailedSummaryJob) }),
+  },
+} as const
+export type InternalPath = keyof typeof INTERNAL
+/** As it is sent. */
+export type InternalBody<P extends InternalPath> = z.input<(typeof INTERNAL)[P]['body']>
+export type InternalResult<P extends InternalPath> = z.infer<(typeof INTERNAL)[P]['result']>

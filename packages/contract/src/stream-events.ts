@@ -30,11 +30,10 @@ export const STREAM_EVENTS = {
   'participant.added': z.strictObject({ participant: Participant, conversation: RoomConversation }),
   'participant.removed': z.strictObject({ participant: ParticipantRef, conversation: RoomConversation }),
   'receipt.read': z.strictObject({ type: ParticipantType, id: OpaqueId, readSeq: Count }),
-  /** On the control stream only. Tokens issued before `before` (seconds since 1970) are void. */
+  /** On the control stream only. Tokens issued at or before `before` (seconds since 1970) are void. */
   'auth.revoked': z.strictObject({ type: ParticipantType, id: OpaqueId, before: z.int() }),
 } as const
 export type StreamEventType = keyof typeof STREAM_EVENTS
-export type StreamEventData<T extends StreamEventType> = z.infer<(typeof STREAM_EVENTS)[T]>
 
 /** One stream entry, as written and as read. */
 export interface StreamEvent {

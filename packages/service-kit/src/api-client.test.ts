@@ -34,6 +34,7 @@ function clientOf(...urls: string[]) {
   onTestFinished(() => client.close())
   return client
 }
+const NONE = { ids: [] }
 const ok = (response: ServerResponse) => response.end('{"fine":true}')
 const refuse = (code: 'unavailable' | 'not_found' | 'rate_limited') => (response: ServerResponse) => {
   const error = problem(code, { detail: 'because' })
@@ -43,7 +44,7 @@ const refuse = (code: 'unavailable' | 'not_found' | 'rate_limited') => (response
 it('proves the service, and passes a caller’s own token on', async () => {
   const api = await fakeApi(ok)
   const client = clientOf(api.url)
-  expect(await client.internal('/internal/join', {})).toEqual({ fine: true })
+  expect(await client.internal('/internal/heads', NONE)).toEqual({ fine: true })
   const token = api.seen[0]?.headers.authorization?.slice('Bearer '.length) ?? ''
   expect(createServiceVerifier(secret).verify(token)).toBe('test')
   const answer = await client.asCaller('POST', '/messages', 'their-token', {}, { requestId: 'r-1' })
@@ -53,7 +54,7 @@ it('proves the service, and passes a caller’s own token on', async () => {
 
 it('hands on the problem that the api answers', async () => {
   const api = await fakeApi(refuse('not_found'))
-  const failing = clientOf(api.url).internal('/internal/join', {})
+  const failing = clientOf(api.url).internal('/internal/heads', NONE)
   await expect(failing).rejects.toMatchObject({ code: 'not_found', message: 'because' })
   expect(api.seen).toHaveLength(1)
   const limited = await fakeApi(refuse('rate_limited'))
@@ -69,7 +70,7 @@ it('sends a conversation’s calls to one process, and the keys of a lost one el
   const keys = Array.from({ length: 60 }, (_, i) => `conversation ${i}`)
   const place = async (key: string) => {
     const before = apis.map(({ seen }) => seen.length)
-    await client.internal('/internal/join', {}, { key })
+    await client.internal('/internal/heads', NONE, { key })
     return apis.findIndex(({ seen }, i) => seen.length > (before[i] ?? 0))
   }
   const places: number[] = []
@@ -88,7 +89,7 @@ it('turns to the next process after a 503 where repeating is harmless, and only 
   const full = await fakeApi(refuse('unavailable'))
   const idle = await fakeApi(ok)
   const client = clientOf(full.url, idle.url)
-  for (let i = 0; i < 4; i++) expect(await client.internal('/internal/heads', {})).toEqual({ fine: true })
+  for (let i = 0; i < 4; i++) expect(await client.internal('/internal/heads', NONE)).toEqual({ fine: true })
   const lone = clientOf(full.url)
   const before = full.seen.length
   await expect(lone.asCaller('POST', '/messages', 't', { content: 'x' })).rejects.toMatchObject({
@@ -112,7 +113,7 @@ it('does not send a message twice when the connection breaks under it, unless it
 
 it('says unavailable where nobody answers', async () => {
   const client = clientOf('http://127.0.0.1:1', 'http://127.0.0.1:2')
-  await expect(client.internal('/internal/heads', {})).rejects.toMatchObject({ code: 'unavailable' })
+  await expect(client.internal('/internal/heads', NONE)).rejects.toMatchObject({ code: 'unavailable' })
   expect(client.reachable()).toBe(false)
 })
 
@@ -123,7 +124,7 @@ it('asks a process that hangs once, and leaves it alone as long as it does', asy
   const client = clientOf(hanging.url, working.url)
   const asked = () => hanging.seen.filter(({ url }) => url === '/internal/heads').length
   const looks = () => hanging.seen.filter(({ url }) => url === '/health/ready').length
-  const ask = (n: number) => client.internal('/internal/heads', {}, { key: `room ${n}`, timeoutMs: 100 })
+  const ask = (n: number) => client.internal('/internal/heads', NONE, { key: `room ${n}`, timeoutMs: 100 })
   for (let n = 0; n < 20; n++) expect(await ask(n)).toEqual({ fine: true })
   expect(asked()).toBe(1)
   await expect.poll(looks).toBe(1)
@@ -147,7 +148,7 @@ it('leaves one alone for ever longer that is there when looked at, and fails aga
     refuse('unavailable')(response)
   })
   const client = clientOf(broken.url, (await fakeApi(ok)).url)
-  while (times.length < 4) await client.internal('/internal/heads', {})
+  while (times.length < 4) await client.internal('/internal/heads', NONE)
   expect(Number(times[3]) - Number(times[0])).toBeGreaterThan(20 + 40 + 80 - 5)
 })
 
@@ -155,7 +156,7 @@ it('says whether anybody can be reached also long after a call, and finds out it
   const lone = await fakeApi((response) => void response.destroy())
   const client = clientOf(lone.url)
   expect(client.reachable()).toBe(true)
-  await expect(client.internal('/internal/heads', {})).rejects.toMatchObject({ code: 'unavailable' })
+  await expect(client.internal('/internal/heads', NONE)).rejects.toMatchObject({ code: 'unavailable' })
   await expect.poll(() => lone.seen.at(-1)?.url).toBe('/health/ready')
   expect(client.reachable()).toBe(false)
   lone.stop()
@@ -169,7 +170,7 @@ it('takes a refusal for a sign of life', async () => {
   let refusal: 'not_found' | 'unavailable' = 'unavailable'
   const lone = await fakeApi((response) => refuse(refusal)(response))
   const client = clientOf(lone.url)
-  const ask = () => client.internal('/internal/heads', {}).catch(({ code }: { code: string }) => code)
+  const ask = () => client.internal('/internal/heads', NONE).catch(({ code }: { code: string }) => code)
   expect([await ask(), client.reachable()]).toEqual(['unavailable', false])
   refusal = 'not_found'
   expect([await ask(), client.reachable()]).toEqual(['not_found', true])

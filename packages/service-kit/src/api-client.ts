@@ -1,6 +1,14 @@
 import { createHash } from 'node:crypto'
 import { signServiceToken } from '@parley/auth'
-import { PROBLEM_CODES, type ProblemCode, ProblemError, problem } from '@parley/contract'
+import {
+  type InternalBody,
+  type InternalPath,
+  type InternalResult,
+  PROBLEM_CODES,
+  type ProblemCode,
+  ProblemError,
+  problem,
+} from '@parley/contract'
 import { Pool } from 'undici'
 import { z } from 'zod'
 
@@ -20,7 +28,11 @@ export interface CallerOptions extends CallOptions {
 
 export interface ApiClient {
   /** A call between services, under a service token; such calls can be repeated without a second effect. */
-  internal<T>(path: `/internal/${string}`, body: unknown, options?: CallOptions): Promise<T>
+  internal<P extends InternalPath>(
+    path: P,
+    body: InternalBody<P>,
+    options?: CallOptions,
+  ): Promise<InternalResult<P>>
   /** A call in somebody's name, with their own token. */
   asCaller<T>(
     method: 'GET' | 'POST' | 'PUT' | 'DELETE',
@@ -240,13 +252,17 @@ export function createApiClient(options: ApiClientOptions): ApiClient {
     headers?.['idempotency-key'] !== undefined
 
   return {
-    internal: async <T>(path: `/internal/${string}`, body: unknown, callOptions: CallOptions = {}) => {
+    internal: async <P extends InternalPath>(
+      path: P,
+      body: InternalBody<P>,
+      callOptions: CallOptions = {},
+    ) => {
       const headers = {
         authorization: authorization(),
         'content-type': 'application/json',
         'user-agent': userAgent,
       }
-      const answer = await call<T>('POST', path, headers, JSON.stringify(body), {
+      const answer = await call<InternalResult<P>>('POST', path, headers, JSON.stringify(body), {
         repeatable: true,
         ...callOptions,
       })

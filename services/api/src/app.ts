@@ -84,17 +84,15 @@ export async function buildApp(deps: ApiDependencies): Promise<HttpServer> {
   })
   await app.register(searchRoutes, { prefix: '/messages', search: services.search })
   await app.register(internalRoutes, {
-    prefix: '/internal',
     follow: services.follow,
     agentReady: services.conversations.agentReady,
     revocations: deps.revocations,
   })
   await app.register(internalSummaryRoutes, {
-    prefix: '/internal/summaries',
     reader: services.work,
     write: services.writeSummary,
     queue: services.queue,
   })
-  await app.register(internalStreamRoutes, { prefix: '/internal/streams', streams: services.streams })
+  await app.register(internalStreamRoutes, { streams: services.streams })
   return app
 }

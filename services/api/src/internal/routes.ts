@@ -1,26 +1,7 @@
-import {
-  type Caller,
-  InternalAdded,
-  InternalAddedResult,
-  InternalAgentReady,
-  InternalAgentReadyResult,
-  InternalAuthorize,
-  InternalAuthorizeResult,
-  InternalFill,
-  InternalFillResult,
-  InternalHeads,
-  InternalHeadsResult,
-  InternalJoin,
-  InternalJoinResult,
-  InternalJoins,
-  InternalReads,
-  InternalReadsResult,
-  InternalRelation,
-  InternalRelationResult,
-  InternalRevocationsResult,
-} from '@parley/contract'
+import { type Caller, INTERNAL, type InternalAgentReadyResult } from '@parley/contract'
 import type { HttpServer } from '@parley/service-kit'
 import type { Revocations } from '../identity/revocations.ts'
+import { internalCall } from './call.ts'
 import type { FollowReader } from './follow.ts'
 import { answerJoins } from './joins.ts'
 
@@ -31,70 +12,60 @@ export interface InternalRoutes {
   revocations: Revocations
 }
 
-const config = { permission: 'service' }
-
-/** Below `/internal`: what gateways ask for, under a service token. */
+/** What gateways ask for, under a service token. */
 export async function internalRoutes(app: HttpServer, options: InternalRoutes): Promise<void> {
   const { follow, agentReady, revocations } = options
 
-  app.post(
-    '/join',
-    { config, schema: { body: InternalJoin, response: { 200: InternalJoinResult } } },
-    ({ body }) => follow.join(body),
-  )
+  app.route({
+    ...internalCall('/internal/join'),
+    handler: ({ body }) => follow.join(body),
+  })
 
-  app.post(
-    '/joins',
-    { config, schema: { body: InternalJoins } },
-    async ({ body, log, id: requestId }, reply) =>
+  app.route({
+    ...internalCall('/internal/joins'),
+    // What it answers is text already.
+    schema: { body: INTERNAL['/internal/joins'].body },
+    handler: async ({ body, log, id: requestId }, reply) =>
       reply.type('application/json').send(await answerJoins(follow, body.joins, { log, requestId })),
-  )
+  })
 
-  app.post(
-    '/fill',
-    { config, schema: { body: InternalFill, response: { 200: InternalFillResult } } },
-    ({ body }) => follow.fill(body),
-  )
+  app.route({
+    ...internalCall('/internal/fill'),
+    handler: ({ body }) => follow.fill(body),
+  })
 
-  app.post(
-    '/heads',
-    { config, schema: { body: InternalHeads, response: { 200: InternalHeadsResult } } },
-    async ({ body }) => ({ heads: await follow.heads(body.ids) }),
-  )
+  app.route({
+    ...internalCall('/internal/heads'),
+    handler: async ({ body }) => ({ heads: await follow.heads(body.ids) }),
+  })
 
-  app.post(
-    '/added',
-    { config, schema: { body: InternalAdded, response: { 200: InternalAddedResult } } },
-    ({ body }) => follow.added(body),
-  )
+  app.route({
+    ...internalCall('/internal/added'),
+    handler: ({ body }) => follow.added(body),
+  })
 
-  app.post(
-    '/reads',
-    { config, schema: { body: InternalReads, response: { 200: InternalReadsResult } } },
-    async ({ body }) => ({ receipts: await follow.reads(body.ids, new Date(body.since)) }),
-  )
+  app.route({
+    ...internalCall('/internal/reads'),
+    handler: async ({ body }) => ({ receipts: await follow.reads(body.ids, new Date(body.since)) }),
+  })
 
-  app.post(
-    '/authorize',
-    { config, schema: { body: InternalAuthorize, response: { 200: InternalAuthorizeResult } } },
-    ({ body }) => follow.authorize(body),
-  )
+  app.route({
+    ...internalCall('/internal/authorize'),
+    handler: ({ body }) => follow.authorize(body),
+  })
 
-  app.post(
-    '/relations',
-    { config, schema: { body: InternalRelation, response: { 200: InternalRelationResult } } },
-    async ({ body: { caller, ...other } }) => ({ shared: await follow.share(caller, other) }),
-  )
+  app.route({
+    ...internalCall('/internal/relations'),
+    handler: async ({ body: { caller, ...other } }) => ({ shared: await follow.share(caller, other) }),
+  })
 
-  app.post(
-    '/agents/ready',
-    { config, schema: { body: InternalAgentReady, response: { 200: InternalAgentReadyResult } } },
-    ({ body }) => agentReady(body.caller),
-  )
+  app.route({
+    ...internalCall('/internal/agents/ready'),
+    handler: ({ body }) => agentReady(body.caller),
+  })
 
-  app.post(
-    '/revocations',
-    { config, schema: { response: { 200: InternalRevocationsResult } } },
-    async () => ({ revocations: await revocations.all() }),
-  )
+  app.route({
+    ...internalCall('/internal/revocations'),
+    handler: async () => ({ revocations: await revocations.all() }),
+  })
 }

@@ -3,17 +3,12 @@ import {
   ConversationContext,
   ConversationPath,
   ConversationSummary,
-  InternalSummaryFailed,
-  InternalSummaryFailedResult,
-  InternalSummaryRead,
-  InternalSummaryReadResult,
-  InternalSummaryWrite,
-  InternalSummaryWriteResult,
   problem,
   SummaryQuery,
   SummaryQueued,
 } from '@parley/contract'
 import type { HttpServer } from '@parley/service-kit'
+import { internalCall } from '../internal/call.ts'
 import type { Context } from './context.ts'
 import type { SummaryQueue } from './queue.ts'
 import type { SummaryService } from './service.ts'
@@ -60,38 +55,26 @@ export async function summaryRoutes(
   )
 }
 
-/** Below `/internal/summaries`: what the worker asks for. */
+/** What the worker asks for, and jobs that failed. */
 export async function internalSummaryRoutes(
   app: HttpServer,
   { reader, write, queue }: { reader: SummaryWorkReader; write: SummaryWriter; queue: SummaryQueue },
 ): Promise<void> {
-  app.post(
-    '/read',
-    {
-      config: { permission: 'service' },
-      schema: { body: InternalSummaryRead, response: { 200: InternalSummaryReadResult } },
-    },
-    (request) => reader.read(request.body.conversationId),
-  )
+  app.route({
+    ...internalCall('/internal/summaries/read'),
+    handler: (request) => reader.read(request.body.conversationId),
+  })
 
-  app.post(
-    '/write',
-    {
-      config: { permission: 'service' },
-      schema: { body: InternalSummaryWrite, response: { 200: InternalSummaryWriteResult } },
-    },
-    async (request) => ({ applied: await write(request.body) }),
-  )
+  app.route({
+    ...internalCall('/internal/summaries/write'),
+    handler: async (request) => ({ applied: await write(request.body) }),
+  })
 
-  app.post(
-    '/failed',
-    {
-      config: { permission: 'service' },
-      schema: { body: InternalSummaryFailed, response: { 200: InternalSummaryFailedResult } },
-    },
-    async (request) => {
+  app.route({
+    ...internalCall('/internal/summaries/failed'),
+    handler: async (request) => {
       if (!queue.isReady()) throw problem('unavailable', { detail: 'The queue is away', retryAfter: 1 })
       return { jobs: await queue.failed(request.body.limit) }
     },
-  )
+  })
 }

@@ -1,9 +1,7 @@
 import { createRequire } from 'node:module'
 
-type Encoding = typeof import('gpt-tokenizer/encoding/o200k_base')
-
 /** The encoding that context is counted in. */
-export const ENCODING = 'o200k_base'
+type Encoding = typeof import('gpt-tokenizer/encoding/o200k_base')
 
 /** Unbroken runs of more letters, signs or blanks than this are counted in pieces. */
 const LONG_RUN = 400

@@ -1,4 +1,3 @@
-import type { InternalAgentReadyResult } from '@parley/contract'
 import { ProblemError, problem } from '@parley/contract'
 import { ANSWER_MS } from '../delivery/feed.ts'
 import type { Follow } from '../delivery/follow.ts'
@@ -29,7 +28,7 @@ export function createAccept(
     while (socket.connected) {
       try {
         const { caller } = socket.data
-        const { conversation, active } = await api.internal<InternalAgentReadyResult>(
+        const { conversation, active } = await api.internal(
           '/internal/agents/ready',
           { caller },
           { key: caller.id, timeoutMs: ANSWER_MS },

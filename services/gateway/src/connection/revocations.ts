@@ -1,5 +1,5 @@
 import type { Verifier } from '@parley/auth'
-import { ParticipantType, ProblemError, participantKey, problem, type Revocation } from '@parley/contract'
+import { ParticipantType, ProblemError, participantKey, problem } from '@parley/contract'
 import type { TailEvent } from '@parley/events'
 import { z } from 'zod'
 import type { Follow } from '../delivery/follow.ts'
@@ -40,7 +40,7 @@ export function createRevocationFeed(
     loadAgain = false
     let soon = false
     try {
-      const answer = await api.internal<{ revocations: Revocation[] }>('/internal/revocations', {})
+      const answer = await api.internal('/internal/revocations', {})
       for (const revocation of answer.revocations) revocations.add(revocation)
       sweep(namespace.sockets.values())
       loaded = true

@@ -1,4 +1,4 @@
-import { type InternalHead, ProblemError, partitionOf } from '@parley/contract'
+import { ProblemError, partitionOf } from '@parley/contract'
 import type { Partition } from '@parley/events'
 import type { Core } from '../services.ts'
 import { ANSWER_MS, type Feed } from './feed.ts'
@@ -26,11 +26,7 @@ export function createCompare(
     for (let at = 0; at < feeds.length; at += HEADS_AT_ONCE) {
       const some = feeds.slice(at, at + HEADS_AT_ONCE)
       const ids = some.map(({ room }) => room.conversationId)
-      const { heads } = await api.internal<{ heads: InternalHead[] }>(
-        '/internal/heads',
-        { ids },
-        { timeoutMs: ANSWER_MS },
-      )
+      const { heads } = await api.internal('/internal/heads', { ids }, { timeoutMs: ANSWER_MS })
       const byId = new Map(heads.map((head) => [head.id, head]))
       for (const feed of some) {
         if (!feed.position()) continue

@@ -1,4 +1,4 @@
-import { type InternalFillResult, ParticipantRef, participantKey, type Receipt } from '@parley/contract'
+import { ParticipantRef, participantKey, type Receipt } from '@parley/contract'
 import type { Partition, TailEvent } from '@parley/events'
 import { z } from 'zod'
 import type { Core } from '../services.ts'
@@ -34,7 +34,7 @@ export function createDelivery(core: Core, metrics: FeedMetrics) {
   const follow: Follow = createFollow(core, {
     fetch: (conversationId, { seq, change }) =>
       slots.run(() =>
-        api.internal<InternalFillResult>(
+        api.internal(
           '/internal/fill',
           { conversationId, afterSeq: seq, afterChangeSeq: change, limit: FILL_PAGE },
           { key: conversationId, timeoutMs: ANSWER_MS },

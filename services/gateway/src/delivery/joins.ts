@@ -42,11 +42,7 @@ export function createJoins(api: Pick<ApiClient, 'internal'>) {
   async function askTogether(joins: readonly InternalJoin[]): Promise<Answer[]> {
     before = { size: joins.length, at: performance.now() }
     if (joins.length === 1) return ['alone']
-    const result = await api.internal<InternalJoinsResult>(
-      '/internal/joins',
-      { joins },
-      { timeoutMs: ANSWER_MS },
-    )
+    const result = await api.internal('/internal/joins', { joins: [...joins] }, { timeoutMs: ANSWER_MS })
     return joins.map((_, place) => readAnswer(result.answers[place], result))
   }
 
@@ -55,7 +51,7 @@ export function createJoins(api: Pick<ApiClient, 'internal'>) {
     async ask(join: InternalJoin): Promise<InternalJoinResult> {
       const answer = await together.load(join)
       if (answer !== 'alone') return answer
-      return api.internal<InternalJoinResult>('/internal/join', join, {
+      return api.internal('/internal/join', join, {
         key: join.conversationId,
         timeoutMs: ANSWER_MS,
       })

@@ -1,4 +1,4 @@
-import { type InternalAuthorizeResult, isAdmin, ProblemError, participantKey } from '@parley/contract'
+import { isAdmin, ProblemError, participantKey } from '@parley/contract'
 import type { Core } from '../services.ts'
 import type { ChatSocket } from '../sockets.ts'
 import { ANSWER_MS } from './feed.ts'
@@ -29,7 +29,7 @@ export function createMembership(
       const some = sockets.slice(at, at + CALLERS_AT_ONCE)
       // A picture's address alone may be long: of a thousand, more than the api takes in one request.
       const callers = some.map(({ data }) => ({ ...data.caller, name: null, picture: null }))
-      const { exists, allowed, members } = await api.internal<InternalAuthorizeResult>(
+      const { exists, allowed, members } = await api.internal(
         '/internal/authorize',
         { conversationId, callers, members: at === 0 },
         { key: conversationId, timeoutMs: ANSWER_MS },

@@ -1,11 +1,4 @@
-import {
-  type InternalAdded,
-  type InternalAddedResult,
-  type InternalReadsResult,
-  parseParticipantKey,
-  participantKey,
-  type Receipt,
-} from '@parley/contract'
+import { type InternalAdded, parseParticipantKey, participantKey, type Receipt } from '@parley/contract'
 import type { Core } from '../services.ts'
 import type { Notices } from './notices.ts'
 import type { Persist } from './persist.ts'
@@ -53,7 +46,7 @@ export function createMissed(
   async function askAll(request: InternalAdded): Promise<void> {
     let after: string | undefined
     do {
-      const { added, next } = await api.internal<InternalAddedResult>('/internal/added', {
+      const { added, next } = await api.internal('/internal/added', {
         ...request,
         after,
       })
@@ -67,7 +60,7 @@ export function createMissed(
   async function askReads(from: number): Promise<void> {
     const ids = [...rooms.all()].map(({ conversationId }) => conversationId)
     for (let at = 0; at < ids.length; at += ROOMS_AT_ONCE) {
-      const { receipts } = await api.internal<InternalReadsResult>('/internal/reads', {
+      const { receipts } = await api.internal('/internal/reads', {
         since: from,
         ids: ids.slice(at, at + ROOMS_AT_ONCE),
       })

@@ -1,4 +1,4 @@
-import { type InternalAuthorizeResult, problem } from '@parley/contract'
+import { problem } from '@parley/contract'
 import { defineEvent } from './define-event.ts'
 
 /** `conversation:online`: who has a socket in the room, for whoever may see the conversation. */
@@ -7,7 +7,7 @@ export const conversationOnline = defineEvent(
   ({ api, presence, rooms }) =>
     async (socket, { conversationId }) => {
       if (!rooms.isIn(socket, conversationId)) {
-        const { allowed } = await api.internal<InternalAuthorizeResult>(
+        const { allowed } = await api.internal(
           '/internal/authorize',
           { conversationId, callers: [socket.data.caller] },
           { key: conversationId },

@@ -1,13 +1,5 @@
 import { authorize } from '@parley/auth'
-import {
-  type InternalRelationResult,
-  isAdmin,
-  LIMITS,
-  OpaqueId,
-  PageQuery,
-  ParticipantType,
-  problem,
-} from '@parley/contract'
+import { isAdmin, LIMITS, OpaqueId, PageQuery, ParticipantType, problem } from '@parley/contract'
 import { type ApiClient, decodeCursor, encodeCursor, type HttpServer } from '@parley/service-kit'
 import { z } from 'zod'
 import type { CallerOf } from './caller.ts'
@@ -59,7 +51,7 @@ export function presenceRoutes(
       const { type, id } = request.params
       const self = type === caller.type && id === caller.id
       if (!self && !isAdmin(caller)) {
-        const { shared } = await api.internal<InternalRelationResult>('/internal/relations', {
+        const { shared } = await api.internal('/internal/relations', {
           caller,
           type,
           id,

@@ -1,4 +1,4 @@
-import { type InternalFillResult, type Message, roomChannel, type StreamUpdate } from '@parley/contract'
+import { type Message, roomChannel, type StreamUpdate } from '@parley/contract'
 import type { ApiClient, Logger } from '@parley/service-kit'
 import type { Bus } from '../bus/bus.ts'
 import { conversationOf } from '../bus/room-channels.ts'
@@ -187,7 +187,7 @@ export function createStreamFollower({
     { conversationId, position }: Room,
     { messageId, seq }: Pick<Live, 'messageId' | 'seq'>,
   ): Promise<boolean> {
-    const { messages } = await api.internal<InternalFillResult>(
+    const { messages } = await api.internal(
       '/internal/fill',
       { conversationId, afterSeq: seq - 1, afterChangeSeq: position.change, limit: 1 },
       { key: conversationId },

@@ -1,10 +1,4 @@
-import {
-  type InternalStreamCheckpointResult,
-  type InternalStreamFinishResult,
-  problem,
-  roomChannel,
-  type StreamResult,
-} from '@parley/contract'
+import { type InternalStreamFinishResult, problem, roomChannel, type StreamResult } from '@parley/contract'
 import type { ApiClient, Logger } from '@parley/service-kit'
 import { busMessage } from '../bus/bus.ts'
 import type { Outbound } from '../connection/outbound.ts'
@@ -172,7 +166,7 @@ export function createStreamOwner(
     try {
       await confirm()
       if (over || ending) return
-      const { live } = await api.internal<InternalStreamCheckpointResult>(
+      const { live } = await api.internal(
         '/internal/streams/checkpoint',
         { caller: agent.data.caller, conversationId, messageId, content: text.whole },
         { key: conversationId },
@@ -212,7 +206,7 @@ export function createStreamOwner(
       await flush()
       while (flushing) await flushing
       if (over === 'taken') throw elsewhere()
-      const answer = await api.internal<InternalStreamFinishResult>(
+      const answer = await api.internal(
         '/internal/streams/finish',
         {
           conversationId,

@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import {
   type InternalStreamFinishResult,
-  type InternalStreamStartResult,
   participantKey,
   problem,
   roomChannel,
@@ -80,7 +79,7 @@ export function createStreams(options: {
   async function open(socket: ChatSocket, payload: Omit<Op<'start'>, 'op'>) {
     const { caller } = socket.data
     const { conversationId } = payload
-    const { message, created } = await api.internal<InternalStreamStartResult>(
+    const { message, created } = await api.internal(
       '/internal/streams/start',
       { caller, start: payload },
       { key: conversationId },
@@ -149,7 +148,7 @@ export function createStreams(options: {
     )
     const { conversationId } = body
     const content = result.content ?? (await textOf(messageId))
-    const answer = await api.internal<InternalStreamFinishResult>(
+    const answer = await api.internal(
       '/internal/streams/finish',
       {
         conversationId,
@@ -210,7 +209,7 @@ export function createStreams(options: {
     /** Stored first, then the agent is told: where both fail in between, it learns at its next checkpoint. */
     async cancel(socket: ChatSocket, conversationId: string, messageId: string): Promise<void> {
       const content = await textOf(messageId)
-      const { won } = await api.internal<InternalStreamFinishResult>(
+      const { won } = await api.internal(
         '/internal/streams/finish',
         {
           conversationId,

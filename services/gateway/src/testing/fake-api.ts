@@ -1,16 +1,11 @@
 import {
   type Change,
-  type InternalAdded,
-  type InternalAddedResult,
-  type InternalAgentReady,
-  type InternalAgentReadyResult,
-  type InternalAuthorize,
-  type InternalAuthorizeResult,
-  type InternalFill,
+  type InternalBody,
   type InternalJoin,
   type InternalJoinResult,
-  type InternalJoins,
   type InternalJoinsResult,
+  type InternalPath,
+  type InternalResult,
   isAdmin,
   type Message,
   type ParticipantRef,
@@ -21,7 +16,6 @@ import {
   type RoomConversation,
 } from '@parley/contract'
 import type { ApiClient } from '@parley/service-kit'
-import type { z } from 'zod'
 
 export type FakeConversation = ReturnType<typeof createFakeConversation>
 
@@ -196,7 +190,7 @@ export function createFakeApi() {
     }
   }
 
-  function joins(request: z.infer<typeof InternalJoins>): InternalJoinsResult {
+  function joins(request: { joins: InternalJoin[] }): InternalJoinsResult {
     const pages: InternalJoinsResult['pages'] = []
     const reads: InternalJoinsResult['reads'] = []
     return {
@@ -214,79 +208,57 @@ export function createFakeApi() {
     }
   }
 
-  function fill({ conversationId, afterSeq, afterChangeSeq, limit }: z.infer<typeof InternalFill>) {
-    const conversation = find(conversationId)
-    const through = Math.min(conversation.messages.length, afterSeq + limit)
-    const { lastSeq, changeSeq } = end(conversation)
-    return {
-      messages: stored(conversation).filter(({ seq }) => seq > afterSeq && seq <= through),
-      changes: conversation.changesAfter(afterChangeSeq),
-      throughSeq: through,
-      throughChangeSeq: changeSeq,
-      lastSeq,
-      changeSeq,
-    }
-  }
-
-  function authorize(request: InternalAuthorize): InternalAuthorizeResult {
-    const { conversationId, callers } = request
-    const conversation = conversations.get(conversationId)
-    const exists = conversation !== undefined && !conversation.deleted
-    const members = exists ? [...conversation.members] : []
-    const keys = new Set(members.map(participantKey))
-    return {
-      exists,
-      allowed: callers.map((caller) => keys.has(participantKey(caller)) || (exists && isAdmin(caller))),
-      ...(request.members ? { members } : {}),
-    }
-  }
-
-  function added({ conversationId, people }: InternalAdded): InternalAddedResult {
-    const conversation = conversations.get(conversationId ?? '')
-    if (!conversation) return { added: [] }
-    const asked = new Set(people.map(participantKey))
-    const participants = conversation.members.filter((one) => asked.has(participantKey(one)))
-    return { added: [{ conversation: conversation.view(), participants }] }
-  }
-
-  function agentReady({ caller }: z.infer<typeof InternalAgentReady>): InternalAgentReadyResult {
-    const own = [...conversations.values()].find(({ agentId }) => agentId === caller.id)
-    if (!own) throw problem('not_found')
-    return {
-      conversation: { ...own.view(), me: { role: 'owner', readSeq: 0, unread: 0 } },
-      active: [],
-    }
-  }
-
-  function answer(path: string, body: never): unknown {
-    const request: { ids: string[] } = body
-    switch (path) {
-      case '/internal/join':
-        return join(body)
-      case '/internal/joins':
-        return joins(body)
-      case '/internal/fill':
-        return fill(body)
-      case '/internal/heads':
-        return {
-          heads: request.ids.flatMap((id) => {
-            const conversation = conversations.get(id)
-            return conversation && !conversation.deleted ? [{ id, ...end(conversation) }] : []
-          }),
-        }
-      case '/internal/authorize':
-        return authorize(body)
-      case '/internal/added':
-        return added(body)
-      case '/internal/agents/ready':
-        return agentReady(body)
-      case '/internal/reads':
-        return { receipts: [] }
-      case '/internal/revocations':
-        return { revocations }
-      default:
-        throw problem('not_found')
-    }
+  const answers: { [P in InternalPath]?: (body: InternalBody<P>) => InternalResult<P> } = {
+    '/internal/join': join,
+    '/internal/joins': joins,
+    '/internal/fill': ({ conversationId, afterSeq, afterChangeSeq, limit }) => {
+      const conversation = find(conversationId)
+      const through = Math.min(conversation.messages.length, afterSeq + limit)
+      const { lastSeq, changeSeq } = end(conversation)
+      return {
+        messages: stored(conversation).filter(({ seq }) => seq > afterSeq && seq <= through),
+        changes: conversation.changesAfter(afterChangeSeq),
+        throughSeq: through,
+        throughChangeSeq: changeSeq,
+        lastSeq,
+        changeSeq,
+      }
+    },
+    '/internal/heads': ({ ids }) => ({
+      heads: ids.flatMap((id) => {
+        const conversation = conversations.get(id)
+        return conversation && !conversation.deleted ? [{ id, ...end(conversation) }] : []
+      }),
+    }),
+    '/internal/authorize': (request) => {
+      const { conversationId, callers } = request
+      const conversation = conversations.get(conversationId)
+      const exists = conversation !== undefined && !conversation.deleted
+      const members = exists ? [...conversation.members] : []
+      const keys = new Set(members.map(participantKey))
+      return {
+        exists,
+        allowed: callers.map((caller) => keys.has(participantKey(caller)) || (exists && isAdmin(caller))),
+        ...(request.members ? { members } : {}),
+      }
+    },
+    '/internal/added': ({ conversationId, people }) => {
+      const conversation = conversations.get(conversationId ?? '')
+      if (!conversation) return { added: [] }
+      const asked = new Set(people.map(participantKey))
+      const participants = conversation.members.filter((one) => asked.has(participantKey(one)))
+      return { added: [{ conversation: conversation.view(), participants }] }
+    },
+    '/internal/agents/ready': ({ caller }) => {
+      const own = [...conversations.values()].find(({ agentId }) => agentId === caller.id)
+      if (!own) throw problem('not_found')
+      return {
+        conversation: { ...own.view(), me: { role: 'owner', readSeq: 0, unread: 0 } },
+        active: [],
+      }
+    },
+    '/internal/reads': () => ({ receipts: [] }),
+    '/internal/revocations': () => ({ revocations }),
   }
 
   const api: ApiClient = {
@@ -294,7 +266,9 @@ export function createFakeApi() {
       calls.push(path)
       await before(path)
       if (away) throw problem('unavailable')
-      const made = JSON.stringify(answer(path, body as never))
+      const answer = answers[path]
+      if (!answer) throw problem('not_found')
+      const made = JSON.stringify(answer(body))
       await after(path)
       return JSON.parse(made)
     },

@@ -1,8 +1,4 @@
-import type {
-  InternalSummaryReadResult,
-  InternalSummaryWrite,
-  InternalSummaryWriteResult,
-} from '@parley/contract'
+import type { InternalSummaryWrite } from '@parley/contract'
 import type { ApiClient } from '@parley/service-kit'
 import type { WorkerMetrics } from '../metrics.ts'
 import type { Summarise } from '../summarise.ts'
@@ -33,11 +29,7 @@ export async function summariseConversation(
   const options = { key: conversationId }
   for (let conflicts = 0; conflicts < CONFLICTS; ) {
     if (signal.aborted) return 'stopped'
-    const work = await api.internal<InternalSummaryReadResult>(
-      '/internal/summaries/read',
-      { conversationId },
-      options,
-    )
+    const work = await api.internal('/internal/summaries/read', { conversationId }, options)
     if (work.state !== 'ready') return work.state
     const summary = await summarise(work, signal).catch((error: unknown) => {
       if (signal.aborted) return undefined
@@ -52,11 +44,7 @@ export async function summariseConversation(
       previousSeq: work.previousSeq,
       ...summary,
     }
-    const { applied } = await api.internal<InternalSummaryWriteResult>(
-      '/internal/summaries/write',
-      write,
-      options,
-    )
+    const { applied } = await api.internal('/internal/summaries/write', write, options)
     if (applied) metrics.summaries.inc({ source: summary.source })
     else metrics.conflicts.inc()
     conflicts = applied ? 0 : conflicts + 1

@@ -1,4 +1,11 @@
-import type { InternalSummaryReadResult, InternalSummaryWrite, SummaryJob } from '@parley/contract'
+import type {
+  InternalBody,
+  InternalPath,
+  InternalResult,
+  InternalSummaryReadResult,
+  InternalSummaryWrite,
+  SummaryJob,
+} from '@parley/contract'
 import { SUMMARY_QUEUE, summaryJobId, summaryLeaseKey } from '@parley/contract'
 import { closeRedis, connectRedis, createLogger, createRegistry } from '@parley/service-kit'
 import { Queue, Worker } from 'bullmq'
@@ -46,7 +53,7 @@ function fakeApi(full: Record<string, number>) {
     broken: 0,
     effects,
     reads: 0,
-    async internal<T>(path: string, body: unknown): Promise<T> {
+    async internal<P extends InternalPath>(path: P, body: InternalBody<P>): Promise<InternalResult<P>> {
       if (api.broken > 0) {
         api.broken--
         throw new Error('the api is away')
@@ -55,13 +62,13 @@ function fakeApi(full: Record<string, number>) {
       const at = covers.get(conversationId) ?? 0
       if (path.endsWith('/read')) {
         api.reads++
-        return read(conversationId, at) as T
+        return read(conversationId, at) as never
       }
       const write = body as InternalSummaryWrite
-      if (write.coversSeq !== at) return { applied: false } as T
+      if (write.coversSeq !== at) return { applied: false } as never
       covers.set(conversationId, write.throughSeq)
       effects.push(`${conversationId} ${write.throughSeq}`)
-      return { applied: true } as T
+      return { applied: true } as never
     },
   }
   function read(conversationId: string, at: number): InternalSummaryReadResult {
@@ -167,19 +174,19 @@ test('a worker that froze holding a job: another takes it over, and its late wri
   const dead = new Worker(SUMMARY_QUEUE, null, { connection: redis, autorun: false, lockDuration: LOCK_MS })
   const taken = await dead.getNextJob('dead-worker')
   expect(taken?.id).toBe(frozen.id)
-  const late = api
-    .internal<InternalSummaryReadResult>('/internal/summaries/read', { conversationId: id(6) })
-    .then(async (work) => {
-      await thaw
-      if (work.state !== 'ready') throw new Error('expected work')
-      const summary = await summarise(work, new AbortController().signal)
-      return api.internal<{ applied: boolean }>('/internal/summaries/write', {
-        conversationId: id(6),
-        coversSeq: work.coversSeq,
-        throughSeq: work.throughSeq,
-        ...summary,
-      })
+  const late = api.internal('/internal/summaries/read', { conversationId: id(6) }).then(async (work) => {
+    await thaw
+    if (work.state !== 'ready') throw new Error('expected work')
+    const summary = await summarise(work, new AbortController().signal)
+    return api.internal('/internal/summaries/write', {
+      conversationId: id(6),
+      coversSeq: work.coversSeq,
+      contentRev: work.contentRev,
+      throughSeq: work.throughSeq,
+      previousSeq: work.previousSeq,
+      ...summary,
     })
+  })
   startConsumer(api)
   await expect.poll(() => api.effects, { timeout: 8_000 }).toEqual([`${id(6)} 10`])
   thawNow()
