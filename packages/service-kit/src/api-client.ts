@@ -23,7 +23,6 @@ export interface CallOptions {
 
 export interface CallerOptions extends CallOptions {
   requestId?: string
-  headers?: Record<string, string>
 }
 
 export interface ApiClient {
@@ -35,7 +34,7 @@ export interface ApiClient {
   ): Promise<InternalResult<P>>
   /** A call in somebody's name, with their own token. */
   asCaller<T>(
-    method: 'GET' | 'POST' | 'PUT' | 'DELETE',
+    method: 'GET' | 'POST',
     path: string,
     token: string,
     body?: unknown,
@@ -242,14 +241,8 @@ export function createApiClient(options: ApiClientOptions): ApiClient {
     throw failure ?? problem('unavailable', { retryAfter: 1 })
   }
 
-  const isRepeatable = (
-    method: string,
-    body: unknown,
-    headers: Record<string, string> | undefined,
-  ): boolean =>
-    method !== 'POST' ||
-    (typeof body === 'object' && body !== null && 'clientMessageId' in body) ||
-    headers?.['idempotency-key'] !== undefined
+  const isRepeatable = (method: 'GET' | 'POST', body: unknown): boolean =>
+    method === 'GET' || (typeof body === 'object' && body !== null && 'clientMessageId' in body)
 
   return {
     internal: async <P extends InternalPath>(
@@ -269,7 +262,7 @@ export function createApiClient(options: ApiClientOptions): ApiClient {
       return answer.body
     },
     asCaller: <T>(
-      method: 'GET' | 'POST' | 'PUT' | 'DELETE',
+      method: 'GET' | 'POST',
       path: string,
       token: string,
       body?: unknown,
@@ -278,9 +271,8 @@ export function createApiClient(options: ApiClientOptions): ApiClient {
       const headers: Record<string, string> = { authorization: `Bearer ${token}`, 'user-agent': userAgent }
       if (body !== undefined) headers['content-type'] = 'application/json'
       if (callerOptions.requestId !== undefined) headers['x-request-id'] = callerOptions.requestId
-      Object.assign(headers, callerOptions.headers)
       return call<T>(method, path, headers, body === undefined ? undefined : JSON.stringify(body), {
-        repeatable: isRepeatable(method, body, callerOptions.headers),
+        repeatable: isRepeatable(method, body),
         ...callerOptions,
       })
     },
