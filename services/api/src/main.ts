@@ -83,8 +83,7 @@ runService('api', async ({ env }) => {
   queueRedis.on('ready', services.wakeQueue)
   shutdown.phase('requests', 10_000, () => app.close())
   shutdown.phase('background', 8_000, async () => {
-    watch.close()
-    await Promise.all([revocations.close(), services.close()])
+    await Promise.all([watch.close(), revocations.close(), services.close()])
     pulse.close()
   })
   shutdown.phase('stores', 3_000, () => Promise.all([...connections.map(closeRedis), database.close()]))

@@ -164,10 +164,7 @@ export async function createServices(options: ServicesOptions) {
 
     /** Starts what runs by itself. */
     start(): void {
-      sweeper.start()
-      streamSweeper.start()
-      relay.start()
-      reconciler.start()
+      for (const periodic of [sweeper, streamSweeper, relay, reconciler]) void periodic.start()
     },
     /** The streams are back: publish at once what waited for them. */
     wake(): void {

@@ -53,7 +53,7 @@ export function createTailing(
     async start(): Promise<void> {
       delivery.onTailState(false)
       tail.start()
-      await revocationFeed.load()
+      await revocationFeed.start()
     },
     /** It is known what is revoked. */
     isLoaded: revocationFeed.isLoaded,

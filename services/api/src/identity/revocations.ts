@@ -7,7 +7,7 @@ import {
   type Revocation,
   type StreamEvent,
 } from '@parley/contract'
-import type { Logger } from '@parley/service-kit'
+import { createPeriodic, type Logger } from '@parley/service-kit'
 import type { Collections, RevocationDocument } from '../database/collections.ts'
 
 /** Milliseconds between looks for what other processes revoked, and for what gateways have to be told. */
@@ -46,10 +46,8 @@ const toEvent = ({ orgId, ...revoked }: Revocation): StreamEvent => ({
 export function createRevocations({ revocations, list, publisher, logger }: RevocationOptions) {
   const waiting = new Set<Revocation>()
   let newest = new Date(0)
-  let timer: NodeJS.Timeout | undefined
   let announcing: Promise<void> | undefined
   let failing = false
-  let closed = false
 
   /** Those stored since then that are news. */
   async function load(since: Date): Promise<RevocationDocument[]> {
@@ -78,20 +76,16 @@ export function createRevocations({ revocations, list, publisher, logger }: Revo
     })
   }
 
-  function poll(): void {
-    timer = setTimeout(() => {
-      load(new Date(newest.getTime() - OVERLAP_MS))
-        .then((news) => {
-          for (const row of news) waiting.add(toRevocation(row))
-        })
-        .catch((error: unknown) => logger.warn({ err: error }, 'revocations could not be read'))
-        .finally(() => {
-          if (closed) return
-          announce()
-          poll()
-        })
-    }, POLL_MS)
-  }
+  const looks = createPeriodic(async () => {
+    try {
+      const news = await load(new Date(newest.getTime() - OVERLAP_MS))
+      for (const row of news) waiting.add(toRevocation(row))
+    } catch (error) {
+      logger.warn({ err: error }, 'revocations could not be read')
+    }
+    announce()
+    return POLL_MS
+  })
 
   return {
     /** Reads all that are in force, then follows what other processes add. */
@@ -101,13 +95,12 @@ export function createRevocations({ revocations, list, publisher, logger }: Revo
         if (row.createdAt.getTime() > readBefore) waiting.add(toRevocation(row))
       }
       announce()
-      poll()
+      void looks.start()
     },
     /** The streams are back: announces at once what waited for them. */
     wake: announce,
     async close(): Promise<void> {
-      closed = true
-      clearTimeout(timer)
+      await looks.close()
       await announcing
     },
 

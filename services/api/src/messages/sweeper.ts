@@ -1,7 +1,7 @@
 import type { StreamEvent } from '@parley/contract'
+import { createPeriodic } from '@parley/service-kit'
 import { type Filter, ObjectId } from 'mongodb'
 import type { Collections, MessageRow } from '../database/collections.ts'
-import { createRounds } from '../publishing/rounds.ts'
 import type { Folder } from './fold.ts'
 import type { Members } from './members.ts'
 import { eventOf } from './message.ts'
@@ -111,7 +111,7 @@ export function createSweeper(options: SweeperOptions) {
   }
 
   return {
-    ...createRounds(round),
+    ...createPeriodic(round),
     sweep,
     /** Messages of this conversation could not be published: the next round does it, without waiting until they are old. */
     note(cid: ObjectId): void {

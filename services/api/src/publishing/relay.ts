@@ -1,6 +1,6 @@
+import { createPeriodic } from '@parley/service-kit'
 import type { Collections } from '../database/collections.ts'
 import type { Outbox } from './outbox.ts'
-import { createRounds } from './rounds.ts'
 
 /** Milliseconds that a row is left to the process that wrote it, as long as that one has not given it up. */
 const GRACE_MS = 3_000
@@ -49,5 +49,5 @@ export function createRelay({ rows, outbox, logger, graceMs = GRACE_MS }: RelayO
     return INTERVAL_MS * (0.5 + Math.random())
   }
 
-  return { ...createRounds(round), sweep }
+  return { ...createPeriodic(round), sweep }
 }

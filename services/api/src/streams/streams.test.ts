@@ -299,7 +299,7 @@ describe('the sweeper', () => {
       logger: { warn, debug: () => undefined },
       times,
     })
-    watching.start()
+    void watching.start()
     await expect.poll(() => warn.mock.calls.length).toBeGreaterThan(0)
     isAway = false
     await expect.poll(() => answers).toBeGreaterThan(0)

@@ -1,8 +1,8 @@
 import { joinStreamText, roomStreamsKey, streamTextKey } from '@parley/contract'
+import { createPeriodic } from '@parley/service-kit'
 import type { Redis } from 'ioredis'
 import type { Collections } from '../database/collections.ts'
 import { isVoid } from '../database/collections.ts'
-import { createRounds } from '../publishing/rounds.ts'
 import type { StreamService } from './service.ts'
 
 /** Milliseconds. A stream without a sign of life ends after at most `silentMs` + `everyMs`, below 30 s. */
@@ -75,7 +75,7 @@ export function createStreamSweeper({ messages, redis, streams, logger, times }:
     }
   }
 
-  const rounds = createRounds(round)
+  const rounds = createPeriodic(round)
   return {
     ...rounds,
     sweep,

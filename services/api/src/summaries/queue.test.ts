@@ -3,7 +3,7 @@ import { closeRedis, connectRedis, redisReady } from '@parley/service-kit'
 import { Queue, Worker } from 'bullmq'
 import type { Redis } from 'ioredis'
 import { ObjectId } from 'mongodb'
-import { afterAll, beforeAll, beforeEach, describe, expect, inject, test } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, inject, onTestFinished, test, vi } from 'vitest'
 import { createAccess } from '../participants/access.ts'
 import { createSummaryQueue, type SummaryQueue } from './queue.ts'
 import { createReconciler } from './reconciler.ts'
@@ -120,9 +120,35 @@ describe('the reconciler', () => {
     const cid = await world.conversation(people)
     await world.say(cid, lines(10))
     const running = createReconciler({ ...world.database, queue, logger, intervalMs: 40 })
-    running.start()
+    void running.start()
     await expect.poll(() => job(cid, 1)).toBeDefined()
     await running.close()
+  })
+
+  test('does one round at a time, however often it is woken, and is closed once that has ended', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+    onTestFinished(() => void vi.useRealTimers())
+    const ended = Promise.withResolvers<number>()
+    const retryFailed = vi.fn(() => ended.promise)
+    const running = createReconciler({
+      ...world.database,
+      queue: { ...queue, retryFailed },
+      logger,
+      intervalMs: 10_000,
+    })
+    void running.start()
+    await vi.advanceTimersByTimeAsync(10_000)
+    for (let n = 0; n < 3; n++) {
+      running.wake()
+      await vi.advanceTimersByTimeAsync(1_000)
+    }
+    expect(retryFailed).toHaveBeenCalledTimes(1)
+    const onClosed = vi.fn()
+    const closing = running.close().then(onClosed)
+    await vi.advanceTimersByTimeAsync(1_000)
+    expect(onClosed).not.toHaveBeenCalled()
+    ended.resolve(0)
+    await closing
   })
 })
 

@@ -1,9 +1,8 @@
+import { createPeriodic } from '@parley/service-kit'
 import type { Collections } from '../database/collections.ts'
 import type { SummaryQueue } from './queue.ts'
 import { wantedSeq } from './work.ts'
 
-/** Milliseconds within which a round follows the return of Redis. */
-const WAKE_MS = 500
 const BATCH = 500
 
 export interface ReconcilerOptions {
@@ -19,10 +18,6 @@ export interface ReconcilerOptions {
  * process runs one; a job that exists is not made twice.
  */
 export function createReconciler({ conversations, queue, intervalMs, logger }: ReconcilerOptions) {
-  let timer: NodeJS.Timeout | undefined
-  let running: Promise<void> = Promise.resolve()
-  let closed = false
-
   /** One round; the number of conversations that are behind. */
   async function reconcile(): Promise<number> {
     if (!queue.isReady()) return 0
@@ -58,31 +53,15 @@ export function createReconciler({ conversations, queue, intervalMs, logger }: R
     return found
   }
 
-  function schedule(inMs = intervalMs): void {
-    if (closed) return
-    clearTimeout(timer)
+  async function round(): Promise<number> {
+    try {
+      await reconcile()
+    } catch (error) {
+      logger.warn({ err: error }, 'a round of the summary reconciler failed')
+    }
     // Not all processes in the same moment.
-    timer = setTimeout(round, inMs * (0.5 + Math.random() / 2))
+    return intervalMs * (0.5 + Math.random() / 2)
   }
 
-  function round(): void {
-    running = reconcile()
-      .then(
-        () => undefined,
-        (error: unknown) => logger.warn({ err: error }, 'a round of the summary reconciler failed'),
-      )
-      .finally(() => schedule())
-  }
-
-  return {
-    reconcile,
-    start: (): void => schedule(),
-    /** The queue is back, perhaps without its jobs. */
-    wake: (): void => schedule(Math.min(WAKE_MS, intervalMs)),
-    async close(): Promise<void> {
-      closed = true
-      clearTimeout(timer)
-      await running
-    },
-  }
+  return { ...createPeriodic(round), reconcile }
 }

@@ -25,7 +25,7 @@ test('revocations that may have been missed are read again within a second, wher
       isLive: () => true,
     },
   )
-  await feed.load()
+  await feed.start()
   await vi.advanceTimersByTimeAsync(10_000)
   expect(calls).toHaveLength(1)
   setAway(true)

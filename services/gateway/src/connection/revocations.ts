@@ -1,6 +1,7 @@
 import type { Verifier } from '@parley/auth'
 import { ParticipantType, ProblemError, participantKey, problem } from '@parley/contract'
 import type { TailEvent } from '@parley/events'
+import { createPeriodic } from '@parley/service-kit'
 import { z } from 'zod'
 import type { Follow } from '../delivery/follow.ts'
 import type { Core } from '../services.ts'
@@ -20,10 +21,6 @@ export function createRevocationFeed(
 ) {
   const { api, revocations, people, logger } = core
   let loaded = false
-  let loading: Promise<void> | null = null
-  let loadAgain = false
-  let timer: NodeJS.Timeout | null = null
-  let closed = false
 
   function end(socket: ChatSocket): void {
     for (const room of [...socket.data.session.rooms]) follow.expel(socket, room, 'revoked')
@@ -36,41 +33,28 @@ export function createRevocationFeed(
     }
   }
 
-  async function read(): Promise<void> {
-    loadAgain = false
-    let soon = false
+  async function read(): Promise<number> {
     try {
       const answer = await api.internal('/internal/revocations', {})
       for (const revocation of answer.revocations) revocations.add(revocation)
       sweep(namespace.sockets.values())
       loaded = true
+      return isLive() ? POLL_MS.usual : POLL_MS.silent
     } catch (error) {
       if (!(error instanceof ProblemError)) throw error
       logger.debug({ err: error }, 'revocations not read')
-      soon = true
+      return POLL_MS.silent
     }
-    if (closed) return
-    if (loadAgain) return read()
-    timer = setTimeout(() => void load(), soon || !isLive() ? POLL_MS.silent : POLL_MS.usual)
   }
-
-  function load(): Promise<void> {
-    if (timer) clearTimeout(timer)
-    loading ??= read().finally(() => {
-      loading = null
-    })
-    return loading
-  }
+  const reads = createPeriodic(read)
 
   return {
     /** The list has been read once: no revoked token gets in. */
     isLoaded: (): boolean => loaded,
-    load,
+    /** Resolves once it was tried to read the list. */
+    start: reads.start,
     /** Events may have been missed, or no longer arrive: reads the list, once more if a reading is under way already. */
-    onDoubt(): void {
-      loadAgain = true
-      void load()
-    },
+    onDoubt: reads.wake,
     onEvents(events: readonly TailEvent[]): void {
       for (const { type, org, data } of events) {
         if (type !== 'auth.revoked' || data === undefined) continue
@@ -79,10 +63,8 @@ export function createRevocationFeed(
         sweep(people.of(org, participantKey(revoked)))
       }
     },
-    close(): void {
-      closed = true
-      if (timer) clearTimeout(timer)
-    },
+    /** Does not wait for an answer of the api. */
+    close: (): void => void reads.close(),
   }
 }
 
