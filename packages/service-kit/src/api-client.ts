@@ -9,6 +9,7 @@ import {
   ProblemError,
   problem,
 } from '@parley/contract'
+import { LRUCache } from 'lru-cache'
 import { Pool } from 'undici'
 import { z } from 'zod'
 
@@ -55,6 +56,8 @@ export interface ApiClientOptions {
   lookAgainMs?: number
 }
 
+/** Keys whose order of the processes is remembered, at most. */
+const MAX_KEYS = 20_000
 const TIMEOUT_MS = 10_000
 const LOOK_TIMEOUT_MS = 2_000
 /** How many times as long one is left alone, at most, that is there when looked at and fails again when asked. */
@@ -127,7 +130,7 @@ export function createApiClient(options: ApiClientOptions): ApiClient {
     }),
   )
   let closed = false
-  const rankings = new Map<string, Target[]>()
+  const rankings = new LRUCache<string, Target[]>({ max: MAX_KEYS })
   let serviceToken = { token: '', until: 0 }
   let turn = 0
 
@@ -152,7 +155,6 @@ export function createApiClient(options: ApiClientOptions): ApiClient {
       order = rankings.get(key)
       if (!order) {
         order = [...targets].sort((a, b) => weight(b.url, key) - weight(a.url, key))
-        if (rankings.size > 100_000) rankings.clear()
         rankings.set(key, order)
       }
     }

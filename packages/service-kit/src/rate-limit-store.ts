@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import type { FastifyRateLimitStore, FastifyRateLimitStoreCtor } from '@fastify/rate-limit'
 import type { Redis } from 'ioredis'
+import { LRUCache } from 'lru-cache'
 import { z } from 'zod'
 
 const SCRIPT = readFileSync(new URL('../lua/rate-limit.lua', import.meta.url), 'utf8')
@@ -16,18 +17,13 @@ interface Window {
 
 /** The same windows, for this process alone. */
 export function createLocalWindows(now: () => number = Date.now) {
-  const windows = new Map<string, Window>()
+  const windows = new LRUCache<string, Window>({ max: CAPACITY })
   return (key: string, windowMs: number): { current: number; ttl: number } => {
     const present = now()
     let window = windows.get(key)
     if (!window || window.until <= present) {
       window = { count: 0, until: present + windowMs }
-      windows.delete(key)
       windows.set(key, window)
-      if (windows.size > CAPACITY) {
-        const [oldest] = windows.keys()
-        if (oldest !== undefined) windows.delete(oldest)
-      }
     }
     window.count++
     return { current: window.count, ttl: window.until - present }

@@ -1,6 +1,7 @@
 import type { VerifiedToken } from '@parley/auth'
 import { participantKey } from '@parley/contract'
 import type { Logger } from '@parley/service-kit'
+import { LRUCache } from 'lru-cache'
 import type { Collections, ProfileDocument } from '../database/collections.ts'
 
 /** Milliseconds that new names wait for each other. */
@@ -31,7 +32,7 @@ export function createProfiles(options: {
   logger: Logger
 }) {
   const { profiles, participants, logger } = options
-  const known = new Map<string, Seen>()
+  const known = new LRUCache<string, Seen>({ max: CAPACITY })
   let waiting = new Map<string, Seen>()
   let timer: NodeJS.Timeout | undefined
   let writing: Promise<void> = Promise.resolve()
@@ -43,10 +44,6 @@ export function createProfiles(options: {
     if (before && issuedAt <= before.issuedAt) return
     const now: Seen = { org: caller.orgId, key, name: caller.name, picture: caller.picture, issuedAt }
     known.set(slot, now)
-    if (known.size > CAPACITY) {
-      const [oldest] = known.keys()
-      if (oldest !== undefined) known.delete(oldest)
-    }
     if (before?.name === now.name && before.picture === now.picture) return
     if (now.name === null && now.picture === null && !before) return
     waiting.set(slot, now)

@@ -1,4 +1,5 @@
 import { LIMITS } from '@parley/contract'
+import { LRUCache } from 'lru-cache'
 import type { ObjectId } from 'mongodb'
 import type { Collections } from '../database/collections.ts'
 import type { Roles } from '../participants/roles.ts'
@@ -26,23 +27,8 @@ export function createMembers({
   participants: Collections['participants']
   roles: Roles
 }) {
-  const recipients = new Map<string, string[]>()
-
-  function remember(name: string, keys: string[]): void {
-    recipients.delete(name)
-    recipients.set(name, keys)
-    if (recipients.size <= CAPACITY) return
-    const [oldest] = recipients.keys()
-    if (oldest !== undefined) recipients.delete(oldest)
-  }
-
-  function known(membersRev: ObjectId): string[] | undefined {
-    const name = membersRev.toHexString()
-    const keys = recipients.get(name)
-    if (keys) remember(name, keys)
-    return keys
-  }
-
+  const recipients = new LRUCache<string, string[]>({ max: CAPACITY })
+  const known = (membersRev: ObjectId): string[] | undefined => recipients.get(membersRev.toHexString())
   const isSmall = (wanted: Wanted): boolean => wanted.participantCount <= LIMITS.recipientsNamed
   const isKnown = (wanted: Wanted): boolean =>
     (!isSmall(wanted) || known(wanted.membersRev) !== undefined) &&
@@ -75,7 +61,7 @@ export function createMembers({
         for (const key of authors) {
           if (!members.some((member) => member.key === key)) roles.keep(membersRev, key, null)
         }
-        remember(
+        recipients.set(
           membersRev.toHexString(),
           members.map(({ key }) => key),
         )

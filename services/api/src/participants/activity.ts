@@ -1,3 +1,4 @@
+import { createHighest } from '@parley/service-kit'
 import type { ObjectId } from 'mongodb'
 import type { Collections } from '../database/collections.ts'
 import { minuteOf } from './participant.ts'
@@ -14,7 +15,8 @@ export type Activity = ReturnType<typeof createActivity>
 
 /** Keeps participants' lists in the order of activity, to the minute: one write per conversation and minute. */
 export function createActivity({ participants, logger }: ActivityOptions) {
-  const written = new Map<string, number>()
+  /** The minute that is written, or counts as written. */
+  const written = createHighest(CAPACITY)
   const active = new Set<Promise<void>>()
 
   async function write(moved: readonly { cid: ObjectId; minute: Date }[]): Promise<void> {
@@ -30,22 +32,9 @@ export function createActivity({ participants, logger }: ActivityOptions) {
         { ordered: false, writeConcern: { w: 1 } },
       )
     } catch (error) {
-      for (const { cid } of moved) written.delete(cid.toHexString())
+      for (const { cid } of moved) written.forget(cid.toHexString())
       logger.warn({ err: error }, 'activity was not written')
     }
-  }
-
-  /** Whether this minute is not written yet; from now on it counts as written. */
-  function isNews(cid: ObjectId, minute: Date): boolean {
-    const id = cid.toHexString()
-    if ((written.get(id) ?? 0) >= minute.getTime()) return false
-    written.delete(id)
-    written.set(id, minute.getTime())
-    if (written.size > CAPACITY) {
-      const [oldest] = written.keys()
-      if (oldest !== undefined) written.delete(oldest)
-    }
-    return true
   }
 
   return {
@@ -53,7 +42,7 @@ export function createActivity({ participants, logger }: ActivityOptions) {
     touch(conversations: readonly { cid: ObjectId; at: Date }[]): void {
       const moved = conversations
         .map(({ cid, at }) => ({ cid, minute: minuteOf(at) }))
-        .filter(({ cid, minute }) => isNews(cid, minute))
+        .filter(({ cid, minute }) => written.isNews(cid.toHexString(), minute.getTime()))
       if (moved.length === 0) return
       const writing: Promise<void> = write(moved).finally(() => active.delete(writing))
       active.add(writing)

@@ -1,4 +1,5 @@
 import { parseParticipantKey, type StreamEvent } from '@parley/contract'
+import { createHighest } from '@parley/service-kit'
 import type { ObjectId } from 'mongodb'
 import type { Collections } from '../database/collections.ts'
 
@@ -70,7 +71,8 @@ export function createReads({ participants, publisher, logger }: ReadsOptions) {
   let publishing = false
   let published = Promise.resolve()
   let retelling: NodeJS.Timeout | undefined
-  const told = new Map<string, number>()
+  /** A request that was overtaken by a later one must not take the room's receipt back. */
+  const told = createHighest(MOST_TOLD)
   /** Receipts that are not out yet, as far as is known: the furthest of each person in a conversation. */
   const untold = new Map<string, ReadPosition>()
 
@@ -140,17 +142,18 @@ export function createReads({ participants, publisher, logger }: ReadsOptions) {
     tell(positions.filter(isMark))
   }
 
-  /** A request that was overtaken by a later one must not take the room's receipt back. */
-  function isNews({ row, seq }: Mark): boolean {
-    const name = row.toHexString()
-    if ((told.get(name) ?? 0) >= seq) return false
-    remember(told, MOST_TOLD, name, seq)
-    return true
+  /** Behind all others; of too many the one goes that waits longest. */
+  function enqueue(position: Mark): void {
+    const slot = slotOf(position)
+    untold.delete(slot)
+    untold.set(slot, position)
+    const [oldest] = untold.keys()
+    if (untold.size > MOST_UNTOLD && oldest !== undefined) untold.delete(oldest)
   }
 
   function tell(positions: Mark[]): void {
-    for (const position of positions.filter(isNews)) {
-      remember(untold, MOST_UNTOLD, slotOf(position), position)
+    for (const position of positions) {
+      if (told.isNews(position.row.toHexString(), position.seq)) enqueue(position)
     }
     if (!publishing) published = publish()
   }
@@ -203,15 +206,6 @@ export function createReads({ participants, publisher, logger }: ReadsOptions) {
       await published
     },
   }
-}
-
-/** Sets it as the newest; of too many the oldest goes. */
-function remember<V>(map: Map<string, V>, most: number, key: string, value: V): void {
-  map.delete(key)
-  map.set(key, value)
-  if (map.size <= most) return
-  const [oldest] = map.keys()
-  if (oldest !== undefined) map.delete(oldest)
 }
 
 function toEvent({ cid, org, key, seq }: ReadPosition): StreamEvent {

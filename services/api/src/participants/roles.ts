@@ -1,4 +1,5 @@
 import type { ParticipantRole } from '@parley/contract'
+import { LRUCache } from 'lru-cache'
 import type { Collection, ObjectId } from 'mongodb'
 import type { ParticipantDocument } from '../database/collections.ts'
 
@@ -24,30 +25,22 @@ export function createRoles({
   participants: Collection<ParticipantDocument>
   capacity?: number
 }) {
-  const cache = new Map<string, ParticipantRole | null>()
+  const cache = new LRUCache<string, ParticipantRole | 'none'>({ max: capacity })
   const slot = (membersRev: ObjectId, key: string): string => `${membersRev.toHexString()}${key}`
 
-  function remember(name: string, role: ParticipantRole | null): void {
-    cache.delete(name)
-    cache.set(name, role)
-    if (cache.size <= capacity) return
-    const [oldest] = cache.keys()
-    if (oldest !== undefined) cache.delete(oldest)
+  function keep(membersRev: ObjectId, key: string, role: ParticipantRole | null): void {
+    cache.set(slot(membersRev, key), role ?? 'none')
   }
 
   return {
     /** The role; null: takes no part; undefined: not known here, `load` it. */
     known(membersRev: ObjectId, key: string): ParticipantRole | null | undefined {
-      const name = slot(membersRev, key)
-      const role = cache.get(name)
-      if (role !== undefined) remember(name, role)
-      return role
+      const role = cache.get(slot(membersRev, key))
+      return role === 'none' ? null : role
     },
 
     /** Keeps a role that was read, by a majority read, after `membersRev` was. */
-    keep(membersRev: ObjectId, key: string, role: ParticipantRole | null): void {
-      remember(slot(membersRev, key), role)
-    },
+    keep,
 
     /**
      * Reads all of these in one query. Each `membersRev` must have been read before: rows are then at least as new,
@@ -71,7 +64,7 @@ export function createRoles({
         .toArray()
       const found = new Map(rows.map(({ cid, key, role }) => [`${cid.toHexString()}${key}`, role]))
       for (const { cid, membersRev, key } of wanted) {
-        remember(slot(membersRev, key), found.get(`${cid.toHexString()}${key}`) ?? null)
+        keep(membersRev, key, found.get(`${cid.toHexString()}${key}`) ?? null)
       }
     },
   }

@@ -86,6 +86,16 @@ test('the loop is looked at while newcomers come, and left alone otherwise', () 
   expect(vi.getTimerCount()).toBe(0)
 })
 
+test('who has used up their connections stays out however many others come', () => {
+  let time = 0
+  const admission = createAdmission({ connectsPerMinute: 1, now: () => time++ })
+  expect(admission.refusePerson('ada')).toBeNull()
+  for (let n = 0; n < 60_000; n++) {
+    admission.refusePerson(`person ${n}`)
+    if (n % 10_000 === 0) expect(admission.refusePerson('ada')).toBeGreaterThan(0)
+  }
+})
+
 test('whoever comes to a gateway that is about to end is sent elsewhere', () => {
   const { admission, isIn } = open()
   admission.close()

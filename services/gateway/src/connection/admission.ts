@@ -1,4 +1,5 @@
 import { createTokenBucket, type TokenBucket } from '@parley/service-kit'
+import { LRUCache } from 'lru-cache'
 
 /**
  * Newcomers are asked to come back where the event loop is this many milliseconds late, and busy for this share of its
@@ -14,6 +15,7 @@ const BURST = 1_000
 const PER_SECOND = 3_000
 /** Newcomers that were refused come back spread over this time. */
 const BACK_MS = { first: 500, most: 4_000 }
+/** People whose connections are counted, at most; the ones seen longest ago go first. */
 const MOST_PEOPLE = 50_000
 
 export type Admission = ReturnType<typeof createAdmission>
@@ -34,7 +36,7 @@ export function createAdmission({
   busyShare?: () => number
 }) {
   const storm = createTokenBucket(PER_SECOND, BURST, now)
-  const people = new Map<string, TokenBucket>()
+  const people = new LRUCache<string, TokenBucket>({ max: MOST_PEOPLE })
   let lateMs = 0
   let busy = 0
   let closed = false
@@ -70,7 +72,6 @@ export function createAdmission({
   function bucketOf(person: string): TokenBucket {
     let bucket = people.get(person)
     if (!bucket) {
-      if (people.size >= MOST_PEOPLE) people.clear()
       bucket = createTokenBucket(connectsPerMinute / 60, connectsPerMinute)
       people.set(person, bucket)
     }

@@ -1,5 +1,6 @@
 import { ParticipantRef, participantKey, type Receipt } from '@parley/contract'
 import type { Partition, TailEvent } from '@parley/events'
+import { createHighest } from '@parley/service-kit'
 import { z } from 'zod'
 import type { Core } from '../services.ts'
 import { createCompare } from './compare.ts'
@@ -7,7 +8,6 @@ import { ANSWER_MS, type Feed, type FeedMetrics } from './feed.ts'
 import { createFollow, type Follow } from './follow.ts'
 import { createMembership } from './membership.ts'
 import { createMissed } from './missed.ts'
-import { createNewest } from './newest.ts'
 import { createNotices } from './notices.ts'
 import { createPersist } from './persist.ts'
 import { createSlots } from './slots.ts'
@@ -15,6 +15,8 @@ import { createSlots } from './slots.ts'
 const FILLS_AT_ONCE = 16
 /** Messages, and changes, of one fill. */
 const FILL_PAGE = 100
+/** People in conversations whose last change is remembered, at most. */
+const MAX_PEOPLE = 10_000
 
 const AboutParticipant = z.object({ conversation: z.unknown() })
 const ReadData = z.object({ ...ParticipantRef.shape, readSeq: z.int() })
@@ -25,7 +27,7 @@ export type Delivery = ReturnType<typeof createDelivery>
 export function createDelivery(core: Core, metrics: FeedMetrics) {
   const { api, people, rooms, lifecycle } = core
   const slots = createSlots(FILLS_AT_ONCE)
-  const isNewest = createNewest()
+  const changes = createHighest(MAX_PEOPLE)
   const notices = createNotices(core)
   const persistence = createPersist(core)
   const { persist } = persistence
@@ -118,7 +120,7 @@ export function createDelivery(core: Core, metrics: FeedMetrics) {
 
   /** Events about participants come in any order: one heard before, of a later change, may have undone this one. */
   const isOvertaken = ({ cid, member, change }: TailEvent): boolean =>
-    member !== undefined && change !== undefined && !isNewest(`${cid} ${member}`, change)
+    member !== undefined && change !== undefined && !changes.isNews(`${cid} ${member}`, change)
 
   /** The room is past this change, or, of an addition, has heard of a later one: either may have undone it. */
   function isBehind({ type, change }: TailEvent, feed: Feed | undefined): boolean {

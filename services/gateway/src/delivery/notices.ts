@@ -1,13 +1,15 @@
 import { type LastMessage, LIMITS, type Message, type RoomConversation } from '@parley/contract'
 import type { TailEvent } from '@parley/events'
+import { createHighest } from '@parley/service-kit'
 import type { Core } from '../services.ts'
 import type { ChatSocket } from '../sockets.ts'
 import { encodeFrame, type Frame } from './frames.ts'
-import { createNewest } from './newest.ts'
 import { numbersOf } from './payloads.ts'
 
 /** Milliseconds between two `conversation:activity` of one conversation. */
 const ACTIVITY_MS = 1_000
+/** Conversations whose last message is remembered, at most. */
+const MAX_CONVERSATIONS = 10_000
 
 interface Activity {
   timer: NodeJS.Timeout
@@ -28,7 +30,7 @@ export function createNotices({
   outbound: Pick<Core['outbound'], 'write'>
 }) {
   const active = new Map<string, Activity>()
-  const isNewest = createNewest()
+  const messages = createHighest(MAX_CONVERSATIONS)
 
   function send(sockets: Iterable<ChatSocket>, frame: Frame): void {
     for (const socket of sockets) outbound.write(socket, [frame], frame.wire, null)
@@ -53,7 +55,7 @@ export function createNotices({
 
   function activity(event: TailEvent): void {
     // A message that could not be published at once comes after later ones.
-    if (!isNewest(event.cid, event.seq ?? 0)) return
+    if (!messages.isNews(event.cid, event.seq ?? 0)) return
     const known = active.get(event.cid)
     if (known) {
       known.next = event

@@ -1,5 +1,6 @@
 import { type Message, roomChannel, type StreamUpdate } from '@parley/contract'
 import type { ApiClient, Logger } from '@parley/service-kit'
+import { LRUCache } from 'lru-cache'
 import type { Bus } from '../bus/bus.ts'
 import { conversationOf } from '../bus/room-channels.ts'
 import type { Outbound } from '../connection/outbound.ts'
@@ -64,7 +65,7 @@ export function createStreamFollower({
   onEnded(messageId: string): void
 }) {
   const lives = new Map<Room, Map<string, Live>>()
-  const ended = new Set<string>()
+  const ended = new LRUCache<string, true>({ max: MOST_ENDED })
 
   function emit({ room, messageId, seq }: Live, op: StreamUpdate['op'], index: number, text?: string): void {
     const { conversationId } = room
@@ -166,15 +167,6 @@ export function createStreamFollower({
     emit(live, op, content?.length ?? text.length)
   }
 
-  function forget(messageId: string): void {
-    ended.add(messageId)
-    if (ended.size <= MOST_ENDED) return
-    for (const oldest of ended) {
-      ended.delete(oldest)
-      break
-    }
-  }
-
   bus.handle('stream', (channel, payload) => {
     take(conversationOf(channel), decodePiece(payload))
   })
@@ -247,7 +239,7 @@ export function createStreamFollower({
     const { id, status, content, deletedAt }: Message = JSON.parse(json)
     if (status === 'streaming' && deletedAt === null) return
     // Also one that is not followed: `find` may be about to.
-    forget(id)
+    ended.set(id, true)
     onEnded(id)
     const one = lives.get(room)?.get(id)
     if (!one) return
