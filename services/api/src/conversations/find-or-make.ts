@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import { problem } from '@parley/contract'
 
 /** Milliseconds to wait for somebody else who is making the same one. */
@@ -19,7 +20,7 @@ export async function findOrMake<T>(
     if (found) return { value: found, created: false }
     const made = await make()
     if (made) return { value: made, created: true }
-    await new Promise((resolve) => setTimeout(resolve, 5 + Math.random() * 20))
+    await delay(5 + Math.random() * 20)
   } while (Date.now() < deadline)
   throw problem('unavailable', { retryAfter: 1 })
 }

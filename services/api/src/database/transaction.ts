@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import { problem } from '@parley/contract'
 import { type ClientSession, type MongoClient, MongoError } from 'mongodb'
 
@@ -7,8 +8,6 @@ const MAX_PAUSE_MS = 250
 
 const hasLabel = (error: unknown, label: string): boolean =>
   error instanceof MongoError && error.hasErrorLabel(label)
-
-const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
 
 /**
  * Runs `work` in one transaction: a snapshot of what is on a majority, committed to a majority. `work` runs again
@@ -40,7 +39,7 @@ export async function transact<T>(
     } finally {
       await session.endSession()
     }
-    await pause(Math.random() * longest)
+    await delay(Math.random() * longest)
   }
 }
 
@@ -54,6 +53,6 @@ async function commit(session: ClientSession, deadline: number): Promise<void> {
       if (!hasLabel(error, 'UnknownTransactionCommitResult')) throw error
       if (Date.now() > deadline) throw problem('unavailable', { retryAfter: 1, cause: error })
     }
-    await pause(Math.random() * 50)
+    await delay(Math.random() * 50)
   }
 }

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { authorize } from '@parley/auth'
 import { type Caller, LIMITS, type Message, participantKey, problem, type Receipt } from '@parley/contract'
 import { ObjectId } from 'mongodb'
@@ -144,7 +145,7 @@ export function createJoinBatches({
     running = true
     try {
       // The requests of this turn of the event loop share the first round.
-      await new Promise((resolve) => setImmediate(resolve))
+      await nextTurn()
       while (waiting.length > 0) {
         const batch = waiting.splice(0, BATCH_SIZE)
         try {

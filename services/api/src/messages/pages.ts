@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import { LIMITS, type Message, type Page } from '@parley/contract'
 import { decodeCursor, encodeCursor } from '@parley/service-kit'
 import type { Filter, ObjectId } from 'mongodb'
@@ -243,7 +244,7 @@ export function createMessagePages({
           throughSeq: afterSeq + run.length,
         }
       }
-      await new Promise((resolve) => setTimeout(resolve, POLL_MS))
+      await delay(POLL_MS)
     }
   }
 

@@ -1,4 +1,5 @@
 import { createSecretKey, type KeyObject } from 'node:crypto'
+import { setTimeout as delay } from 'node:timers/promises'
 import { LIMITS } from '@parley/contract'
 import { type Binary, type Document, ObjectId } from 'mongodb'
 import type { Database } from '../database/client.ts'
@@ -106,7 +107,7 @@ export function createMessageStore({ db, messages }: Pick<Database, 'db' | 'mess
       for (let pause = 5; ; pause = Math.min(pause * 2, 200)) {
         const found = await at({ cid, org, seq })
         if (found) return found
-        await new Promise((resolve) => setTimeout(resolve, pause))
+        await delay(pause)
       }
     },
 

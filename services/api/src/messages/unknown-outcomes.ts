@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import type { ObjectId } from 'mongodb'
 import type { Collections, MessageDocument, MessageRow, VoidDocument } from '../database/collections.ts'
 import { isVoid } from '../database/collections.ts'
@@ -28,7 +29,7 @@ export function createOutcomeResolver({ conversations, store, logger }: OutcomeR
       } catch (error) {
         if (closed) throw error
         logger.warn({ err: error }, 'the message log waits for the database')
-        await new Promise((resolve) => setTimeout(resolve, pause))
+        await delay(pause)
       }
     }
   }
@@ -62,7 +63,7 @@ export function createOutcomeResolver({ conversations, store, logger }: OutcomeR
         for (let look = 0; look < MAX_LOOKS; look++) {
           const found = await store.byKey(cid, author, clientMessageId)
           if (found) return found
-          await new Promise((resolve) => setTimeout(resolve, LOOK_PAUSE_MS))
+          await delay(LOOK_PAUSE_MS)
         }
         return null
       }),

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { parseParticipantKey, type StreamEvent } from '@parley/contract'
 import { createHighest } from '@parley/service-kit'
 import type { ObjectId } from 'mongodb'
@@ -110,7 +111,7 @@ export function createReads({ participants, publisher, logger }: ReadsOptions) {
 
   async function drain(): Promise<void> {
     // The requests of this turn of the event loop share the write.
-    await new Promise((resolve) => setImmediate(resolve))
+    await nextTurn()
     const batch = gathering
     if (!batch) return
     gathering = undefined

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import type { ObjectId } from 'mongodb'
 import type { Collections, MessageDocument, SearchTermsDocument } from '../database/collections.ts'
 import { isVoid } from '../database/collections.ts'
@@ -83,7 +84,7 @@ export function createSearchIndexer({
         const done = await step(cid, from, head.settledSeq)
         from = done.through
         more = done.more
-        await new Promise((resolve) => setTimeout(resolve, (Date.now() - started) * REST))
+        await delay((Date.now() - started) * REST)
       }
     }
   }

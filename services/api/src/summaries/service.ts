@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import { type Caller, type ConversationSummary, LIMITS } from '@parley/contract'
 import type { ObjectId } from 'mongodb'
 import type { Collections } from '../database/collections.ts'
@@ -88,7 +89,7 @@ export function createSummaryService({
         const summary = await met(wanted)
         if (summary) return summary
         if (signal.aborted || Date.now() + pause > deadline) return null
-        await new Promise((resolve) => setTimeout(resolve, pause))
+        await delay(pause)
       }
     },
   }

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import { ProblemError, problem } from '@parley/contract'
 import { ANSWER_MS } from '../delivery/feed.ts'
 import type { Follow } from '../delivery/follow.ts'
@@ -54,7 +55,7 @@ export function createAccept(
           logger.warn({ err: error }, 'an agent got no conversation of its own')
           return
         }
-        await new Promise((resolve) => setTimeout(resolve, RETRY_MS * (0.5 + Math.random())))
+        await delay(RETRY_MS * (0.5 + Math.random()))
       }
     }
   }

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import { ProblemError } from '@parley/contract'
 import type { Core } from '../services.ts'
 
@@ -17,7 +18,7 @@ export function createPersist({ logger }: Pick<Core, 'logger'>) {
         } catch (error) {
           if (!(error instanceof ProblemError)) throw error
           logger.debug({ err: error }, 'the api did not answer: asked again in a second')
-          await new Promise((resolve) => setTimeout(resolve, RETRY_MS).unref())
+          await delay(RETRY_MS, undefined, { ref: false })
         }
       }
     },
