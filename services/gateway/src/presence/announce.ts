@@ -1,5 +1,4 @@
-import { ParticipantRef, ParticipantType, parseParticipantKey, participantKey } from '@parley/contract'
-import { z } from 'zod'
+import { ParticipantRef, parseParticipantKey, participantKey } from '@parley/contract'
 import type { Bus } from '../bus/bus.ts'
 import { conversationOf } from '../bus/room-channels.ts'
 import type { Outbound } from '../connection/outbound.ts'
@@ -9,14 +8,7 @@ import type { ChatSocket } from '../sockets.ts'
 import type { Aggregates } from './aggregates.ts'
 import type { Audience } from './audience.ts'
 import type { Rolls } from './rolls.ts'
-
-const Told = z.object({
-  orgId: z.string(),
-  type: ParticipantType,
-  id: z.string(),
-  status: z.enum(['online', 'offline']),
-  at: z.string(),
-})
+import { Transition } from './writes.ts'
 
 /** Passes on to sockets here what the presence scripts tell all gateways. */
 export function announcePresence({
@@ -33,7 +25,7 @@ export function announcePresence({
   rolls: Rolls
 }): void {
   bus.handle('presence', (_channel, payload) => {
-    const { orgId, type, id, status, at } = Told.parse(JSON.parse(payload))
+    const { orgId, type, id, status, at } = Transition.parse(JSON.parse(payload))
     const key = participantKey({ type, id })
     const concerned = audience.of(orgId, key)
     if (concerned.size === 0) return

@@ -1,6 +1,7 @@
 import {
   heldKey,
   onlineKey,
+  ParticipantType,
   PRESENCE_CHANNEL,
   presenceKey,
   roomChannel,
@@ -9,6 +10,7 @@ import {
 } from '@parley/contract'
 import DataLoader from 'dataloader'
 import type { Redis } from 'ioredis'
+import { z } from 'zod'
 import { busMessage } from '../bus/bus.ts'
 import { encodeHolding, type Holding, type Person } from './holding.ts'
 import { inOneWrite } from './one-write.ts'
@@ -20,12 +22,15 @@ export const MOST_TOGETHER = 500
 /** Milliseconds for which it is remembered when somebody was last seen. */
 const SEEN_MS = 30 * 24 * 60 * 60 * 1_000
 
-export type PresenceStatus = 'online' | 'offline'
 /** What {@link PRESENCE_CHANNEL} carries under the kind `presence`. */
-export interface Transition extends Person {
-  status: PresenceStatus
-  at: string
-}
+export const Transition = z.object({
+  orgId: z.string(),
+  type: ParticipantType,
+  id: z.string(),
+  status: z.enum(['online', 'offline']),
+  at: z.string(),
+})
+export type Transition = z.infer<typeof Transition>
 
 interface Addition {
   generation: string
@@ -71,7 +76,7 @@ export function createPresenceWrites(redis: Redis, now: () => Date = () => new D
   ]
 
   type Of<K extends Holding['kind']> = Extract<Holding, { kind: K }>
-  const aboutPerson = (generation: string, holding: Of<'person'>, status: PresenceStatus) => {
+  const aboutPerson = (generation: string, holding: Of<'person'>, status: Transition['status']) => {
     const { orgId, type, id, socket } = holding
     const at = now()
     const told: Transition = { orgId, type, id, status, at: at.toISOString() }
