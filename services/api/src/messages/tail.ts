@@ -1,4 +1,4 @@
-import { LIMITS } from '@parley/contract'
+import { previewOf } from '@parley/contract'
 import type { ConversationDocument, MessageDocument, MessageRow } from '../database/collections.ts'
 import { isVoid } from '../database/collections.ts'
 
@@ -27,13 +27,6 @@ export const emptyFold: Omit<Fold, 'updatedAt' | 'updatedBy'> = {
   totalTokens: 0,
   costMicros: 0,
   agentRun: 0,
-}
-
-/** The first 140 characters, never half of a surrogate pair; empty for what was deleted. */
-export function previewOf(row: Pick<MessageDocument, 'content' | 'deletedAt'>): string {
-  if (row.deletedAt) return ''
-  const cut = row.content.slice(0, LIMITS.preview)
-  return cut.isWellFormed() ? cut : cut.slice(0, -1)
 }
 
 export const lastMessageOf = (row: MessageDocument): NonNullable<Fold['lastMessage']> => ({

@@ -9,6 +9,7 @@ import {
   ProblemError,
   parseParticipantKey,
   participantKey,
+  previewOf,
   problem,
   type StreamResult,
   type StreamStart,
@@ -22,7 +23,6 @@ import { isVoid } from '../database/collections.ts'
 import type { Appended } from '../messages/lanes.ts'
 import type { AppendRequest } from '../messages/log.ts'
 import { type MessageDraft, payloadHash, toMessage, totalOf } from '../messages/message.ts'
-import { previewOf } from '../messages/tail.ts'
 import type { Pricing } from '../money/prices.ts'
 import type { Access } from '../participants/access.ts'
 

@@ -1,4 +1,4 @@
-import { type LastMessage, LIMITS, type Message, type RoomConversation } from '@parley/contract'
+import { type LastMessage, type Message, previewOf, type RoomConversation } from '@parley/contract'
 import type { TailEvent } from '@parley/events'
 import { createHighest } from '@parley/service-kit'
 import type { Core } from '../services.ts'
@@ -123,7 +123,5 @@ const removedFrame = (conversationId: string, reason: 'removed' | 'deleted'): Fr
 function lastMessage(data: string): LastMessage {
   const message: Message = JSON.parse(data)
   const { id, seq, role, participantType, participantId, createdAt } = message
-  const cut = message.content.slice(0, LIMITS.preview)
-  const preview = message.deletedAt ? '' : cut.isWellFormed() ? cut : cut.slice(0, -1)
-  return { id, seq, role, participantType, participantId, preview, createdAt }
+  return { id, seq, role, participantType, participantId, preview: previewOf(message), createdAt }
 }

@@ -1,0 +1,14 @@
+import { LIMITS } from './limits.ts'
+
+/** The first 140 characters, never half of a surrogate pair; empty for what was deleted. */
+export function previewOf({
+  content,
+  deletedAt,
+}: {
+  content: string
+  deletedAt?: Date | string | null
+}): string {
+  if (deletedAt) return ''
+  const cut = content.slice(0, LIMITS.preview)
+  return cut.isWellFormed() ? cut : cut.slice(0, -1)
+}
