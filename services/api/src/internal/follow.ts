@@ -5,8 +5,10 @@ import {
   type InternalAddedResult,
   type InternalAuthorize,
   type InternalAuthorizeResult,
+  type InternalBody,
   type InternalFillResult,
   type InternalHead,
+  type InternalJoin,
   type InternalJoinResult,
   isAdmin,
   LIMITS,
@@ -34,14 +36,6 @@ const NONE: Message[] = []
  * for each large conversation, and MongoDB takes 1,000.
  */
 const MAX_ADDED = 500
-
-export interface JoinRequest {
-  caller: Caller
-  conversationId: string
-  afterSeq?: number | undefined
-  afterChangeSeq?: number | undefined
-  members?: boolean | undefined
-}
 
 export type FollowReader = ReturnType<typeof createFollowReader>
 
@@ -74,7 +68,7 @@ export function createFollowReader(options: {
 
   return {
     /** @throws ProblemError not_found, for who may not follow it as for who asks for what does not exist */
-    async join(request: JoinRequest): Promise<InternalJoinResult> {
+    async join(request: InternalJoin): Promise<InternalJoinResult> {
       const { afterSeq, afterChangeSeq, members = false } = request
       const { head, own, rows, receipts, tail, page } = await joins.read(request)
       const end = endWith(head, tail)
@@ -99,12 +93,7 @@ export function createFollowReader(options: {
     },
 
     /** @throws ProblemError not_found where the conversation is gone */
-    async fill(request: {
-      conversationId: string
-      afterSeq: number
-      afterChangeSeq: number
-      limit: number
-    }): Promise<InternalFillResult> {
+    async fill(request: InternalBody<'/internal/fill'>): Promise<InternalFillResult> {
       const { conversationId, afterSeq, afterChangeSeq, limit } = request
       const head = await conversations.findOne({
         _id: new ObjectId(conversationId),
