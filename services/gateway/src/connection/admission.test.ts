@@ -96,6 +96,13 @@ test('who has used up their connections stays out however many others come', () 
   }
 })
 
+test('whoever is sent away by the crowd may still come as often as before', () => {
+  const admission = createAdmission({ connectsPerMinute: 1, now: () => 0 })
+  for (let n = 0; n < 1_000; n++) expect(admission.refusePerson(`person ${n}`)).toBeNull()
+  // All that may come at once have come.
+  for (let n = 0; n < 3; n++) expect(admission.refusePerson('ada')).toBeLessThanOrEqual(4_000)
+})
+
 test('whoever comes to a gateway that is about to end is sent elsewhere', () => {
   const { admission, isIn } = open()
   admission.close()

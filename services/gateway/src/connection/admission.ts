@@ -91,15 +91,16 @@ export function createAdmission({
     },
     /**
      * The same once that is known, which may have taken long: null lets the person in, who may connect so many times a
-     * minute. Only they count as newcomers: whoever is refused for another reason takes nothing from the others.
+     * minute. Only who is let in takes something: of what newcomers may, and of what is their own.
      */
     refusePerson(person: string): number | null {
       if (closed) return laterMs()
-      if (connectsPerMinute > 0) {
-        const bucket = bucketOf(person)
-        if (!bucket.take()) return Math.round(bucket.waitMs() * (1 + Math.random()))
-      }
-      return storm.take() ? null : laterMs()
+      const own = bucketOf(person)
+      const waitMs = own.waitMs()
+      if (waitMs > 0) return Math.round(waitMs * (1 + Math.random()))
+      if (!storm.take()) return laterMs()
+      own.take()
+      return null
     },
     /** No more newcomers: this gateway is about to end. */
     close(): void {
