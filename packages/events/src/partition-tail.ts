@@ -34,6 +34,7 @@ export function createPartitionTail(options: PartitionTailOptions) {
   const closing = new AbortController()
   let position: Position | null = null
   let readUntil = Date.now()
+  let isHeard = false
 
   async function run(): Promise<void> {
     let failures = 0
@@ -71,15 +72,17 @@ export function createPartitionTail(options: PartitionTailOptions) {
     const seen = await look(session, partition, position, BATCH, isWanted)
     // After a loss the cursor stands at the stream's end before anyone fills: what is written from now on is read here.
     position = seen.position
-    if (seen.loss === null) {
-      tell(seen.read)
-      // Behind a full read there may be more, and some of it gone already; where nobody writes, they may write elsewhere.
-      if (seen.hasPulse && seen.read.count < BATCH) readUntil = at
-      return seen
+    if (seen.loss === null) tell(seen.read)
+    // While nobody showed that they can write here they may have written elsewhere.
+    const loss = seen.loss ?? (seen.hasPulse && !isHeard ? 'unheard' : null)
+    isHeard = seen.hasPulse
+    if (loss !== null) {
+      if (loss !== 'started') logger.warn({ partition, reason: loss }, 'stream entries may be lost')
+      onLoss(partition, loss, readUntil)
     }
-    if (seen.loss !== 'started') logger.warn({ partition, reason: seen.loss }, 'stream entries may be lost')
-    onLoss(partition, seen.loss, readUntil)
-    readUntil = at
+    // Behind a full read there may be more, and some of it gone already.
+    const isAtEnd = seen.loss !== null || (isHeard && seen.read.count < BATCH)
+    if (isAtEnd) readUntil = at
     return seen
   }
 

@@ -5,8 +5,10 @@ import { compareIds } from './entries.ts'
 import { type Batch, readEvents, type Wants } from './read-events.ts'
 import { createReader, type Reply } from './resp.ts'
 
-/** Why entries may have passed unseen. */
-export type LossReason =
+/** Why entries may have passed unseen: what a look at the stream shows, or that nobody wrote to it for a while. */
+export type LossReason = StreamLoss | 'unheard'
+
+type StreamLoss =
   /** The first look at this stream: whatever was before it has not been seen. */
   | 'started'
   /** Another Redis process answers, after a restart or a failover; what it holds may end earlier than what was read. */
@@ -33,7 +35,7 @@ export type Look = {
   position: Position
   /** Somebody has shown that they can write to it. */
   hasPulse: boolean
-} & ({ loss: LossReason } | { loss: null; read: Batch })
+} & ({ loss: StreamLoss } | { loss: null; read: Batch })
 
 /**
  * Reads up to `count` entries past a position, and in the same moment counts what the stream was ever given: when
@@ -67,7 +69,7 @@ export async function look(
   const runId = /run_id:(\w+)/.exec(info)?.[1] ?? ''
   const hasPulse = pulses === 1
   const { last, added } = streamState(stream)
-  const lost = (loss: LossReason): Look => ({
+  const lost = (loss: StreamLoss): Look => ({
     position: { runId, epoch, cursor: last, added },
     hasPulse,
     loss,

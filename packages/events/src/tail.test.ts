@@ -299,7 +299,28 @@ test('a stream that nobody can write to is silent, however well it can be read',
   pulse.close()
   await vi.waitFor(() => expect(states).toEqual([true, false]), { ...soon, timeout: 3_000 })
   expect([tail.connected(), tail.live()]).toEqual([true, false])
-  expect(told).toEqual(partitions.map(() => 'started'))
+  expect(told).toEqual([...partitions.map(() => 'started'), ...partitions.map(() => 'unheard')])
+})
+
+test('what was written elsewhere, until somebody shows that they write here again, is said to be unseen', async () => {
+  let readUntil = Number.POSITIVE_INFINITY
+  await admin.set(streamPulseKey(0), '1')
+  const { tail, told } = follow({
+    checkMs: 20,
+    onLoss: (_, reason, until) => {
+      told.push(reason)
+      readUntil = until
+    },
+  })
+  await vi.waitFor(() => expect(tail.live()).toBe(true), soon)
+  expect(told).toEqual(['started'])
+  await admin.del(streamPulseKey(0))
+  const gone = Date.now()
+  await vi.waitFor(() => expect(tail.live()).toBe(false), soon)
+  await admin.set(streamPulseKey(0), '1')
+  await vi.waitFor(() => expect(told).toEqual(['started', 'unheard']), soon)
+  expect(readUntil).toBeLessThanOrEqual(gone)
+  await vi.waitFor(() => expect(tail.live()).toBe(true), soon)
 })
 
 test('what was written elsewhere, while nobody showed that they could write here, is said to be unseen', async () => {
