@@ -1,5 +1,5 @@
 import type { ClientResult } from '@parley/contract'
-import { expect, it } from 'vitest'
+import { expect, it, vi } from 'vitest'
 import type { Connection, ConnectionEvents } from './connection.ts'
 import { createEmitter } from './emitter.ts'
 import { createHttp } from './http.ts'
@@ -7,6 +7,7 @@ import { createRest } from './rest.ts'
 import { createRoom } from './room.ts'
 import { createSender } from './sender.ts'
 import { createWorld } from './testing/fake-server.ts'
+import { raceSignal } from './timing.ts'
 import { createTokenSource } from './tokens.ts'
 
 const joined: ClientResult<'conversation:join'> = {
@@ -21,16 +22,21 @@ const joined: ClientResult<'conversation:join'> = {
   online: { users: [], agents: [] },
 }
 
-it('does not take what arrives in one packet with the acknowledgement of its join for a gap', async () => {
+/** A room on a connection whose joins are answered when the test says so. */
+function setUp() {
   const world = createWorld()
   for (let i = 0; i < 7; i++) world.append({ clientMessageId: null })
   const closed = new AbortController().signal
   const acknowledge = Promise.withResolvers<typeof joined>()
+  const asked: string[] = []
   const connection: Connection = {
     state: 'connected',
     events: createEmitter<ConnectionEvents>(),
     connect: () => Promise.resolve(),
-    request: () => acknowledge.promise as Promise<never>,
+    request(event, _payload, { signal } = {}) {
+      asked.push(event)
+      return raceSignal(acknowledge.promise as Promise<never>, signal)
+    },
     tell: () => undefined,
     refresh: () => Promise.resolve(),
     close: () => undefined,
@@ -43,15 +49,80 @@ it('does not take what arrives in one packet with the acknowledgement of its joi
   const room = createRoom(world.conversationId, { connection, rest, sender, role: 'user', closed })
   const seen: number[] = []
   room.on('message:new', ({ seq }) => seen.push(seq))
+  const receive = () => {
+    for (const message of world.messages.slice(5)) {
+      room.receive('message:new', { ...message, prevSeq: message.seq - 1 })
+    }
+  }
+  return { room, seen, asked, receive, acknowledge: () => acknowledge.resolve(joined) }
+}
 
+it('does not take what arrives in one packet with the acknowledgement of its join for a gap', async () => {
+  const { room, seen, acknowledge, receive } = setUp()
   const joining = room.join()
   await Promise.resolve()
   await Promise.resolve()
-  acknowledge.resolve(joined)
-  for (const message of world.messages.slice(5)) {
-    room.receive('message:new', { ...message, prevSeq: message.seq - 1 })
-  }
+  acknowledge()
+  receive()
   await joining
   expect(seen).toEqual([6, 7])
   expect(room.state).toBe('live')
+})
+
+it('joins for who asks in the moment in which another gives up', async () => {
+  const { room, seen, acknowledge, receive } = setUp()
+  const stop = new AbortController()
+  const first = room.join({ signal: stop.signal })
+  stop.abort()
+  const second = room.join({ signal: new AbortController().signal })
+  await expect(first).rejects.toMatchObject({ code: 'aborted' })
+  acknowledge()
+  await expect(second).resolves.toBe(joined)
+  receive()
+  expect([room.state, ...seen]).toEqual(['live', 6, 7])
+})
+
+it('joins for who still waits for it though another gave up', async () => {
+  const { room, seen, asked, acknowledge, receive } = setUp()
+  const stop = new AbortController()
+  const first = room.join({ signal: stop.signal })
+  const second = room.join()
+  await vi.waitFor(() => expect(asked).toEqual(['conversation:join']))
+  stop.abort()
+  await expect(first).rejects.toMatchObject({ code: 'aborted' })
+  acknowledge()
+  await expect(second).resolves.toBe(joined)
+  receive()
+  expect([room.state, ...seen]).toEqual(['live', 6, 7])
+  expect(asked).toEqual(['conversation:join'])
+})
+
+it('leaves again where all who waited for it gave up', async () => {
+  const { room, seen, asked, acknowledge, receive } = setUp()
+  const stop = new AbortController()
+  const joining = room.join({ signal: stop.signal })
+  await vi.waitFor(() => expect(asked).toEqual(['conversation:join']))
+  stop.abort()
+  await expect(joining).rejects.toMatchObject({ code: 'aborted' })
+  expect(room.state).toBe('out')
+  expect(asked).toEqual(['conversation:join', 'conversation:leave'])
+  acknowledge()
+  receive()
+  expect(seen).toEqual([])
+  await room.join()
+  expect(room.state).toBe('live')
+})
+
+it('stays in a room that it follows where a further join is given up', async () => {
+  const { room, seen, asked, acknowledge, receive } = setUp()
+  acknowledge()
+  await room.join()
+  const stop = new AbortController()
+  const joining = room.join({ signal: stop.signal })
+  stop.abort()
+  await expect(joining).rejects.toMatchObject({ code: 'aborted' })
+  await vi.waitFor(() => expect(room.state).toBe('live'))
+  receive()
+  expect(seen).toEqual([6, 7])
+  expect(asked).not.toContain('conversation:leave')
 })

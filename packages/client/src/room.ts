@@ -46,11 +46,13 @@ export interface RoomEvents {
   state: RoomState
 }
 
-export interface JoinOptions extends CallOptions {
+export interface Place {
   /** Also deliver what came after this seq. Left out: only what comes from now on. */
   afterSeq?: number
   afterChangeSeq?: number
 }
+
+export interface JoinOptions extends Place, CallOptions {}
 
 export interface Room {
   readonly id: string
@@ -61,7 +63,8 @@ export interface Room {
   readonly once: Emitter<RoomEvents>['once']
   /**
    * Starts following; resolves with what the server said. From then on reconnects resume by themselves. Where it is
-   * refused, the room is as it was before; `aborted` where it is left meanwhile.
+   * refused, the room is as it was before; `aborted` where it is left meanwhile. The signal ends the caller's wait; a
+   * room that nobody else waits for, and that was not followed, is left again.
    */
   join(options?: JoinOptions): Promise<JoinResult>
   /** Stops following. */
@@ -132,9 +135,15 @@ export function createRoom(id: string, deps: RoomDependencies): RoomInside {
   })
 
   let state: RoomState = 'out'
+  /** To be followed: a join is under way, or was done. */
   let wanted = false
+  /** Joined, and not left since. */
+  let followed = false
+  /** Ever joined: the timeline says where. */
   let started = false
   let joining: Promise<JoinResult> | null = null
+  /** Callers that wait for a join. */
+  let waiting = 0
   /** Fires when the room is left: a join that began before comes to nothing. */
   let stay = new AbortController()
   /** What comes right behind a join's acknowledgement waits until that one is worked off. */
@@ -146,17 +155,16 @@ export function createRoom(id: string, deps: RoomDependencies): RoomInside {
     events.emit('state', next)
   }
 
-  async function enter(options: JoinOptions, stayed: AbortSignal): Promise<JoinResult> {
+  async function enter(place: Place, stayed: AbortSignal): Promise<JoinResult> {
     const payload: ClientPayload<'conversation:join'> = { conversationId: id }
-    const afterSeq = started ? timeline.seq : options.afterSeq
-    const afterChangeSeq = started ? timeline.changeSeq : options.afterChangeSeq
+    const afterSeq = started ? timeline.seq : place.afterSeq
+    const afterChangeSeq = started ? timeline.changeSeq : place.afterChangeSeq
     if (afterSeq !== undefined) payload.afterSeq = afterSeq
     if (afterChangeSeq !== undefined) payload.afterChangeSeq = afterChangeSeq
     const held: (() => void)[] = []
     behindJoin = held
     try {
-      const signal = anySignal(options.signal, stayed)
-      const result = await connection.request('conversation:join', payload, { signal })
+      const result = await connection.request('conversation:join', payload, { signal: stayed })
       if (stayed.aborted) throw abortedBy(stayed)
       entered(result, afterSeq ?? result.lastSeq, afterChangeSeq ?? result.changeSeq)
       return result
@@ -167,6 +175,7 @@ export function createRoom(id: string, deps: RoomDependencies): RoomInside {
   }
 
   function entered(result: JoinResult, fromSeq: number, fromChangeSeq: number): void {
+    followed = true
     if (!started) {
       started = true
       timeline.startAt(fromSeq, fromChangeSeq)
@@ -184,14 +193,12 @@ export function createRoom(id: string, deps: RoomDependencies): RoomInside {
     }
   }
 
-  async function joinUntilDone(options: JoinOptions): Promise<JoinResult> {
-    const stayed = stay.signal
-    const signal = anySignal(options.signal, stayed, closed)
-    setState('joining')
+  async function joinUntilDone(place: Place, stayed: AbortSignal): Promise<JoinResult> {
+    const signal = anySignal(stayed, closed)
     for (let failures = 1; ; failures++) {
       await connection.connect(signal)
       try {
-        return await enter(options, stayed)
+        return await enter(place, stayed)
       } catch (thrown) {
         const error = toParleyError(thrown)
         if (!error.retryable) throw error
@@ -200,19 +207,39 @@ export function createRoom(id: string, deps: RoomDependencies): RoomInside {
     }
   }
 
-  /** Joins on the present connection until that is done or pointless. */
-  function follow(options: JoinOptions = {}): Promise<JoinResult> {
+  /** Joins on the present connection until that is done or pointless; all who ask meanwhile share it. */
+  function follow(place: Place = {}): Promise<JoinResult> {
     if (joining) return joining
-    const attempt = joinUntilDone(options).finally(() => {
-      if (joining === attempt) joining = null
-    })
+    const before = state
+    const stayed = stay.signal
+    wanted = true
+    const attempt = joinUntilDone(place, stayed)
+      .finally(() => {
+        if (joining === attempt) joining = null
+      })
+      .catch((error: unknown) => {
+        // Whoever left meanwhile has said how it stands.
+        if (!stayed.aborted) refused(toParleyError(error), before)
+        throw error
+      })
     joining = attempt
+    setState('joining')
     return attempt
+  }
+
+  /** A room that is followed may do better on the next connection, unless the conversation is gone. */
+  function refused(error: ParleyError, before: RoomState): void {
+    if (!followed) {
+      wanted = false
+      setState(before)
+    } else if (isGone(error)) gone()
+    else setState('away')
   }
 
   /** Whatever was under way here comes to nothing. */
   function stop(next: 'out' | 'removed', why: ParleyError): void {
     wanted = false
+    followed = false
     stay.abort(why)
     stay = new AbortController()
     joining = null
@@ -228,18 +255,20 @@ export function createRoom(id: string, deps: RoomDependencies): RoomInside {
   }
   const gone = () => removed({ conversationId: id, reason: 'removed' })
 
-  /** Where it is refused, but not because the conversation is gone, the next connection may do better. */
-  function keptOut(error: unknown): void {
-    if (isGone(toParleyError(error))) gone()
-    else setState('away')
+  function rejoin(): void {
+    // What becomes of it, the state says.
+    if (wanted && !joining) follow().catch(() => undefined)
   }
 
-  function rejoin(): void {
-    if (!wanted || joining) return
-    const { signal } = stay
-    follow().catch((error: unknown) => {
-      if (!signal.aborted && !closed.aborted) keptOut(error)
-    })
+  async function depart(): Promise<void> {
+    stop('out', new ParleyError('aborted', 'The room was left'))
+    if (connection.state !== 'connected') return
+    try {
+      await connection.request('conversation:leave', { conversationId: id })
+    } catch (error) {
+      // Without an answer the connection is gone, and with it whoever was in the room.
+      if (toParleyError(error).status > 0) throw error
+    }
   }
 
   function applyChange(change: Change): void {
@@ -327,35 +356,21 @@ export function createRoom(id: string, deps: RoomDependencies): RoomInside {
     dispose() {
       for (const off of offs) off()
     },
-    async join(options = {}) {
-      const before = { wanted, state }
-      const { signal } = stay
-      wanted = true
+    async join({ signal, ...place } = {}) {
+      if (signal?.aborted) throw abortedBy(signal)
+      waiting += 1
       try {
-        return await raceSignal(follow(options), options.signal)
-      } catch (error) {
-        // Whoever left meanwhile has said how it stands.
-        if (signal.aborted) throw error
-        if (before.wanted) {
-          if (options.signal?.aborted) rejoin()
-          else keptOut(error)
-        } else {
-          wanted = false
-          setState(before.state)
-        }
-        throw error
+        return await raceSignal(follow(place), signal)
+      } finally {
+        waiting -= 1
+        // All who waited for it gave up. Where the leave is refused, what still comes is dropped.
+        if (waiting === 0 && wanted && !followed) depart().catch(() => undefined)
       }
     },
-    async leave() {
-      stop('out', new ParleyError('aborted', 'The room was left'))
+    leave() {
+      const left = depart()
       queue.end()
-      if (connection.state !== 'connected') return
-      try {
-        await connection.request('conversation:leave', { conversationId: id })
-      } catch (error) {
-        // Without an answer the connection is gone, and with it whoever was in the room.
-        if (toParleyError(error).status > 0) throw error
-      }
+      return left
     },
     send(input, options) {
       typist.sent()
