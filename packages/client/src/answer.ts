@@ -2,7 +2,7 @@ import type { Message, StreamResult } from '@parley/contract'
 import type { Connection } from './connection.ts'
 import { ParleyError, toParleyError } from './errors.ts'
 import type { Rest } from './rest.ts'
-import { anySignal, backoff, sleep } from './timing.ts'
+import { backoff, sleep } from './timing.ts'
 
 export interface AnswerOptions {
   model?: string
@@ -74,7 +74,7 @@ export function createAnswer(
     for (const off of offs) off()
   }
 
-  /** It was over before it was ended here. */
+  /** It is over before it was ended here. */
   function cut(): void {
     finish()
     over.abort()
@@ -198,7 +198,9 @@ export function createAnswer(
     return ending
   }
 
+  closed.addEventListener('abort', cut)
   const offs = [
+    () => closed.removeEventListener('abort', cut),
     connection.events.on('connected', () => {
       if (!ending) resume()
     }),
@@ -224,7 +226,7 @@ export function createAnswer(
     get text() {
       return text
     },
-    signal: anySignal(over.signal, closed) ?? over.signal,
+    signal: over.signal,
     write(more) {
       if (over.signal.aborted || ending) return
       text += more

@@ -1,14 +1,7 @@
 import type { ClientResult } from '@parley/contract'
 import { expect, it, vi } from 'vitest'
-import type { Connection, ConnectionEvents } from './connection.ts'
-import { createEmitter } from './emitter.ts'
-import { createHttp } from './http.ts'
-import { createRest } from './rest.ts'
-import { createRoom } from './room.ts'
-import { createSender } from './sender.ts'
-import { createWorld } from './testing/fake-server.ts'
+import { stubRoom } from './testing/stub-room.ts'
 import { raceSignal } from './timing.ts'
-import { createTokenSource } from './tokens.ts'
 
 const joined: ClientResult<'conversation:join'> = {
   lastSeq: 5,
@@ -24,29 +17,13 @@ const joined: ClientResult<'conversation:join'> = {
 
 /** A room on a connection whose joins are answered when the test says so. */
 function setUp() {
-  const world = createWorld()
-  for (let i = 0; i < 7; i++) world.append({ clientMessageId: null })
-  const closed = new AbortController().signal
   const acknowledge = Promise.withResolvers<typeof joined>()
   const asked: string[] = []
-  const connection: Connection = {
-    state: 'connected',
-    events: createEmitter<ConnectionEvents>(),
-    connect: () => Promise.resolve(),
-    request(event, _payload, { signal } = {}) {
-      asked.push(event)
-      return raceSignal(acknowledge.promise as Promise<never>, signal)
-    },
-    tell: () => undefined,
-    refresh: () => Promise.resolve(),
-    close: () => undefined,
-  }
-  const tokens = createTokenSource('t')
-  // Whatever is fetched fails: nothing needs to be.
-  const http = createHttp(['http://127.0.0.1:9'], tokens, closed)
-  const rest = createRest(http, http)
-  const sender = createSender(connection, rest, tokens, closed)
-  const room = createRoom(world.conversationId, { connection, rest, sender, role: 'user', closed })
+  const { room, world } = stubRoom((event, _payload, signal) => {
+    asked.push(event)
+    return raceSignal(acknowledge.promise, signal)
+  })
+  for (let i = 0; i < 7; i++) world.append({ clientMessageId: null })
   const seen: number[] = []
   room.on('message:new', ({ seq }) => seen.push(seq))
   const receive = () => {

@@ -2,7 +2,6 @@ import type { ConversationContext, Message } from '@parley/contract'
 import { type Answer, type AnswerDependencies, type AnswerOptions, createAnswer } from './answer.ts'
 import type { Rest } from './rest.ts'
 import type { Room } from './room.ts'
-import { anySignal } from './timing.ts'
 import type { MessageInput } from './types.ts'
 
 /** What a handler has at hand to answer one message. */
@@ -41,8 +40,11 @@ export function createTurns({
     async handle(room: Room, message: Message, gone: AbortSignal): Promise<void> {
       if (!handler || gone.aborted) return
       const open: Answer[] = []
-      const cancelled = new AbortController()
-      const signal = anySignal(cancelled.signal, gone) ?? gone
+      const over = new AbortController()
+      const { signal } = over
+      // Not AbortSignal.any: what listens to one of those is held as long as the longest-lived of its sources.
+      const cancel = () => over.abort()
+      gone.addEventListener('abort', cancel)
       let parts = 0
       const key = () => {
         parts += 1
@@ -55,7 +57,7 @@ export function createTurns({
         stream(about = {}) {
           const answer = createAnswer(answers, room.id, key(), { parentId: message.id, ...about })
           open.push(answer)
-          answer.signal.addEventListener('abort', () => cancelled.abort(), { once: true })
+          answer.signal.addEventListener('abort', cancel)
           return answer
         },
         reply(input) {
@@ -70,6 +72,8 @@ export function createTurns({
         // What a cancelled model call throws is no failure.
         if (!signal.aborted) report(error, room.id, message.id)
         for (const answer of open) await answer.abort().catch((cause: unknown) => report(cause, room.id))
+      } finally {
+        gone.removeEventListener('abort', cancel)
       }
     },
   }

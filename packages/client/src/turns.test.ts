@@ -1,0 +1,30 @@
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
+import { expect, it, vi } from 'vitest'
+import { stubRoom } from './testing/stub-room.ts'
+import { createTurns } from './turns.ts'
+
+setFlagsFromString('--expose-gc')
+const collectGarbage: () => void = runInNewContext('gc')
+
+it('keeps nothing of an answer that is over', async () => {
+  const { room, world, connection, rest, closed } = stubRoom((_event, step) =>
+    Promise.resolve('op' in step && step.op === 'start' ? { messageId: 'm', index: 0 } : { message }),
+  )
+  const message = world.append({ clientMessageId: null })
+  const report = vi.fn()
+  const turns = createTurns({ rest, answers: { connection, rest, closed }, report })
+  turns.handleWith((_question, { stream }) => stream().write('Yes.'))
+  const gone = new AbortController().signal
+  const answered = async () => {
+    const question = { ...message }
+    await turns.handle(room, question, gone)
+    return new WeakRef(question)
+  }
+  const question = await answered()
+  await vi.waitFor(() => {
+    collectGarbage()
+    expect(question.deref() === undefined).toBe(true)
+  })
+  expect(report).not.toHaveBeenCalled()
+})
