@@ -8,6 +8,7 @@ let others: World[]
 let server: FakeServer
 let agent: Agent
 let errors: Error[]
+let statusChanges: number
 
 beforeEach(async () => {
   world = createWorld()
@@ -15,9 +16,11 @@ beforeEach(async () => {
   server = await startFakeServer(world, ...others)
   agent = createAgent({ url: server.url, token: 'bot' })
   errors = []
+  statusChanges = 0
   agent.on('error', ({ error }) => errors.push(error))
 })
 afterEach(async () => {
+  vi.useRealTimers()
   await agent.stop()
   await server.stop()
 })
@@ -25,6 +28,13 @@ afterEach(async () => {
 const ask = (content: string, where = world) => where.append({ clientMessageId: null, content })
 const announce = ({ conversationId } = world) =>
   server.emit('conversation:added', { conversation: { id: conversationId } })
+const setStatus = (status: string, { conversationId } = world) =>
+  server.emit('conversation:updated', {
+    conversationId,
+    changeSeq: ++statusChanges,
+    changed: ['status'],
+    conversation: { id: conversationId, status },
+  })
 const texts = (where = world) => where.messages.map(({ content, status }) => `${status}: ${content}`)
 
 async function answering(handler: MessageHandler): Promise<void> {
@@ -220,24 +230,48 @@ describe('agent', () => {
     await eventually(() => expect(texts()).toEqual(['sent: meanwhile', 'sent: re meanwhile']))
   })
 
-  it('leaves a conversation that is not active any more, and answers once it goes on', async () => {
-    const handed: string[] = []
-    await answering(({ content }, { reply }) => {
-      handed.push(content)
-      return content === 'before' ? undefined : reply(`re ${content}`).then(() => undefined)
-    })
-    ask('before')
-    await eventually(() => expect(handed).toEqual(['before']))
-    server.emit('conversation:updated', {
-      conversationId: world.conversationId,
-      changeSeq: 1,
-      changed: ['status'],
-      conversation: { id: world.conversationId, status: 'closed' },
-    })
-    await eventually(() => expect(server.of('conversation:leave')).toHaveLength(1))
+  it('answers once a conversation that was closed goes on, also where nobody else would tell it', async () => {
+    server.faults.quiet = true
+    await answering(({ content }, { reply }) => reply(`re ${content}`).then(() => undefined))
+    const told: string[] = []
+    const room = agent.parley.conversation(world.conversationId)
+    room.on('conversation:updated', ({ conversation }) => told.push(conversation.status))
+    setStatus('closed')
+    await eventually(() => expect(told).toEqual(['closed']))
+    // Whatever it does about that is done.
+    for (let i = 0; i < 3; i++) await agent.parley.me()
+    setStatus('active')
     ask('and now?')
-    await eventually(() => expect(texts().at(-1)).toBe('sent: re and now?'))
-    expect(handed).toEqual(['before', 'and now?'])
+    await eventually(() => expect(texts()).toEqual(['sent: and now?', 'sent: re and now?']))
+    expect(errors).toEqual([])
+  })
+
+  it('leaves one that is not active rather than the one that was quiet for longest', async () => {
+    server.faults.roomLimit = 2
+    await answering(({ content }, { reply }) => reply(`re ${content}`).then(() => undefined))
+    const [other, another] = others
+    announce(other)
+    ask('first', other)
+    await eventually(() => expect(texts(other)).toContain('sent: re first'))
+    setStatus('closed', other)
+    announce(another)
+    await eventually(() => expect(server.of('conversation:leave')).toHaveLength(1))
+    expect(server.of('conversation:leave')).toEqual([{ conversationId: other?.conversationId }])
+  })
+
+  it('looks each minute into those that it left: of one of many people it is not told', async () => {
+    vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
+    server.faults.roomLimit = 1
+    server.faults.quiet = true
+    await answering(({ content }, { reply }) => reply(`re ${content}`).then(() => undefined))
+    announce(others[0])
+    await eventually(() =>
+      expect(agent.parley.conversation(others[0]?.conversationId ?? '').state).toBe('live'),
+    )
+    ask('and here?')
+    expect(texts()).toEqual(['sent: and here?'])
+    vi.advanceTimersByTime(60_000)
+    await eventually(() => expect(texts()).toEqual(['sent: and here?', 'sent: re and here?']))
     expect(errors).toEqual([])
   })
 

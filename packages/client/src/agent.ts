@@ -43,6 +43,8 @@ interface Followed extends Line {
   offs: Off[]
   /** When something was last written there, in milliseconds since 1970; infinite for what is never left. */
   activeAt: number
+  /** Something can be written there. */
+  active: boolean
   /** Where it goes on, if it was followed before; else what waits for an answer is looked for. */
   from: Room['position'] | null
   /** What was written before the join is in line. */
@@ -60,6 +62,9 @@ const LEFT_KEPT = 10_000
 
 /** Conversations beside the agent's own that a gateway names as it connects, at most. */
 const MOST_NAMED = 499
+
+/** Milliseconds between looks into conversations that are not followed. */
+const LOOK_MS = 60_000
 
 /** Joins under way at once after a connect; an agent may have hundreds of conversations. */
 const PARALLEL_JOINS = 4
@@ -110,9 +115,13 @@ export function createAgent(options: AgentOptions): Agent {
 
   function longestIdle(): Followed | undefined {
     let idle: Followed | undefined
+    let since = Number.POSITIVE_INFINITY
     for (const entry of followed.values()) {
       const isIn = entry.room.state === 'live' || entry.room.state === 'filling'
-      if (entry.settled && isIn && entry.activeAt < (idle?.activeAt ?? Number.POSITIVE_INFINITY)) idle = entry
+      const at = entry.active ? entry.activeAt : 0
+      if (!entry.settled || !isIn || at >= since) continue
+      idle = entry
+      since = at
     }
     return idle
   }
@@ -149,7 +158,17 @@ export function createAgent(options: AgentOptions): Agent {
     const from = before?.position ?? null
     const { stop, tail } = before ?? { stop: new AbortController(), tail: Promise.resolve() }
     const room = parley.conversation(id)
-    const entry: Followed = { room, stop, tail, activeAt, offs: [], from, settled: false, returning: false }
+    const entry: Followed = {
+      room,
+      stop,
+      tail,
+      offs: [],
+      activeAt,
+      active: true,
+      from,
+      settled: false,
+      returning: false,
+    }
     followed.set(id, entry)
     const gone = anySignal(stop.signal, stopping.signal) ?? stop.signal
     const take = (message: Message) => {
@@ -178,7 +197,7 @@ export function createAgent(options: AgentOptions): Agent {
         if (state === 'away' && parley.state === 'connected') void followOrReport(id)
       }),
       room.on('conversation:updated', ({ conversation }) => {
-        if (conversation.status !== 'active') leave(entry).catch((error: unknown) => report(error, id))
+        entry.active = conversation.status === 'active'
       }),
       room.on('message:new', (message) => {
         entry.activeAt = Math.max(entry.activeAt, Date.now())
@@ -213,7 +232,7 @@ export function createAgent(options: AgentOptions): Agent {
     }
   }
 
-  /** Those that a gateway does not name as the agent connects, where something was written since it wrote itself. */
+  /** Those that no gateway tells it of, where something was written since it wrote itself. */
   async function followOthers(): Promise<void> {
     const { signal } = stopping
     let cursor: string | null = null
@@ -227,6 +246,14 @@ export function createAgent(options: AgentOptions): Agent {
       }
       cursor = page.nextCursor
     } while (cursor !== null)
+  }
+
+  let looking = false
+  async function lookAround(): Promise<void> {
+    if (looking || left.size === 0) return
+    looking = true
+    await followOthers().catch((error: unknown) => report(error, null))
+    looking = false
   }
 
   const followOrReport = (id: string, activeAt?: number) =>
@@ -260,6 +287,9 @@ export function createAgent(options: AgentOptions): Agent {
     async start() {
       self = (await parley.me()).id
       await parley.connect()
+      // Of those with many people a gateway says nothing to who is not in the room.
+      const timer = setInterval(() => void lookAround(), LOOK_MS)
+      stopping.signal.addEventListener('abort', () => clearInterval(timer))
     },
     async stop({ graceMs = 0 } = {}) {
       const tails = () => Promise.all([...followed.values(), ...left.values()].map(({ tail }) => tail))

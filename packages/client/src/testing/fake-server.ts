@@ -45,6 +45,8 @@ export interface Faults {
   restGone: boolean
   /** Answer this many REST calls with a 404 that is not the api's. */
   strayRest: number
+  /** Tell nobody outside of a room that something was written, as in a conversation of many. */
+  quiet: boolean
   /** Refuse this step of streamed answers. */
   refuseStep: 'delta' | 'end' | null
 }
@@ -156,6 +158,7 @@ export async function startFakeServer(...worlds: World[]) {
     holdRest: null,
     restGone: false,
     strayRest: 0,
+    quiet: false,
     refuseStep: null,
   }
   const calls: { event: string; payload: unknown }[] = []
@@ -189,7 +192,7 @@ export async function startFakeServer(...worlds: World[]) {
         return
       }
       chat.to(conversationId).emit(event, payload)
-      if (event !== 'message:new') return
+      if (event !== 'message:new' || faults.quiet) return
       const activity = { conversationId, lastSeq: world.messages.length, lastMessage: null }
       chat.except(conversationId).emit('conversation:activity', activity)
     }
