@@ -1,7 +1,7 @@
 import type { Message } from '@parley/contract'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { createParley, type Parley, type ParleyOptions } from './client.ts'
-import { createWorld, type FakeServer, startFakeServer, type World } from './testing/fake-server.ts'
+import { createWorld, type FakeServer, startFakeServer, tokenOf, type World } from './testing/fake-server.ts'
 
 let world: World
 let servers: FakeServer[]
@@ -119,12 +119,12 @@ describe('sending', () => {
   })
 
   it('goes on where no token can be had just now: what it sent may have been stored', async () => {
-    for (const bad of ['old', 'older']) server(1).faults.badTokens.add(bad)
+    for (const bad of ['old', 'older']) server(1).faults.badTokens.add(tokenOf(bad))
     const tokens = ['old', 'older', new Error('the issuer is away'), 'good']
     const token = () => {
       const next = tokens.shift() ?? 'good'
       if (next instanceof Error) throw next
-      return next
+      return tokenOf(next)
     }
     const parley = client({ token, gatewayUrls: ['http://127.0.0.1:9'] })
     await expect(parley.conversation(world.conversationId).send('hello')).resolves.toMatchObject({ seq: 1 })
@@ -351,21 +351,21 @@ describe('receiving', () => {
 
 describe('connection', () => {
   it('asks for another token when one is refused', async () => {
-    for (const each of servers) each.faults.badTokens.add('old')
+    for (const each of servers) each.faults.badTokens.add(tokenOf('old'))
     const tokens = ['old', 'new']
-    const parley = client({ token: () => tokens.shift() ?? 'new' })
+    const parley = client({ token: () => tokenOf(tokens.shift() ?? 'new') })
     await parley.connect()
     expect(parley.state).toBe('connected')
   })
 
   it('asks again for a token that it could not get after one was refused', async () => {
-    for (const each of servers) each.faults.badTokens.add('old')
+    for (const each of servers) each.faults.badTokens.add(tokenOf('old'))
     const token = vi
-      .fn(() => Promise.resolve('new'))
-      .mockResolvedValueOnce('old')
+      .fn(() => Promise.resolve(tokenOf('new')))
+      .mockResolvedValueOnce(tokenOf('old'))
       .mockRejectedValueOnce(new Error('the issuer is away'))
     expect(await client({ token }).me()).toMatchObject({ id: 'bot' })
-    token.mockResolvedValueOnce('old').mockRejectedValueOnce(new Error('the issuer is away'))
+    token.mockResolvedValueOnce(tokenOf('old')).mockRejectedValueOnce(new Error('the issuer is away'))
     const parley = client({ token })
     await parley.connect()
     expect(parley.state).toBe('connected')
@@ -388,7 +388,9 @@ describe('connection', () => {
   })
 
   it('says what kind of failure it is where no token can be had, and asks again for a call that may be repeated', async () => {
-    const token = vi.fn(() => Promise.resolve('good')).mockRejectedValueOnce(new Error('the issuer is away'))
+    const token = vi
+      .fn(() => Promise.resolve(tokenOf('good')))
+      .mockRejectedValueOnce(new Error('the issuer is away'))
     expect(await client({ token }).conversations.get(world.conversationId)).toMatchObject({
       id: world.conversationId,
     })
@@ -398,6 +400,17 @@ describe('connection', () => {
     await expect(created).rejects.toMatchObject({ code: 'network', message: 'the issuer is away' })
   })
 
+  it('asks again for a token where what it got is none: a page that something on the way put there', async () => {
+    const page = '<html>\n<body>502 Bad Gateway</body></html>'
+    for (const each of servers) each.faults.badTokens.add(page)
+    const token = vi.fn(() => tokenOf('good')).mockReturnValueOnce(page)
+    expect(await client({ token }).me()).toMatchObject({ id: 'bot' })
+    token.mockReturnValueOnce(page).mockReturnValueOnce(page)
+    const parley = client({ token })
+    await parley.connect()
+    expect(parley.state).toBe('connected')
+  })
+
   it('fails for good with a fixed token that is refused', async () => {
     for (const each of servers) each.faults.badTokens.add('old')
     await expect(client({ token: 'old' }).connect()).rejects.toMatchObject({ code: 'token_expired' })
@@ -405,8 +418,9 @@ describe('connection', () => {
 
   it('tries again for who asks to as soon as they hear that it failed', async () => {
     const tokens = ['old', 'older', 'new']
-    for (const each of servers) for (const token of ['old', 'older']) each.faults.badTokens.add(token)
-    const parley = client({ token: () => tokens.shift() ?? 'new' })
+    for (const each of servers)
+      for (const token of ['old', 'older']) each.faults.badTokens.add(tokenOf(token))
+    const parley = client({ token: () => tokenOf(tokens.shift() ?? 'new') })
     const again = new Promise<void>((resolve, reject) => {
       parley.once('failed', () => parley.connect().then(resolve, reject))
     })
@@ -417,14 +431,14 @@ describe('connection', () => {
 
   it('refreshes its token on the open connection', async () => {
     let issued = 0
-    await joined({ token: () => `token-${++issued}` })
+    await joined({ token: () => tokenOf(`token-${++issued}`) })
     server().emit('auth:expiring', { expiresAt: new Date(Date.now() + 60_000).toISOString() })
-    await eventually(() => expect(server().of('auth:refresh')).toEqual([{ token: 'token-2' }]))
+    await eventually(() => expect(server().of('auth:refresh')).toEqual([{ token: tokenOf('token-2') }]))
   })
 
   it('does not hurry with tokens that live for seconds', async () => {
     let issued = 0
-    await joined({ token: () => `token-${++issued}` })
+    await joined({ token: () => tokenOf(`token-${++issued}`) })
     const warn = (ms: number) =>
       server().emit('auth:expiring', { expiresAt: new Date(Date.now() + ms).toISOString() })
     const begun = Date.now()
@@ -435,10 +449,10 @@ describe('connection', () => {
 
   it('shows another token on the open connection when a send is refused for the old one', async () => {
     let issued = 0
-    const { room } = await joined({ token: () => `token-${++issued}` })
+    const { room } = await joined({ token: () => tokenOf(`token-${++issued}`) })
     server().faults.refuseSends = { code: 'token_expired', times: 1 }
     await expect(room.send('hello')).resolves.toMatchObject({ seq: 1 })
-    expect(server().of('auth:refresh')).toEqual([{ token: 'token-2' }])
+    expect(server().of('auth:refresh')).toEqual([{ token: tokenOf('token-2') }])
   })
 
   it('hears what comes right behind the handshake', async () => {

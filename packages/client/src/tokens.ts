@@ -1,6 +1,6 @@
-import { toParleyError } from './errors.ts'
+import { ParleyError, toParleyError } from './errors.ts'
 
-/** A token, or what fetches one: called again before a token expires and after it was refused. */
+/** A token, or what fetches one: called again before a token expires, after it was refused, and where it gave none. */
 export type TokenInput = string | (() => string | Promise<string>)
 
 export interface TokenSource {
@@ -16,14 +16,13 @@ const MARGIN_MS = 30_000
 
 /** When a JSON Web Token expires (milliseconds since 1970), or null where it doesn't say. Reads, never verifies. */
 function expiryOf(token: string): number | null {
-  const payload = token.split('.')[1]
-  if (!payload) return null
   try {
+    const payload = token.split('.')[1] ?? ''
     const claims: unknown = JSON.parse(atob(payload.replaceAll('-', '+').replaceAll('_', '/')))
     if (typeof claims !== 'object' || claims === null || !('exp' in claims)) return null
     return typeof claims.exp === 'number' ? claims.exp * 1000 : null
   } catch {
-    return null // Not a JSON Web Token: the server will say so, with a better message than ours.
+    return null // Not a JSON Web Token.
   }
 }
 
@@ -36,15 +35,24 @@ async function ask(input: () => string | Promise<string>): Promise<string> {
 }
 
 export function createTokenSource(input: TokenInput): TokenSource {
+  if (typeof input === 'function') return createFetchedTokens(input)
+  const given = () => Promise.resolve(input)
+  return { get: given, renew: given, renewable: false }
+}
+
+function createFetchedTokens(input: () => string | Promise<string>): TokenSource {
   let current: string | null = null
   let goodUntil = 0
   let pending: Promise<string> | null = null
 
   async function fetchToken(): Promise<string> {
-    const token = typeof input === 'string' ? input : await ask(input)
-    current = token
+    const token = await ask(input)
     const expiry = expiryOf(token)
-    goodUntil = expiry === null ? Number.POSITIVE_INFINITY : expiry - MARGIN_MS
+    // An error page of something on the way, say: the next answer may be a token.
+    if (expiry === null)
+      throw new ParleyError('network', 'The token function gave no token that says when it expires')
+    current = token
+    goodUntil = expiry - MARGIN_MS
     return token
   }
 
@@ -58,12 +66,9 @@ export function createTokenSource(input: TokenInput): TokenSource {
   return {
     get: () => {
       if (pending) return pending
-      if (current !== null && (typeof input === 'string' || Date.now() < goodUntil)) {
-        return Promise.resolve(current)
-      }
-      return renew()
+      return current !== null && Date.now() < goodUntil ? Promise.resolve(current) : renew()
     },
     renew,
-    renewable: typeof input !== 'string',
+    renewable: true,
   }
 }
