@@ -382,6 +382,19 @@ describe('agent', () => {
     expect(errors).toMatchObject([{ code: 'payload_too_large' }])
   })
 
+  it('fails an answer with a tool call that no JSON can hold', async () => {
+    const loop: Record<string, unknown> = {}
+    loop.itself = loop
+    await answering(async (_message, { stream }) => {
+      const answer = stream()
+      answer.write('Let me look.')
+      await answer.end({ toolCalls: [{ id: 't', name: 'look', arguments: loop }] })
+    })
+    ask('well?')
+    await eventually(() => expect(texts()).toEqual(['sent: well?', 'failed: Let me look.']))
+    expect(errors).toMatchObject([{ code: 'validation_failed' }])
+  })
+
   it('keeps its connection where an answer is longer than a packet may be', async () => {
     const lost: string[] = []
     await answering(async ({ content }, { stream }) => {

@@ -96,6 +96,19 @@ describe('sending', () => {
     expect(parley.state).toBe('connected')
   })
 
+  it('refuses at once what no JSON can hold, over the socket and by REST, and sends what is behind it', async () => {
+    const { parley, room } = await joined()
+    const metadata = { count: 1n }
+    const refusal = { code: 'validation_failed', retryable: false }
+    const refused = room.send({ content: 'never', metadata })
+    const next = room.send('next')
+    await expect(refused).rejects.toMatchObject(refusal)
+    await expect(next).resolves.toMatchObject({ seq: 1, content: 'next' })
+    await expect(parley.conversations.update(world.conversationId, { metadata })).rejects.toMatchObject(
+      refusal,
+    )
+  })
+
   it('gives up in the time it was given', async () => {
     const { room } = await joined()
     server().faults.mute = true

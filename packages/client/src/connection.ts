@@ -10,6 +10,7 @@ import type {
 import { io, type Socket } from 'socket.io-client'
 import { createEmitter, type Emitter } from './emitter.ts'
 import { fromProblem, ParleyError, toParleyError } from './errors.ts'
+import { toJson } from './json.ts'
 import { abortedBy, anySignal, backoff, raceSignal, sleep } from './timing.ts'
 import type { TokenSource } from './tokens.ts'
 
@@ -33,7 +34,7 @@ export interface Connection {
   connect(signal?: AbortSignal): Promise<void>
   /**
    * Sends an event and waits for its acknowledgement. Throws ParleyError; `network` when there is no socket,
-   * `payload_too_large` where it is longer than a packet may be.
+   * `payload_too_large` where it is longer than a packet may be, `validation_failed` where it is no JSON.
    */
   request<E extends ClientEvent>(
     event: E,
@@ -236,7 +237,7 @@ export function createConnection(
     if (options.signal?.aborted) throw abortedBy(options.signal)
     const used = socket
     if (!used?.connected) throw new ParleyError('network', 'There is no connection to a gateway')
-    if (new TextEncoder().encode(JSON.stringify(payload)).length > PAYLOAD_BYTES) {
+    if (new TextEncoder().encode(toJson(payload)).length > PAYLOAD_BYTES) {
       throw new ParleyError('payload_too_large', `A payload of ${event} has less than 1 MiB`)
     }
     let answer: Ack<ClientResult<E>>

@@ -1,5 +1,6 @@
 import type { Problem } from '@parley/contract'
 import { fromProblem, ParleyError, toParleyError } from './errors.ts'
+import { toJson } from './json.ts'
 import { abortedBy, anySignal, backoff, sleep } from './timing.ts'
 import type { TokenSource } from './tokens.ts'
 
@@ -35,7 +36,7 @@ export function createHttp(urls: readonly string[], tokens: TokenSource, closed:
     const init: RequestInit = { method, headers, signal: anySignal(given, timeout) ?? timeout }
     if (options.body !== undefined) {
       headers['content-type'] = 'application/json'
-      init.body = JSON.stringify(options.body)
+      init.body = toJson(options.body)
     }
     let response: Response
     let text: string
