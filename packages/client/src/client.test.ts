@@ -424,6 +424,28 @@ describe('connection', () => {
     expect(parley.state).toBe('connected')
   })
 
+  it('gives up as it is told also while its token function says nothing', async () => {
+    const token = vi.fn(() => Promise.resolve(tokenOf('good'))).mockReturnValue(new Promise(() => undefined))
+    const parley = client({ token })
+    parley.connect().catch(() => undefined)
+    const waiting = parley.me()
+    waiting.catch(() => undefined)
+    await expect(parley.me({ signal: AbortSignal.timeout(10) })).rejects.toMatchObject({ code: 'aborted' })
+    parley.close()
+    await expect(waiting).rejects.toMatchObject({ code: 'closed' })
+    await eventually(() => expect(parley.state).toBe('closed'))
+    expect(token).toHaveBeenCalledTimes(1)
+  })
+
+  it('calls a token function again that said nothing for long', async () => {
+    const timeout = vi.spyOn(AbortSignal, 'timeout').mockReturnValueOnce(AbortSignal.timeout(10))
+    const token = vi
+      .fn(() => Promise.resolve(tokenOf('good')))
+      .mockReturnValueOnce(new Promise(() => undefined))
+    expect(await client({ token }).me()).toMatchObject({ id: 'bot' })
+    timeout.mockRestore()
+  })
+
   it('fails for good with a fixed token that is refused', async () => {
     for (const each of servers) each.faults.badTokens.add('old')
     await expect(client({ token: 'old' }).connect()).rejects.toMatchObject({ code: 'token_expired' })

@@ -135,7 +135,7 @@ export function createConnection(
       let since = 0
       let atLeastMs = 0
       try {
-        const opened = open(await tokens.get())
+        const opened = open(await raceSignal(tokens.get(), closed))
         try {
           // From the start: what the gateway says right behind the handshake comes in the same moment.
           socket = opened
@@ -160,7 +160,7 @@ export function createConnection(
         if (FATAL.has(error.code)) {
           if (renewed || !tokens.renewable || error.code === 'origin_not_allowed') return error
           try {
-            await tokens.renew()
+            await raceSignal(tokens.renew(), closed)
             renewed = true
           } catch {
             // Whoever issues tokens is away; the next round asks again.

@@ -1,7 +1,7 @@
 import type { Problem } from '@parley/contract'
 import { fromProblem, ParleyError, toParleyError } from './errors.ts'
 import { toJson } from './json.ts'
-import { abortedBy, anySignal, backoff, sleep } from './timing.ts'
+import { abortedBy, anySignal, backoff, raceSignal, sleep } from './timing.ts'
 import type { TokenSource } from './tokens.ts'
 
 export type Query = Record<string, string | number | boolean | undefined>
@@ -31,9 +31,8 @@ export function createHttp(urls: readonly string[], tokens: TokenSource, closed:
 
   async function once(method: string, url: string, token: string, options: RequestOptions): Promise<unknown> {
     const timeout = AbortSignal.timeout(options.timeoutMs ?? 15_000)
-    const given = anySignal(options.signal, closed)
     const headers: Record<string, string> = { authorization: `Bearer ${token}`, accept: 'application/json' }
-    const init: RequestInit = { method, headers, signal: anySignal(given, timeout) ?? timeout }
+    const init: RequestInit = { method, headers, signal: anySignal(options.signal, timeout) ?? timeout }
     if (options.body !== undefined) {
       headers['content-type'] = 'application/json'
       init.body = toJson(options.body)
@@ -44,7 +43,7 @@ export function createHttp(urls: readonly string[], tokens: TokenSource, closed:
       response = await fetch(url, init)
       text = await response.text()
     } catch (error) {
-      if (given?.aborted) throw abortedBy(given)
+      if (options.signal?.aborted) throw abortedBy(options.signal)
       if (timeout.aborted) throw new ParleyError('timeout', `No answer to ${method} ${url}`, { cause: error })
       throw new ParleyError('network', `${method} ${url} failed`, { cause: error })
     }
@@ -54,7 +53,7 @@ export function createHttp(urls: readonly string[], tokens: TokenSource, closed:
 
   async function attempt(method: string, path: string, options: RequestOptions): Promise<unknown> {
     const base = urls[preferred % urls.length]
-    const token = await tokens.get()
+    const token = await raceSignal(tokens.get(), options.signal)
     try {
       return await once(method, `${base}${path}`, token, options)
     } catch (thrown) {
@@ -66,7 +65,8 @@ export function createHttp(urls: readonly string[], tokens: TokenSource, closed:
     }
   }
 
-  async function request(method: string, path: string, options: RequestOptions = {}): Promise<unknown> {
+  async function request(method: string, path: string, given: RequestOptions = {}): Promise<unknown> {
+    const options = { ...given, signal: anySignal(given.signal, closed) }
     const url = `${path}${queryString(options.query)}`
     const repeatable = options.repeatable ?? method !== 'POST'
     const attempts = options.attempts ?? 5
@@ -76,7 +76,7 @@ export function createHttp(urls: readonly string[], tokens: TokenSource, closed:
     for (let failures = 0; ; ) {
       try {
         if (token === 'refused') {
-          await tokens.renew()
+          await raceSignal(tokens.renew(), options.signal)
           token = 'renewed'
         }
         return await attempt(method, url, options)
@@ -93,7 +93,7 @@ export function createHttp(urls: readonly string[], tokens: TokenSource, closed:
         const again = error.status === 429 || (error.retryable && repeatable)
         if (!again || failures >= attempts) throw error
         unsure ||= error.status !== 429
-        await sleep(backoff(failures, error.retryAfterMs), anySignal(options.signal, closed))
+        await sleep(backoff(failures, error.retryAfterMs), options.signal)
       }
     }
   }

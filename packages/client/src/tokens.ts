@@ -1,4 +1,5 @@
 import { ParleyError, toParleyError } from './errors.ts'
+import { raceSignal } from './timing.ts'
 
 /** A token, or what fetches one: called again before a token expires, after it was refused, and where it gave none. */
 export type TokenInput = string | (() => string | Promise<string>)
@@ -13,6 +14,8 @@ export interface TokenSource {
 }
 
 const MARGIN_MS = 30_000
+/** The time that a token function has. */
+const ASK_MS = 15_000
 
 /** When a JSON Web Token expires (milliseconds since 1970), or null where it doesn't say. Reads, never verifies. */
 function expiryOf(token: string): number | null {
@@ -27,9 +30,11 @@ function expiryOf(token: string): number | null {
 }
 
 async function ask(input: () => string | Promise<string>): Promise<string> {
+  const limit = AbortSignal.timeout(ASK_MS)
   try {
-    return await input()
+    return await raceSignal(Promise.resolve(input()), limit)
   } catch (error) {
+    if (limit.aborted) throw new ParleyError('timeout', 'The token function gave nothing within 15 s')
     throw toParleyError(error)
   }
 }
