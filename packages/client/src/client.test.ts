@@ -292,6 +292,27 @@ describe('receiving', () => {
     expect(server(1).of('conversation:join')).toEqual([])
   })
 
+  it('begins anew where it is told to as it joins again what it left', async () => {
+    const { room, seen } = await joined()
+    write(2)
+    await eventually(() => expect(seqs(seen)).toEqual([1, 2]))
+    world.remove(1)
+    await eventually(() => expect(room.position.changeSeq).toBe(1))
+    await room.leave()
+    write(1)
+    seen.length = 0
+    await room.join({ afterSeq: 0 })
+    expect(seqs(seen)).toEqual([1, 2, 3])
+    expect(room.position).toEqual({ seq: 3, changeSeq: 1 })
+    await room.join({ afterSeq: 0 })
+    expect(seen).toHaveLength(3)
+    await room.leave()
+    server().faults.refuseJoins = { code: 'conflict', times: 1 }
+    await expect(room.join({ afterSeq: 1 })).rejects.toMatchObject({ code: 'conflict' })
+    await room.join()
+    expect([room.position.seq, seen.length]).toEqual([3, 3])
+  })
+
   it('leaves also where the connection goes meanwhile', async () => {
     const { parley, room } = await joined()
     const left = room.leave()

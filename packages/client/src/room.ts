@@ -1,6 +1,5 @@
 import type {
   Change,
-  ClientPayload,
   JoinResult,
   Message,
   Online,
@@ -46,8 +45,9 @@ export interface RoomEvents {
   state: RoomState
 }
 
+/** Where to begin in a room that is not followed yet. */
 export interface Place {
-  /** Also deliver what came after this seq. Left out: only what comes from now on. */
+  /** Also deliver what came after this seq. Left out: from where the room was left; at first, what comes from now on. */
   afterSeq?: number
   afterChangeSeq?: number
 }
@@ -156,17 +156,16 @@ export function createRoom(id: string, deps: RoomDependencies): RoomInside {
   }
 
   async function enter(place: Place, stayed: AbortSignal): Promise<JoinResult> {
-    const payload: ClientPayload<'conversation:join'> = { conversationId: id }
-    const afterSeq = started ? timeline.seq : place.afterSeq
-    const afterChangeSeq = started ? timeline.changeSeq : place.afterChangeSeq
-    if (afterSeq !== undefined) payload.afterSeq = afterSeq
-    if (afterChangeSeq !== undefined) payload.afterChangeSeq = afterChangeSeq
+    const anew = !started || (!followed && place.afterSeq !== undefined)
+    const from = anew ? place : { afterSeq: timeline.seq, afterChangeSeq: timeline.changeSeq }
     const held: (() => void)[] = []
     behindJoin = held
     try {
+      const payload = { conversationId: id, ...from }
       const result = await connection.request('conversation:join', payload, { signal: stayed })
       if (stayed.aborted) throw abortedBy(stayed)
-      entered(result, afterSeq ?? result.lastSeq, afterChangeSeq ?? result.changeSeq)
+      if (anew) timeline.startAt(from.afterSeq ?? result.lastSeq, from.afterChangeSeq ?? result.changeSeq)
+      entered(result)
       return result
     } finally {
       if (behindJoin === held) behindJoin = null
@@ -174,12 +173,9 @@ export function createRoom(id: string, deps: RoomDependencies): RoomInside {
     }
   }
 
-  function entered(result: JoinResult, fromSeq: number, fromChangeSeq: number): void {
+  function entered(result: JoinResult): void {
+    started = true
     followed = true
-    if (!started) {
-      started = true
-      timeline.startAt(fromSeq, fromChangeSeq)
-    }
     timeline.page(result.messages, result.hasMore ? 0 : result.lastSeq)
     for (const change of result.changes) applyChange(change)
     events.emit('joined', result)

@@ -76,8 +76,9 @@ export function createTimeline(sink: TimelineSink) {
       return up > seq ? up : 0
     },
 
-    /** Where the reader stands; what is older is not asked for. */
+    /** Where the reader stands, whatever came before; what is older is not asked for. */
     startAt(atSeq: number, atChangeSeq: number): void {
+      for (const known of [waiting, ahead, states, changesSeen]) known.clear()
       seq = atSeq
       changeSeq = atChangeSeq
     },
