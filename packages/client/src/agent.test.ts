@@ -217,6 +217,14 @@ describe('agent', () => {
     expect(server.of('conversation:join')).toHaveLength(3)
   })
 
+  it('says that its token is refused: nothing comes any more', async () => {
+    await answering(() => undefined)
+    server.faults.badTokens.add('bot')
+    server.dropAll()
+    await eventually(() => expect(errors).toMatchObject([{ code: 'token_expired' }]))
+    expect(agent.parley.state).toBe('failed')
+  })
+
   it('hears what is written while it leaves', async () => {
     server.faults.roomLimit = 1
     await answering(({ content }, { reply }) => reply(`re ${content}`).then(() => undefined))

@@ -9,7 +9,7 @@ import { anySignal, backoff, insist, sleep } from './timing.ts'
 import { createTurns, type MessageHandler } from './turns.ts'
 
 export interface AgentEvents {
-  /** A handler threw, or a conversation could not be followed. */
+  /** A handler threw, a conversation could not be followed, or the connection was given up. */
   error: { error: Error; conversationId: string | null; messageId: string | null }
   /** A conversation is followed from now on. */
   following: Room
@@ -82,6 +82,7 @@ export function createAgent(options: AgentOptions): Agent {
   const left = new Map<string, Left>()
   const turns = createTurns({ rest: parley, answers, report })
   let self = ''
+  let timer: ReturnType<typeof setInterval> | undefined
 
   function report(error: unknown, conversationId: string | null, messageId: string | null = null): void {
     const failure = error instanceof Error ? error : new ParleyError('internal', String(error))
@@ -273,6 +274,7 @@ export function createAgent(options: AgentOptions): Agent {
     for (let i = 0; i < PARALLEL_JOINS; i++) void worker()
     if (active.length >= MOST_NAMED) followOthers().catch((error: unknown) => report(error, null))
   })
+  parley.on('failed', (error) => report(error, null))
   parley.on('conversation:added', ({ conversation }) => void followOrReport(conversation.id))
   parley.on('conversation:activity', ({ conversationId }) => void followOrReport(conversationId))
   parley.on('conversation:removed', ({ conversationId }) => {
@@ -288,8 +290,8 @@ export function createAgent(options: AgentOptions): Agent {
       self = (await parley.me()).id
       await parley.connect()
       // Of those with many people a gateway says nothing to who is not in the room.
-      const timer = setInterval(() => void lookAround(), LOOK_MS)
-      stopping.signal.addEventListener('abort', () => clearInterval(timer))
+      clearInterval(timer)
+      timer = setInterval(() => void lookAround(), LOOK_MS)
     },
     async stop({ graceMs = 0 } = {}) {
       const tails = () => Promise.all([...followed.values(), ...left.values()].map(({ tail }) => tail))
@@ -297,6 +299,7 @@ export function createAgent(options: AgentOptions): Agent {
       stopping.abort()
       await withinTime(tails(), 1_000)
       parley.close()
+      clearInterval(timer)
     },
   }
 }
