@@ -368,6 +368,35 @@ describe('agent', () => {
     expect(errors).toEqual([])
   })
 
+  it('ends an answer as failed that it stops in the middle of, though its handler ends it', async () => {
+    await answering(async (_message, { stream, signal }) => {
+      const answer = stream()
+      for (const word of ['Half ', 'an answer']) {
+        if (signal.aborted) break
+        answer.write(word)
+        await new Promise((resolve) => signal.addEventListener('abort', resolve))
+      }
+      await answer.end({ usage: { inputTokens: 1, outputTokens: 1 } })
+    })
+    ask('well?')
+    await eventually(() => expect(world.messages[1]?.content).toBe('Half '))
+    await agent.stop()
+    expect(texts()).toEqual(['sent: well?', 'failed: Half '])
+  })
+
+  it('stores an answer whole that its handler has just in time as it stops', async () => {
+    await answering(async (_message, { stream, signal }) => {
+      const answer = stream()
+      answer.write('Half ')
+      await new Promise((resolve) => signal.addEventListener('abort', resolve))
+      await answer.end({ content: 'I have to go.' })
+    })
+    ask('well?')
+    await eventually(() => expect(world.messages[1]?.content).toBe('Half '))
+    await agent.stop()
+    expect(texts()).toEqual(['sent: well?', 'sent: I have to go.'])
+  })
+
   it('ends an answer as failed when its handler throws, with what was written, and says so', async () => {
     // Longer than what an abort may say, and no text where it is cut.
     const fault = `the model is away: ${'🎭'.repeat(100)}\0`

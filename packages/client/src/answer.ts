@@ -18,7 +18,8 @@ export interface Answer {
   readonly text: string
   /**
    * Ends the answer; resolves with the message as stored, which has its cost. `content` replaces what was written.
-   * Where somebody else ended it before (a cancel), that is what one gets.
+   * Where somebody else ended it before (a cancel), that is what one gets. Once the agent stops, what was written is
+   * taken for half an answer: without `content` it ends as failed.
    */
   end(result?: StreamResult): Promise<Message>
   /** Ends it as failed, with what was written. */
@@ -46,10 +47,10 @@ const DELTA_UNITS = 32 * 1024
 /**
  * Streams into one message. After a reconnect it takes the message up again by the same `start`, on whichever gateway,
  * and goes on where the server says that it stands; `end` carries the whole text, so nothing that got lost on the way
- * is missing in the end.
+ * is missing in the end. `gone`: nothing can be answered any more.
  */
 export function createAnswer(
-  { connection, rest, closed }: AnswerDependencies,
+  { connection, rest, closed, gone }: AnswerDependencies & { gone: AbortSignal },
   conversationId: string,
   clientMessageId: string,
   options: AnswerOptions,
@@ -232,7 +233,8 @@ export function createAnswer(
       text += more
       timer ??= setTimeout(flush, FLUSH_MS)
     },
-    end: (result = {}) => close('end', { content: text, ...result }),
+    end: (result = {}) =>
+      close(gone.aborted && result.content === undefined ? 'abort' : 'end', { content: text, ...result }),
     abort: () => close('abort', {}),
   }
 }

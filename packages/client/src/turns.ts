@@ -55,7 +55,10 @@ export function createTurns({
         signal,
         context: (budget = {}) => rest.conversations.context(room.id, { ...budget, signal }),
         stream(about = {}) {
-          const answer = createAnswer(answers, room.id, key(), { parentId: message.id, ...about })
+          const answer = createAnswer({ ...answers, gone }, room.id, key(), {
+            parentId: message.id,
+            ...about,
+          })
           open.push(answer)
           answer.signal.addEventListener('abort', cancel)
           return answer
