@@ -244,6 +244,20 @@ describe('receiving', () => {
     expect(texts).toEqual(['m1', 'm2', 'm3'])
   })
 
+  it('goes on handing messages to a loop once it connects again after it failed', async () => {
+    let current = tokenOf('old')
+    const { parley, room } = await joined({ token: () => current })
+    const reading = room.messages().next()
+    const failed = new Promise((resolve) => parley.once('failed', resolve))
+    for (const each of servers) each.faults.badTokens.add(current)
+    server().dropAll()
+    await failed
+    current = tokenOf('new')
+    await parley.connect()
+    write(1)
+    expect(await reading).toMatchObject({ value: { content: 'm1' } })
+  })
+
   it('follows what it joins again right after it left: the leave came behind the first join', async () => {
     const parley = client()
     await parley.connect()

@@ -71,7 +71,7 @@ export interface Room {
   leave(): Promise<void>
   /** Resolves once the message is stored; see SendOptions for how long it tries. */
   send(message: MessageInput, options?: SendOptions): Promise<Message>
-  /** Messages from now on, in order, until the loop is left, the signal fires, or the room is gone. */
+  /** Messages from now on, in order, until the loop is left, the signal fires, or the room is left or gone. */
   messages(options?: CallOptions): AsyncIterableIterator<Message>
   /** Tells the others that the caller types; call it on each key. Ends by itself, or with false. */
   typing(isTyping?: boolean): void
@@ -327,7 +327,6 @@ export function createRoom(id: string, deps: RoomDependencies): RoomInside {
     connection.events.on('disconnected', () => {
       if (wanted) setState('away')
     }),
-    connection.events.on('failed', () => queue.end()),
   ]
 
   return {
