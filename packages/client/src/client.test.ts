@@ -258,6 +258,18 @@ describe('receiving', () => {
     expect(await reading).toMatchObject({ value: { content: 'm1' } })
   })
 
+  it('is away once the client is closed', async () => {
+    const { parley, room } = await joined()
+    const lost: string[] = []
+    parley.on('disconnected', () => lost.push(parley.state))
+    parley.close()
+    await eventually(() => expect(parley.state).toBe('closed'))
+    expect([room.state, ...lost]).toEqual(['away', 'closed'])
+    const never = client()
+    never.close()
+    expect(never.state).toBe('closed')
+  })
+
   it('follows what it joins again right after it left: the leave came behind the first join', async () => {
     const parley = client()
     await parley.connect()

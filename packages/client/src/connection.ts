@@ -126,34 +126,43 @@ export function createConnection(
     })
   }
 
+  /** One connection, from its handshake until it is gone; resolves to how long it lasted, in milliseconds. */
+  async function session(): Promise<number> {
+    const opened = open(await raceSignal(tokens.get(), closed))
+    let since: number | null = null
+    let reason = 'closed'
+    try {
+      // From the start: what the gateway says right behind the handshake comes in the same moment.
+      socket = opened
+      listen(opened)
+      await raceSignal(handshake(opened), anySignal(closed, AbortSignal.timeout(CONNECT_TIMEOUT_MS)))
+      since = Date.now()
+      setState('connected')
+      events.emit('connected', { gatewayUrl: urls[gateway % urls.length] ?? '' })
+      reason = await raceSignal(stay(opened), closed)
+      return Date.now() - since
+    } finally {
+      socket = null
+      opened.disconnect()
+      opened.offAny()
+      if (since !== null) {
+        setState(closed.aborted ? 'closed' : 'away')
+        events.emit('disconnected', { reason })
+      }
+    }
+  }
+
   /** Connects again and again until the client is closed; resolves to why that is pointless, if it is. */
   async function run(): Promise<ParleyError | null> {
     let failures = 0
     let renewed = false
+    setState('connecting')
     while (!closed.aborted) {
-      setState(state === 'idle' || state === 'failed' ? 'connecting' : 'away')
-      let since = 0
+      let lasted = 0
       let atLeastMs = 0
       try {
-        const opened = open(await raceSignal(tokens.get(), closed))
-        try {
-          // From the start: what the gateway says right behind the handshake comes in the same moment.
-          socket = opened
-          listen(opened)
-          await raceSignal(handshake(opened), anySignal(closed, AbortSignal.timeout(CONNECT_TIMEOUT_MS)))
-          since = Date.now()
-          renewed = false
-          setState('connected')
-          events.emit('connected', { gatewayUrl: urls[gateway % urls.length] ?? '' })
-          const reason = await raceSignal(stay(opened), closed)
-          socket = null
-          setState('away')
-          events.emit('disconnected', { reason })
-        } finally {
-          if (socket === opened) socket = null
-          opened.disconnect()
-          opened.offAny()
-        }
+        lasted = await session()
+        renewed = false
       } catch (thrown) {
         if (closed.aborted) break
         const error = toParleyError(thrown)
@@ -170,7 +179,7 @@ export function createConnection(
         atLeastMs = Math.max(atLeastMs, error.retryAfterMs ?? 0)
       }
       gateway += 1
-      failures = since > 0 && Date.now() - since > STEADY_MS ? 0 : failures + 1
+      failures = lasted > STEADY_MS ? 0 : failures + 1
       setState('away')
       const delay = failures === 0 ? Math.random() * 100 : backoff(failures - 1, atLeastMs)
       await sleep(delay, closed).catch(ignoreAbort)
@@ -285,7 +294,7 @@ export function createConnection(
     },
     close() {
       socket?.disconnect()
-      socket = null
+      if (!running) setState('closed')
     },
   }
 }
