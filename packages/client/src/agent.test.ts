@@ -134,8 +134,11 @@ describe('agent', () => {
     })
     ask('before')
     await eventually(() => expect(texts()).toContain('sent: re before'))
+    const room = agent.parley.conversation(world.conversationId)
     server.emit('conversation:removed', { conversationId: world.conversationId, reason: 'removed' })
-    await eventually(() => expect(agent.parley.conversation(world.conversationId).state).toBe('removed'))
+    await eventually(() => expect(room.state).toBe('removed'))
+    // Nothing is kept of it.
+    expect(agent.parley.conversation(world.conversationId)).not.toBe(room)
     ask('meanwhile')
     announce()
     await eventually(() => expect(texts()).toContain('sent: re meanwhile'))

@@ -193,6 +193,7 @@ export function createAgent(options: AgentOptions): Agent {
         for (const off of entry.offs) off()
         stop.abort()
         followed.delete(id)
+        forget(id)
       }),
       room.on('state', (state) => {
         if (state === 'away' && parley.state === 'connected') void followOrReport(id)

@@ -90,7 +90,7 @@ function list(...given: (string | readonly string[] | undefined)[]): readonly st
   return urls.map((url) => url.replace(/\/+$/, ''))
 }
 
-/** The client with what the agent helper needs beside it; `forget`: the room of this conversation was left for good. */
+/** The client with what the agent helper needs beside it; `forget`: the room of this conversation is no longer followed. */
 export function assemble(options: ParleyOptions): {
   parley: Parley
   answers: AnswerDependencies
@@ -118,6 +118,12 @@ export function assemble(options: ParleyOptions): {
   const forward = <E extends keyof ParleyEvents & (typeof FORWARDED)[number]>(event: E) =>
     connection.events.on(event, (payload) => events.emit(event, payload as ParleyEvents[E]))
   for (const event of FORWARDED) forward(event)
+  connection.events.on('connected', () => {
+    for (const room of rooms.values()) room.rejoin()
+  })
+  connection.events.on('disconnected', () => {
+    for (const room of rooms.values()) room.lost()
+  })
 
   const parley: Parley = {
     ...rest,
@@ -141,11 +147,7 @@ export function assemble(options: ParleyOptions): {
       connection.close()
     },
   }
-  const forget = (id: string) => {
-    rooms.get(id)?.dispose()
-    rooms.delete(id)
-  }
-  return { parley, answers: { connection, rest, closed }, forget }
+  return { parley, answers: { connection, rest, closed }, forget: (id) => rooms.delete(id) }
 }
 
 /** The client: REST calls, and conversations live. Connects when the first conversation is joined. */

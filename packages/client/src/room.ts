@@ -85,8 +85,10 @@ export interface Room {
 /** A room with what the client does to it. */
 export interface RoomInside extends Room {
   receive(event: ServerEvent, payload: unknown): void
-  /** Nobody will use it any more. */
-  dispose(): void
+  /** There is a new connection: joins again if it is to be followed. */
+  rejoin(): void
+  /** The connection is gone. */
+  lost(): void
 }
 
 export interface RoomDependencies {
@@ -251,11 +253,6 @@ export function createRoom(id: string, deps: RoomDependencies): RoomInside {
   }
   const gone = () => removed({ conversationId: id, reason: 'removed' })
 
-  function rejoin(): void {
-    // What becomes of it, the state says.
-    if (wanted && !joining) follow().catch(() => undefined)
-  }
-
   async function depart(): Promise<void> {
     stop('out', new ParleyError('aborted', 'The room was left'))
     if (connection.state !== 'connected') return
@@ -322,13 +319,6 @@ export function createRoom(id: string, deps: RoomDependencies): RoomInside {
     resync: () => catchUp.start(),
   }
 
-  const offs = [
-    connection.events.on('connected', rejoin),
-    connection.events.on('disconnected', () => {
-      if (wanted) setState('away')
-    }),
-  ]
-
   return {
     id,
     get state() {
@@ -348,8 +338,12 @@ export function createRoom(id: string, deps: RoomDependencies): RoomInside {
       if (behindJoin) behindJoin.push(handle)
       else handle()
     },
-    dispose() {
-      for (const off of offs) off()
+    rejoin() {
+      // What becomes of it, the state says.
+      if (wanted && !joining) follow().catch(() => undefined)
+    },
+    lost() {
+      if (wanted) setState('away')
     },
     async join({ signal, ...place } = {}) {
       if (signal?.aborted) throw abortedBy(signal)
