@@ -1,5 +1,6 @@
 import type { ClientResult } from '@parley/contract'
 import { expect, it, vi } from 'vitest'
+import { ParleyError } from './errors.ts'
 import { stubRoom } from './testing/stub-room.ts'
 import { raceSignal } from './timing.ts'
 
@@ -44,6 +45,24 @@ it('does not take what arrives in one packet with the acknowledgement of its joi
   await joining
   expect(seen).toEqual([6, 7])
   expect(room.state).toBe('live')
+})
+
+it('hands out nothing before it is joined, though a try got no answer: it would fetch all from the beginning', async () => {
+  let tries = 0
+  const { room, world } = stubRoom(() => {
+    tries += 1
+    return tries === 1 ? Promise.reject(new ParleyError('network', 'no answer')) : Promise.resolve(joined)
+  })
+  const states: string[] = []
+  room.on('state', (state) => states.push(state))
+  const joining = room.join()
+  await vi.waitFor(() => expect(tries).toBe(1))
+  await Promise.resolve()
+  for (let i = 0; i < 5; i++) world.append({ clientMessageId: null })
+  for (const message of world.messages.slice(4)) room.receive('message:new', { ...message, prevSeq: 4 })
+  await joining
+  expect(states).toEqual(['joining', 'live'])
+  expect(room.position.seq).toBe(5)
 })
 
 it('joins for who asks in the moment in which another gives up', async () => {

@@ -85,7 +85,7 @@ export interface Room {
 /** A room with what the client does to it. */
 export interface RoomInside extends Room {
   receive(event: ServerEvent, payload: unknown): void
-  /** There is a new connection: joins again if it is to be followed. */
+  /** There is a new connection: joins again if it is followed. */
   rejoin(): void
   /** The connection is gone. */
   lost(): void
@@ -137,12 +137,11 @@ export function createRoom(id: string, deps: RoomDependencies): RoomInside {
   })
 
   let state: RoomState = 'out'
-  /** To be followed: a join is under way, or was done. */
-  let wanted = false
-  /** Joined, and not left since. */
+  /** Joined, and not left since. Only then what comes is handed out, and each connection joins again. */
   let followed = false
   /** Ever joined: the timeline says where. */
   let started = false
+  /** The join under way, which all who ask for one share. */
   let joining: Promise<JoinResult> | null = null
   /** Callers that wait for a join. */
   let waiting = 0
@@ -167,7 +166,9 @@ export function createRoom(id: string, deps: RoomDependencies): RoomInside {
       const result = await connection.request('conversation:join', payload, { signal: stayed })
       if (stayed.aborted) throw abortedBy(stayed)
       if (anew) timeline.startAt(from.afterSeq ?? result.lastSeq, from.afterChangeSeq ?? result.changeSeq)
-      entered(result)
+      started = true
+      followed = true
+      entered(result, stayed)
       return result
     } finally {
       if (behindJoin === held) behindJoin = null
@@ -175,15 +176,13 @@ export function createRoom(id: string, deps: RoomDependencies): RoomInside {
     }
   }
 
-  function entered(result: JoinResult): void {
-    started = true
-    followed = true
+  function entered(result: JoinResult, stayed: AbortSignal): void {
     timeline.page(result.messages, result.hasMore ? 0 : result.lastSeq)
     for (const change of result.changes) applyChange(change)
     events.emit('joined', result)
     for (const receipt of result.receipts) events.emit('message:receipt', receipt)
     // A listener may have left.
-    if (!wanted) return
+    if (stayed.aborted) return
     if (result.hasMore) catchUp.start(result.lastSeq, result.changeSeq)
     else {
       timeline.changesThrough(result.changeSeq)
@@ -205,12 +204,11 @@ export function createRoom(id: string, deps: RoomDependencies): RoomInside {
     }
   }
 
-  /** Joins on the present connection until that is done or pointless; all who ask meanwhile share it. */
+  /** Joins, on this connection or a later one, until that is done or refused. */
   function follow(place: Place = {}): Promise<JoinResult> {
     if (joining) return joining
     const before = state
     const stayed = stay.signal
-    wanted = true
     const attempt = joinUntilDone(place, stayed)
       .finally(() => {
         if (joining === attempt) joining = null
@@ -227,16 +225,13 @@ export function createRoom(id: string, deps: RoomDependencies): RoomInside {
 
   /** A room that is followed may do better on the next connection, unless the conversation is gone. */
   function refused(error: ParleyError, before: RoomState): void {
-    if (!followed) {
-      wanted = false
-      setState(before)
-    } else if (isGone(error)) gone()
+    if (!followed) setState(before)
+    else if (isGone(error)) gone()
     else setState('away')
   }
 
   /** Whatever was under way here comes to nothing. */
   function stop(next: 'out' | 'removed', why: ParleyError): void {
-    wanted = false
     followed = false
     stay.abort(why)
     stay = new AbortController()
@@ -286,7 +281,7 @@ export function createRoom(id: string, deps: RoomDependencies): RoomInside {
     closed,
     onStart: () => setState('filling'),
     onDone: () => {
-      if (wanted) setState(connection.state === 'connected' ? 'live' : 'away')
+      if (followed) setState(connection.state === 'connected' ? 'live' : 'away')
     },
     onGone: gone,
   })
@@ -333,17 +328,17 @@ export function createRoom(id: string, deps: RoomDependencies): RoomInside {
       const handler: ((payload: never) => void) | undefined = handlers[event]
       if (!handler) return
       const handle = () => {
-        if (wanted || event === 'message:cancel') handler(payload as never)
+        if (followed || event === 'message:cancel') handler(payload as never)
       }
       if (behindJoin) behindJoin.push(handle)
       else handle()
     },
     rejoin() {
       // What becomes of it, the state says.
-      if (wanted && !joining) follow().catch(() => undefined)
+      if (followed && !joining) follow().catch(() => undefined)
     },
     lost() {
-      if (wanted) setState('away')
+      if (followed) setState('away')
     },
     async join({ signal, ...place } = {}) {
       if (signal?.aborted) throw abortedBy(signal)
@@ -353,7 +348,7 @@ export function createRoom(id: string, deps: RoomDependencies): RoomInside {
       } finally {
         waiting -= 1
         // All who waited for it gave up. Where the leave is refused, what still comes is dropped.
-        if (waiting === 0 && wanted && !followed) depart().catch(() => undefined)
+        if (waiting === 0 && joining && !followed) depart().catch(() => undefined)
       }
     },
     leave() {
