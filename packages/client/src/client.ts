@@ -8,6 +8,7 @@ import { createHttp } from './http.ts'
 import { createRest, type Rest } from './rest.ts'
 import { createRoom, type Room, type RoomInside } from './room.ts'
 import { createSender } from './sender.ts'
+import { createTokenRefresh } from './token-refresh.ts'
 import { createTokenSource, type TokenInput } from './tokens.ts'
 import type { CallOptions } from './types.ts'
 
@@ -106,7 +107,8 @@ export function assemble(options: ParleyOptions): {
   const tokens = createTokenSource(options.token)
   const rest = createRest(createHttp(apiUrls, tokens, closed), createHttp(gatewayUrls, tokens, closed))
   const connection = createConnection(gatewayUrls, tokens, closed)
-  const sender = createSender(connection, rest, tokens, closed)
+  const refresh = createTokenRefresh(connection, tokens, closed)
+  const sender = createSender({ connection, rest, tokens, refresh, closed })
   const events = createEmitter<ParleyEvents>()
   const rooms = new Map<string, RoomInside>()
   const role = options.as === 'agent' ? 'assistant' : 'user'

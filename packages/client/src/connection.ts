@@ -3,15 +3,15 @@ import type {
   ClientEvent,
   ClientPayload,
   ClientResult,
-  ConnectErrorData,
   ServerEvent,
   ServerPayload,
 } from '@parley/contract'
-import { io, type Socket } from 'socket.io-client'
+import type { Socket } from 'socket.io-client'
 import { createEmitter, type Emitter } from './emitter.ts'
 import { fromProblem, ParleyError, toParleyError } from './errors.ts'
 import { toJson } from './json.ts'
-import { abortedBy, anySignal, backoff, raceSignal, sleep } from './timing.ts'
+import { CONNECT_TIMEOUT_MS, createSocket, handshake, untilGone } from './socket.ts'
+import { abortedBy, anySignal, backoff, ignoreAbort, raceSignal, sleep } from './timing.ts'
 import type { TokenSource } from './tokens.ts'
 
 export type ConnectionState = 'idle' | 'connecting' | 'connected' | 'away' | 'failed' | 'closed'
@@ -43,16 +43,11 @@ export interface Connection {
   ): Promise<ClientResult<E>>
   /** Sends without asking for an acknowledgement; nothing happens while there is no socket. */
   tell<E extends ClientEvent>(event: E, payload: ClientPayload<E>): void
-  /** Fetches another token and shows it on the open connection. */
-  refresh(): Promise<void>
   close(): void
 }
 
-const CONNECT_TIMEOUT_MS = 10_000
 /** A connection that lasted this long was a good one: the next try starts without a penalty. */
 const STEADY_MS = 5_000
-/** With more than this left a token is refreshed soon after the warning. */
-const REFRESH_EARLY_MS = 45_000
 /** A gateway closes the connection on a packet above 1 MiB, event and number of the acknowledgement included. */
 const PAYLOAD_BYTES = 1024 * 1024 - 256
 const FATAL = new Set(['unauthenticated', 'token_expired', 'origin_not_allowed'])
@@ -78,44 +73,6 @@ export function createConnection(
     events.emit('state', next)
   }
 
-  function open(token: string): Socket {
-    return io(`${urls[gateway % urls.length]}/chat`, {
-      transports: ['websocket'],
-      auth: { token },
-      autoConnect: false,
-      forceNew: true,
-      reconnection: false,
-      timeout: CONNECT_TIMEOUT_MS,
-    })
-  }
-
-  /** Resolves once the handshake is through; rejects with why it isn't. The namespace has no time limit of its own. */
-  function handshake(opened: Socket): Promise<void> {
-    return new Promise((resolve, reject) => {
-      opened.once('connect', resolve)
-      // A gateway that goes before it has answered is no `connect_error`.
-      opened.once('disconnect', (reason) => reject(unreachable(reason)))
-      opened.once('connect_error', (error: Error & { data?: ConnectErrorData }) => {
-        const code = error.data?.code
-        if (!code) {
-          reject(unreachable(error.message, error))
-          return
-        }
-        const wait = error.data?.reconnectAfterMs
-        reject(new ParleyError(code, error.message, wait === undefined ? {} : { retryAfterMs: wait }))
-      })
-      opened.connect()
-    })
-  }
-
-  /** Stays until the socket is gone; says why. */
-  function stay(opened: Socket): Promise<string> {
-    return new Promise((resolve) => {
-      opened.once('disconnect', (reason) => resolve(reason))
-      if (!opened.connected) resolve('lost at once')
-    })
-  }
-
   function listen(opened: Socket): void {
     opened.onAny((event: ServerEvent, payload: ServerPayload<ServerEvent>) => {
       if (opened === socket) events.emit(event, payload as ConnectionEvents[ServerEvent])
@@ -128,7 +85,8 @@ export function createConnection(
 
   /** One connection, from its handshake until it is gone; resolves to how long it lasted, in milliseconds. */
   async function session(): Promise<number> {
-    const opened = open(await raceSignal(tokens.get(), closed))
+    const gatewayUrl = urls[gateway % urls.length] ?? ''
+    const opened = createSocket(gatewayUrl, await raceSignal(tokens.get(), closed))
     let since: number | null = null
     let reason = 'closed'
     try {
@@ -138,8 +96,8 @@ export function createConnection(
       await raceSignal(handshake(opened), anySignal(closed, AbortSignal.timeout(CONNECT_TIMEOUT_MS)))
       since = Date.now()
       setState('connected')
-      events.emit('connected', { gatewayUrl: urls[gateway % urls.length] ?? '' })
-      reason = await raceSignal(stay(opened), closed)
+      events.emit('connected', { gatewayUrl })
+      reason = await raceSignal(untilGone(opened), closed)
       return Date.now() - since
     } finally {
       socket = null
@@ -200,44 +158,6 @@ export function createConnection(
     })
   }
 
-  let refreshing: Promise<void> | null = null
-
-  function refresh(): Promise<void> {
-    refreshing ??= (async () => {
-      const token = await tokens.renew()
-      await request('auth:refresh', { token })
-    })().finally(() => {
-      refreshing = null
-    })
-    return refreshing
-  }
-
-  async function refreshBefore(until: number): Promise<void> {
-    const left = until - Date.now()
-    // A little later than told, so that many clients don't ask at once; of a short life half is used.
-    await sleep(left > REFRESH_EARLY_MS ? Math.random() * 1_000 : Math.max(0, left / 2), closed)
-    for (let failures = 1; state === 'connected'; failures++) {
-      try {
-        return await refresh()
-      } catch (error) {
-        if (!toParleyError(error).retryable) return
-        await sleep(backoff(failures), closed)
-      }
-    }
-  }
-
-  // A fixed token can't be replaced: the application hears of its end by the event itself.
-  let watched = 0
-  events.on('auth:expiring', ({ expiresAt }) => {
-    const until = Date.parse(expiresAt)
-    if (!tokens.renewable || until <= watched) return
-    watched = until
-    refreshBefore(until).catch(ignoreAbort)
-  })
-  events.on('disconnected', () => {
-    watched = 0
-  })
-
   async function request<E extends ClientEvent>(
     event: E,
     payload: ClientPayload<E>,
@@ -272,6 +192,7 @@ export function createConnection(
       return state
     },
     events,
+    request,
     async connect(signal) {
       if (closed.aborted) throw abortedBy(closed)
       if (state === 'connected') return
@@ -287,8 +208,6 @@ export function createConnection(
         for (const off of offs) off()
       })
     },
-    request,
-    refresh,
     tell(event, payload) {
       if (socket?.connected) socket.emit(event, payload)
     },
@@ -297,11 +216,4 @@ export function createConnection(
       if (!running) setState('closed')
     },
   }
-}
-
-const unreachable = (why: string, cause?: Error): ParleyError =>
-  new ParleyError('network', `The gateway can't be reached: ${why}`, cause ? { cause } : {})
-
-function ignoreAbort(error: unknown): void {
-  if (!(error instanceof ParleyError)) throw error
 }

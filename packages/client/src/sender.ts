@@ -11,12 +11,21 @@ const RENEWALS = 3
 
 export type Sender = ReturnType<typeof createSender>
 
+export interface SenderDependencies {
+  connection: Connection
+  rest: Rest
+  tokens: TokenSource
+  /** Shows another token on the open connection. */
+  refresh(): Promise<void>
+  closed: AbortSignal
+}
+
 /**
  * Sends until the answer is definite: over the socket, or by REST while there is none, with the same clientMessageId
  * each time, so that the message is stored once however often it took. Messages of one conversation go out one after
  * the other and are stored in that order.
  */
-export function createSender(connection: Connection, rest: Rest, tokens: TokenSource, closed: AbortSignal) {
+export function createSender({ connection, rest, tokens, refresh, closed }: SenderDependencies) {
   const tails = new Map<string, Promise<unknown>>()
 
   async function once(message: OutgoingMessage, signal: AbortSignal | undefined): Promise<Message> {
@@ -52,7 +61,7 @@ export function createSender(connection: Connection, rest: Rest, tokens: TokenSo
    */
   async function renew(): Promise<boolean> {
     try {
-      await (connection.state === 'connected' ? connection.refresh() : tokens.renew())
+      await (connection.state === 'connected' ? refresh() : tokens.renew())
       return true
     } catch (error) {
       if (!toParleyError(error).retryable) throw error

@@ -77,3 +77,8 @@ export function randomId(): string {
   )
   return hex.join('')
 }
+
+/** For what may be cut short by a signal, and by nothing else. */
+export function ignoreAbort(error: unknown): void {
+  if (!(error instanceof ParleyError)) throw error
+}

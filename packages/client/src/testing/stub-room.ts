@@ -17,14 +17,13 @@ export function stubRoom(answer: (event: string, payload: object, signal?: Abort
     connect: () => Promise.resolve(),
     request: (event, payload, { signal } = {}) => answer(event, payload, signal) as Promise<never>,
     tell: () => undefined,
-    refresh: () => Promise.resolve(),
     close: () => undefined,
   }
   const tokens = createTokenSource('t')
   // Whatever is fetched fails: nothing needs to be.
   const http = createHttp(['http://127.0.0.1:9'], tokens, closed)
   const rest = createRest(http, http)
-  const sender = createSender(connection, rest, tokens, closed)
+  const sender = createSender({ connection, rest, tokens, refresh: () => Promise.resolve(), closed })
   const room = createRoom(world.conversationId, { connection, rest, sender, role: 'user', closed })
   return { room, world, connection, rest, closed }
 }
