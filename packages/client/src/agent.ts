@@ -3,6 +3,7 @@ import { findUnanswered } from './backlog.ts'
 import { assemble, type Parley, type ParleyOptions } from './client.ts'
 import { createEmitter, type Emitter, type Off } from './emitter.ts'
 import { ParleyError, toParleyError } from './errors.ts'
+import { createInbox, type Inbox } from './inbox.ts'
 import type { ConversationFilter } from './rest.ts'
 import type { JoinOptions, Room } from './room.ts'
 import { anySignal, backoff, insist, sleep } from './timing.ts'
@@ -40,6 +41,7 @@ interface Line {
 
 interface Followed extends Line {
   room: Room
+  inbox: Inbox
   offs: Off[]
   /** When something was last written there, in milliseconds since 1970; infinite for what is never left. */
   activeAt: number
@@ -47,8 +49,6 @@ interface Followed extends Line {
   active: boolean
   /** Where it goes on, if it was followed before; else what waits for an answer is looked for. */
   from: Room['position'] | null
-  /** What was written before the join is in line. */
-  settled: boolean
   /** It was kept out as the connection came back, and asks for a place again. */
   returning: boolean
 }
@@ -96,7 +96,7 @@ export function createAgent(options: AgentOptions): Agent {
     const { id } = room
     for (const off of entry.offs) off()
     followed.delete(id)
-    const position = entry.settled ? room.position : entry.from
+    const position = entry.inbox.settled ? room.position : entry.from
     if (position) left.set(id, { stop, tail, position })
     const [oldest] = left.keys()
     if (oldest !== undefined && left.size > LEFT_KEPT) left.delete(oldest)
@@ -104,7 +104,7 @@ export function createAgent(options: AgentOptions): Agent {
     await insist(async () => {
       if (!followed.has(id)) await room.leave()
     }, stopping.signal)
-    if (entry.settled) lookBack(id, room.position.seq).catch((error: unknown) => report(error, id))
+    if (entry.inbox.settled) lookBack(id, room.position.seq).catch((error: unknown) => report(error, id))
   }
 
   /** What was written as it left came neither to the room, where nobody listened any more, nor as activity. */
@@ -120,7 +120,7 @@ export function createAgent(options: AgentOptions): Agent {
     for (const entry of followed.values()) {
       const isIn = entry.room.state === 'live' || entry.room.state === 'filling'
       const at = entry.active ? entry.activeAt : 0
-      if (!entry.settled || !isIn || at >= since) continue
+      if (!entry.inbox.settled || !isIn || at >= since) continue
       idle = entry
       since = at
     }
@@ -159,35 +159,25 @@ export function createAgent(options: AgentOptions): Agent {
     const from = before?.position ?? null
     const { stop, tail } = before ?? { stop: new AbortController(), tail: Promise.resolve() }
     const room = parley.conversation(id)
+    const gone = anySignal(stop.signal, stopping.signal) ?? stop.signal
+    const inbox = createInbox(from?.seq ?? 0, (message) => {
+      if (!concerns(message)) return
+      entry.tail = entry.tail
+        .then(() => turns.handle(room, message, gone))
+        .catch((error: unknown) => report(error, id))
+    })
     const entry: Followed = {
       room,
       stop,
       tail,
+      inbox,
       offs: [],
       activeAt,
       active: true,
       from,
-      settled: false,
       returning: false,
     }
     followed.set(id, entry)
-    const gone = anySignal(stop.signal, stopping.signal) ?? stop.signal
-    const take = (message: Message) => {
-      const mine = message.participantType === 'agent' && message.participantId === self
-      if (mine || message.deletedAt || message.status === 'streaming') return
-      if (message.participantType === 'agent' && !options.answerAgents) return
-      entry.tail = entry.tail
-        .then(() => turns.handle(room, message, gone))
-        .catch((error: unknown) => report(error, id))
-    }
-    // What is live waits in line behind the backlog, which has all that was written before the join.
-    const early: (() => void)[] = []
-    const handed = new Set<string>()
-    let backlogEnd = from?.seq ?? 0
-    const behindBacklog = (apply: () => void) => {
-      if (entry.settled) apply()
-      else early.push(apply)
-    }
     entry.offs = [
       room.on('conversation:removed', () => {
         for (const off of entry.offs) off()
@@ -203,15 +193,10 @@ export function createAgent(options: AgentOptions): Agent {
       }),
       room.on('message:new', (message) => {
         entry.activeAt = Math.max(entry.activeAt, Date.now())
-        behindBacklog(() => {
-          if (message.seq > backlogEnd) take(message)
-        })
+        inbox.written(message)
       }),
       room.on('message:updated', (message) => {
-        if (!options.answerAgents || message.participantType !== 'agent' || message.status !== 'sent') return
-        behindBacklog(() => {
-          if (!handed.has(message.id)) take(message)
-        })
+        if (message.participantType === 'agent' && message.status === 'sent') inbox.ended(message)
       }),
     ]
     try {
@@ -220,18 +205,18 @@ export function createAgent(options: AgentOptions): Agent {
       const backlog = from ? [] : await insist(() => findUnanswered(parley, id, joined, self), gone)
       // It was left meanwhile.
       if (followed.get(id) !== entry) return
-      if (!from) backlogEnd = joined.lastSeq
-      for (const message of backlog) {
-        if (message.status !== 'streaming') handed.add(message.id)
-        take(message)
-      }
-      entry.settled = true
-      for (const apply of early) apply()
+      inbox.settle(backlog, from ? from.seq : joined.lastSeq)
       events.emit('following', room)
     } catch (error) {
       report(error, id)
       if (followed.get(id) === entry) await leave(entry)
     }
+  }
+
+  /** What others wrote, once it is whole. */
+  function concerns({ participantType, participantId, deletedAt, status }: Message): boolean {
+    if (deletedAt || status === 'streaming') return false
+    return participantType !== 'agent' || (participantId !== self && options.answerAgents === true)
   }
 
   /** Those that no gateway tells it of, where something was written since it wrote itself. */

@@ -91,7 +91,7 @@ function list(...given: (string | readonly string[] | undefined)[]): readonly st
   return urls.map((url) => url.replace(/\/+$/, ''))
 }
 
-/** The client with what the agent helper needs beside it; `forget`: the room of this conversation is no longer followed. */
+/** The client with what the agent helper needs beside it; `forget`: this room is followed no longer. */
 export function assemble(options: ParleyOptions): {
   parley: Parley
   answers: AnswerDependencies

@@ -54,7 +54,7 @@ const FATAL = new Set(['unauthenticated', 'token_expired', 'origin_not_allowed']
 
 /**
  * Keeps one socket to one of the gateways: the next in the list when one is gone, drains or stops answering. Knows
- * nothing of rooms; they listen to `connected`.
+ * nothing of rooms: the client tells them when there is a connection.
  */
 export function createConnection(
   urls: readonly string[],

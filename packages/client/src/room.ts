@@ -47,7 +47,7 @@ export interface RoomEvents {
 
 /** Where to begin in a room that is not followed yet. */
 export interface Place {
-  /** Also deliver what came after this seq. Left out: from where the room was left; at first, what comes from now on. */
+  /** Also deliver what came after this seq. Left out: after where the room was left; at first, from now on. */
   afterSeq?: number
   afterChangeSeq?: number
 }

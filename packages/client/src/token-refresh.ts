@@ -6,7 +6,7 @@ import type { TokenSource } from './tokens.ts'
 /** With more than this left a token is refreshed soon after the warning. */
 const REFRESH_EARLY_MS = 45_000
 
-/** Shows another token on the open connection before the one shown there expires, and whenever what it returns is called. */
+/** Shows another token on the open connection before the one there expires; what it returns does so at once. */
 export function createTokenRefresh(
   connection: Connection,
   tokens: TokenSource,
