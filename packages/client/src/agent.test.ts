@@ -279,8 +279,10 @@ describe('agent', () => {
     await eventually(() =>
       expect(agent.parley.conversation(others[0]?.conversationId ?? '').state).toBe('live'),
     )
+    // It has looked back as it left.
+    await eventually(() => expect(server.rest).toContain(`GET /conversations/${world.conversationId}`))
+    await agent.parley.me()
     ask('and here?')
-    expect(texts()).toEqual(['sent: and here?'])
     vi.advanceTimersByTime(60_000)
     await eventually(() => expect(texts()).toEqual(['sent: and here?', 'sent: re and here?']))
     expect(errors).toEqual([])

@@ -22,9 +22,10 @@ it('keeps nothing of an answer that is over', async () => {
     return new WeakRef(question)
   }
   const question = await answered()
-  await vi.waitFor(() => {
+  const isGone = () => {
     collectGarbage()
     expect(question.deref() === undefined).toBe(true)
-  })
+  }
+  await vi.waitFor(isGone, { timeout: 10_000 })
   expect(report).not.toHaveBeenCalled()
 })
