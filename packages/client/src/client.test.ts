@@ -339,6 +339,18 @@ describe('receiving', () => {
     expect([room.position.seq, seen.length]).toEqual([3, 3])
   })
 
+  it('hears what changed while it was out though it says only after which message it begins', async () => {
+    write(2)
+    const { room } = await joined()
+    const deleted: number[] = []
+    room.on('message:deleted', ({ seq }) => deleted.push(seq))
+    await room.leave()
+    world.remove(1)
+    await room.join({ afterSeq: room.position.seq })
+    expect(deleted).toEqual([1])
+    expect(room.position).toEqual({ seq: 2, changeSeq: 1 })
+  })
+
   it('leaves also where the connection goes meanwhile', async () => {
     const { parley, room } = await joined()
     const left = room.leave()

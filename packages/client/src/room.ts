@@ -49,6 +49,7 @@ export interface RoomEvents {
 export interface Place {
   /** Also deliver what came after this seq. Left out: after where the room was left; at first, from now on. */
   afterSeq?: number
+  /** Also tell what changed after this change. Left out: after where the room was left; at first, from now on. */
   afterChangeSeq?: number
 }
 
@@ -157,8 +158,9 @@ export function createRoom(id: string, deps: RoomDependencies): RoomInside {
   }
 
   async function enter(place: Place, stayed: AbortSignal): Promise<JoinResult> {
+    const known = started ? { afterSeq: timeline.seq, afterChangeSeq: timeline.changeSeq } : {}
     const anew = !started || (!followed && place.afterSeq !== undefined)
-    const from = anew ? place : { afterSeq: timeline.seq, afterChangeSeq: timeline.changeSeq }
+    const from = anew ? { ...known, ...place } : known
     const held: (() => void)[] = []
     behindJoin = held
     try {
