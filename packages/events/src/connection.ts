@@ -3,9 +3,9 @@ import tls from 'node:tls'
 import { createReader, createSplitter, encodeCommand } from './resp.ts'
 
 /** Milliseconds for which a question may let Redis wait before it answers. */
-export const MOST_BLOCK_MS = 1_000
+export const MAX_BLOCK_MS = 1_000
 /** Milliseconds without a byte that mean a connection that leads nowhere. */
-const STALLED_MS = MOST_BLOCK_MS + 2_000
+const STALLED_MS = MAX_BLOCK_MS + 2_000
 const READ_BYTES = 64 * 1_024
 const ERROR = '-'.charCodeAt(0)
 

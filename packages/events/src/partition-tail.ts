@@ -1,14 +1,14 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { type Partition, streamKey } from '@parley/contract'
-import { ConnectionError, MOST_BLOCK_MS, type StreamConnection } from './connection.ts'
+import { ConnectionError, MAX_BLOCK_MS, type StreamConnection } from './connection.ts'
 import type { TailEvent } from './entries.ts'
 import type { EventsLogger } from './logger.ts'
 import { after, type Look, type LossReason, look, type Position } from './position.ts'
 import { type Batch, readEvents } from './read-events.ts'
 import { createReader } from './resp.ts'
 
-const BATCH = 500
-const RETRY_MS = { first: 20, most: 1_000 }
+const BATCH_SIZE = 500
+const RETRY_MS = { first: 20, max: 1_000 }
 
 /** `silent`: it is followed, but nobody shows that they can write to it. */
 export type StreamState = 'away' | 'silent' | 'live'
@@ -60,7 +60,7 @@ export function createPartitionTail(options: PartitionTailOptions) {
         session.close()
       }
       // Jitter: the gateways of a fleet lose the same Redis in the same moment.
-      const pause = Math.min(RETRY_MS.most, RETRY_MS.first * 2 ** failures++) * (0.5 + Math.random() / 2)
+      const pause = Math.min(RETRY_MS.max, RETRY_MS.first * 2 ** failures++) * (0.5 + Math.random() / 2)
       await delay(pause, undefined, { signal: closing.signal }).catch(() => undefined)
     }
     onState('away')
@@ -69,7 +69,7 @@ export function createPartitionTail(options: PartitionTailOptions) {
   /** Makes sure that nothing passed unseen, and reads what is there. */
   async function check(session: StreamConnection): Promise<Look> {
     const at = Date.now()
-    const seen = await look(session, partition, position, BATCH, isWanted)
+    const seen = await look(session, partition, position, BATCH_SIZE, isWanted)
     // After a loss the cursor stands at the stream's end before anyone fills: what is written from now on is read here.
     position = seen.position
     if (seen.loss === null) tell(seen.read)
@@ -81,7 +81,7 @@ export function createPartitionTail(options: PartitionTailOptions) {
       onLoss(partition, loss, readUntil)
     }
     // Behind a full read there may be more, and some of it gone already.
-    const isAtEnd = seen.loss !== null || (isHeard && seen.read.count < BATCH)
+    const isAtEnd = seen.loss !== null || (isHeard && seen.read.count < BATCH_SIZE)
     if (isAtEnd) readUntil = at
     return seen
   }
@@ -92,8 +92,8 @@ export function createPartitionTail(options: PartitionTailOptions) {
     for (;;) {
       const left = Math.ceil(deadline - performance.now())
       if (left <= 0 || !position) return
-      const block = Math.min(left, MOST_BLOCK_MS)
-      const command = ['XREAD', 'COUNT', BATCH, 'BLOCK', block, 'STREAMS', key, position.cursor]
+      const block = Math.min(left, MAX_BLOCK_MS)
+      const command = ['XREAD', 'COUNT', BATCH_SIZE, 'BLOCK', block, 'STREAMS', key, position.cursor]
       const read = readEvents(createReader(await session.ask([command])), isWanted)
       position = after(position, read)
       tell(read)

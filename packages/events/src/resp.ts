@@ -120,7 +120,7 @@ export function createReader(bytes: Buffer) {
       const from = skip()
       const to = at - 2
       let letters = 0
-      if (to - from <= MOST_LETTERS) for (let i = from; i < to; i++) letters = letters * 256 + (bytes[i] ?? 0)
+      if (to - from <= MAX_LETTERS) for (let i = from; i < to; i++) letters = letters * 256 + (bytes[i] ?? 0)
       return letters
     },
     /** The text that begins there. */
@@ -139,7 +139,7 @@ export function createReader(bytes: Buffer) {
 }
 
 /** As many bytes as a number holds exactly. */
-const MOST_LETTERS = 6
+const MAX_LETTERS = 6
 
 /** A name of up to six letters as a number, to compare without making a string. */
 export const word = (letters: string): number =>

@@ -8,7 +8,7 @@ const SCRIPT = readFileSync(new URL('../lua/rate-limit.lua', import.meta.url), '
 const COMMAND = 'parleyRateLimit'
 const Reply = z.tuple([z.number(), z.number()])
 /** Counters kept in memory while Redis is away, at most. */
-const CAPACITY = 50_000
+const MAX_WINDOWS = 50_000
 
 interface Window {
   count: number
@@ -17,7 +17,7 @@ interface Window {
 
 /** The same windows, for this process alone. */
 export function createLocalWindows(now: () => number = Date.now) {
-  const windows = new LRUCache<string, Window>({ max: CAPACITY })
+  const windows = new LRUCache<string, Window>({ max: MAX_WINDOWS })
   return (key: string, windowMs: number): { current: number; ttl: number } => {
     const present = now()
     let window = windows.get(key)
@@ -31,10 +31,10 @@ export function createLocalWindows(now: () => number = Date.now) {
 }
 
 /**
- * Counters in Redis, shared by all processes; while Redis is away, or takes more than `patienceMs`, in this process.
+ * Counters in Redis, shared by all processes; while Redis is away, or takes more than `timeoutMs`, in this process.
  * Never fails: a limit is not worth an error.
  */
-export function createRateLimitStore(redis: Redis, { patienceMs = 250 } = {}): FastifyRateLimitStoreCtor {
+export function createRateLimitStore(redis: Redis, { timeoutMs = 250 } = {}): FastifyRateLimitStoreCtor {
   redis.defineCommand(COMMAND, { numberOfKeys: 1, lua: SCRIPT })
   const local = createLocalWindows()
   /** Until when Redis is not asked, after it kept a request waiting. */
@@ -45,7 +45,7 @@ export function createRateLimitStore(redis: Redis, { patienceMs = 250 } = {}): F
     const command: unknown = Reflect.get(redis, COMMAND)
     if (typeof command !== 'function') throw new Error('the script is not defined')
     const timeout = Promise.withResolvers<never>()
-    const timer = setTimeout(() => timeout.reject(new Error('redis is slow')), patienceMs)
+    const timer = setTimeout(() => timeout.reject(new Error('redis is slow')), timeoutMs)
     try {
       const reply = Promise.resolve(command.call(redis, `ratelimit:${key}`, windowMs))
       const [current, ttl] = Reply.parse(await Promise.race([reply, timeout.promise]))

@@ -24,7 +24,7 @@ const KINDS = {
 } satisfies Record<RedisKind, RedisOptions>
 
 /** Milliseconds between attempts to reconnect. */
-const RETRY_MS = { step: 50, most: 1_000 }
+const RETRY_MS = { step: 50, max: 1_000 }
 
 /** A connection that is made in the background and made again whenever it is lost: never throws, at boot neither. */
 export function connectRedis(
@@ -35,7 +35,7 @@ export function connectRedis(
     connectionName: name,
     connectTimeout: 2_000,
     keepAlive: 5_000,
-    retryStrategy: (attempt: number) => Math.min(attempt * RETRY_MS.step, RETRY_MS.most),
+    retryStrategy: (attempt: number) => Math.min(attempt * RETRY_MS.step, RETRY_MS.max),
     // A replica after a failover: connect again (the address may lead to the new primary) and repeat the command.
     reconnectOnError: (error: Error) => (error.message.startsWith('READONLY') ? (2 as const) : false),
     ...KINDS[kind],

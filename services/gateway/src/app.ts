@@ -59,7 +59,7 @@ export interface Gateway {
   app: HttpServer
   start(): Promise<void>
   /** No more newcomers; sends everybody elsewhere within this many milliseconds. */
-  drain(mostMs: number): Promise<void>
+  drain(maxMs: number): Promise<void>
   close(): Promise<void>
 }
 
@@ -158,9 +158,9 @@ export async function buildApp(dependencies: GatewayDependencies): Promise<Gatew
   return {
     app,
     start: tailing.start,
-    async drain(mostMs) {
+    async drain(maxMs) {
       stopAdmitting()
-      await drain({ namespace, outbound, mostMs })
+      await drain({ namespace, outbound, maxMs })
     },
     async close() {
       stopAdmitting()

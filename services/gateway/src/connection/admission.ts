@@ -5,8 +5,8 @@ import { LRUCache } from 'lru-cache'
  * Newcomers are asked to come back where the event loop is this many milliseconds late, and busy for this share of its
  * time: one that is late without being busy lacks a processor, and sending people away gives it none.
  */
-const MOST_LATE_MS = 400
-const MOST_BUSY = 0.8
+const MAX_DELAY_MS = 400
+const MAX_UTILIZATION = 0.8
 const SAMPLE_MS = 100
 /** Milliseconds without newcomers after which nobody looks at the loop any more. */
 const QUIET_MS = 5_000
@@ -14,9 +14,9 @@ const QUIET_MS = 5_000
 const BURST = 1_000
 const PER_SECOND = 3_000
 /** Newcomers that were refused come back spread over this time. */
-const BACK_MS = { first: 500, most: 4_000 }
+const BACK_MS = { first: 500, max: 4_000 }
 /** People whose connections are counted, at most; the ones seen longest ago go first. */
-const MOST_PEOPLE = 50_000
+const MAX_PEOPLE = 50_000
 
 export type Admission = ReturnType<typeof createAdmission>
 
@@ -36,7 +36,7 @@ export function createAdmission({
   busyShare?: () => number
 }) {
   const storm = createTokenBucket(PER_SECOND, BURST, now)
-  const people = new LRUCache<string, TokenBucket>({ max: MOST_PEOPLE })
+  const people = new LRUCache<string, TokenBucket>({ max: MAX_PEOPLE })
   let lateMs = 0
   let busy = 0
   let closed = false
@@ -78,7 +78,7 @@ export function createAdmission({
     return bucket
   }
 
-  const laterMs = (): number => Math.round(BACK_MS.first + Math.random() * (BACK_MS.most - BACK_MS.first))
+  const laterMs = (): number => Math.round(BACK_MS.first + Math.random() * (BACK_MS.max - BACK_MS.first))
 
   return {
     /** Milliseconds after which somebody who can't be admitted now may try again. */
@@ -86,7 +86,7 @@ export function createAdmission({
     /** Before it is known who comes: milliseconds after which to try again, or null. */
     refuse(): number | null {
       if (!closed) watch()
-      const isOverloaded = lateMs > MOST_LATE_MS && busy > MOST_BUSY
+      const isOverloaded = lateMs > MAX_DELAY_MS && busy > MAX_UTILIZATION
       return closed || isOverloaded ? laterMs() : null
     },
     /**

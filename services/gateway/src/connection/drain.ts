@@ -4,7 +4,7 @@ import type { Outbound } from './outbound.ts'
 
 /** Milliseconds of drain per socket, and bounds of the whole. */
 const PER_SOCKET_MS = 2
-const LEAST_MS = 100
+const MIN_MS = 100
 const STEP_MS = 50
 /** Milliseconds that a socket's events under way may still take. */
 const FINISH_MS = 3_000
@@ -14,12 +14,12 @@ export async function drain(options: {
   namespace: ChatNamespace
   outbound: Outbound
   /** Milliseconds that it may take at most. */
-  mostMs: number
+  maxMs: number
 }): Promise<void> {
-  const { namespace, outbound, mostMs } = options
+  const { namespace, outbound, maxMs } = options
   const sockets = [...namespace.sockets.values()]
   if (sockets.length === 0) return
-  const spreadMs = Math.min(mostMs, Math.max(LEAST_MS, sockets.length * PER_SOCKET_MS))
+  const spreadMs = Math.min(maxMs, Math.max(MIN_MS, sockets.length * PER_SOCKET_MS))
   const start = performance.now()
   const plan = sockets.map((socket, index) => ({ socket, at: (index / sockets.length) * spreadMs }))
   for (const { socket, at } of plan) {

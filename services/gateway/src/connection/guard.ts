@@ -12,22 +12,22 @@ const BINARY_EVENT = '5'
 const BINARY_ACK = '6'
 
 /** Times that one connection may try to come in: a client opens another after a refusal. */
-const MOST_TRIES = 3
+const MAX_TRIES = 3
 /** Characters of each of them: the longest token, 16 KiB, and what is around it. */
-const MOST_TRY = 20 * 1024
+const MAX_TRY_CHARACTERS = 20 * 1024
 /** Times that it may probe a websocket to go on with: a client does so once. */
-const MOST_PROBES = 3
+const MAX_PROBES = 3
 
 /** Bytes of a packet with attachments, which is kept until it has them all. No event has any: they are refused. */
-const MOST_ATTACHED = 64 * 1024
+const MAX_ATTACHED_BYTES = 64 * 1024
 
 /**
  * Bounds what Socket.IO and Engine.IO keep and answer by themselves, also for those who have shown no token: none of it
  * goes through `outbound`. What no client of the chat does ends the connection, before Socket.IO sees it.
  */
 export function guard(io: ChatServer): void {
-  const tries = createCount(MOST_TRIES)
-  const probes = createCount(MOST_PROBES)
+  const tries = createCount(MAX_TRIES)
+  const probes = createCount(MAX_PROBES)
   const attached = new WeakMap<Connection, number>()
 
   function isBearable(conn: Connection, data: unknown): boolean {
@@ -35,7 +35,7 @@ export function guard(io: ChatServer): void {
     if (typeof data !== 'string') return false
     switch (data[0]) {
       case CONNECT:
-        return data.length <= MOST_TRY && tries.take(conn)
+        return data.length <= MAX_TRY_CHARACTERS && tries.take(conn)
       case BINARY_EVENT:
       case BINARY_ACK:
         return attach(conn, data.length)
@@ -45,7 +45,7 @@ export function guard(io: ChatServer): void {
   }
   function attach(conn: Connection, bytes: number): boolean {
     attached.set(conn, bytes)
-    return bytes <= MOST_ATTACHED
+    return bytes <= MAX_ATTACHED_BYTES
   }
 
   function onPacket(this: Connection, { type, data }: { type: string; data?: unknown }): void {
@@ -62,19 +62,19 @@ export function guard(io: ChatServer): void {
   })
 }
 
-function createCount(most: number) {
+function createCount(max: number) {
   const counts = new WeakMap<Connection, number>()
   return {
     take(conn: Connection): boolean {
       const count = (counts.get(conn) ?? 0) + 1
       counts.set(conn, count)
-      return count <= most
+      return count <= max
     },
   }
 }
 
 /** Pieces of a message that has not yet arrived whole: one of 1 MiB has some 720 in packets of Ethernet's size. */
-const MOST_PIECES = 4_096
+const MAX_FRAGMENTS = 4_096
 
 /**
  * Websockets that keep few pieces of a message, however small they come, and one answer to their pings, however many: the
@@ -82,7 +82,7 @@ const MOST_PIECES = 4_096
  */
 export class GuardedWebSockets extends WebSocketServer {
   constructor(options: ServerOptions) {
-    super({ ...options, autoPong: false, maxBufferedChunks: MOST_PIECES, maxFragments: MOST_PIECES })
+    super({ ...options, autoPong: false, maxBufferedChunks: MAX_FRAGMENTS, maxFragments: MAX_FRAGMENTS })
   }
 
   override handleUpgrade(

@@ -4,12 +4,12 @@ import { bufferedBytes, terminate, writeFrames } from '../delivery/wire.ts'
 import type { ChatSocket } from '../sockets.ts'
 
 /** Bytes that may wait for one client. */
-const MOST_BUFFERED = LIMITS.requestBytes
+const MAX_BUFFERED_BYTES = LIMITS.requestBytes
 /**
  * Above this many bytes typing and presence are left out, which the next such event makes good. Deltas of a streamed
  * answer are not: each goes on where the one before it ended.
  */
-const MOST_BEFORE_VOLATILE = 64 * 1024
+const MAX_BYTES_BEFORE_VOLATILE = 64 * 1024
 /** Milliseconds that a client which reads too slowly has to take what waits for it already. */
 const OVERFLOW_GRACE_MS = 5_000
 
@@ -49,8 +49,8 @@ export function createOutbound({
     if (socket.data.session.overflowed) return
     const buffered = bufferedBytes(socket)
     if (buffered > 0) {
-      if (volatile && buffered > MOST_BEFORE_VOLATILE) return
-      if (buffered + wire.length > MOST_BUFFERED) {
+      if (volatile && buffered > MAX_BYTES_BEFORE_VOLATILE) return
+      if (buffered + wire.length > MAX_BUFFERED_BYTES) {
         overflow(socket, conversationId)
         return
       }
@@ -68,7 +68,7 @@ export function createOutbound({
     /** False ends the connection: it asks for more and reads nothing. */
     mayAnswer(socket: ChatSocket): boolean {
       if (socket.data.session.overflowed) return false
-      if (bufferedBytes(socket) <= MOST_BUFFERED) return true
+      if (bufferedBytes(socket) <= MAX_BUFFERED_BYTES) return true
       overflow(socket, null)
       return false
     },

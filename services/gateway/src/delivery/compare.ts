@@ -5,7 +5,7 @@ import { ANSWER_MS, type Feed } from './feed.ts'
 import type { Follow } from './follow.ts'
 import type { Persist } from './persist.ts'
 
-const HEADS_AT_ONCE = 1_000
+const BATCH_SIZE = 1_000
 /** Milliseconds between looks at the api: while events may not arrive by the streams, and otherwise. */
 const POLL_MS = { silent: 1_000, usual: 30_000 }
 
@@ -23,8 +23,8 @@ export function createCompare(
    * in time. Rejects where the api can't be reached.
    */
   async function compare(feeds: readonly Feed[]): Promise<void> {
-    for (let at = 0; at < feeds.length; at += HEADS_AT_ONCE) {
-      const some = feeds.slice(at, at + HEADS_AT_ONCE)
+    for (let at = 0; at < feeds.length; at += BATCH_SIZE) {
+      const some = feeds.slice(at, at + BATCH_SIZE)
       const ids = some.map(({ room }) => room.conversationId)
       const { heads } = await api.internal('/internal/heads', { ids }, { timeoutMs: ANSWER_MS })
       const byId = new Map(heads.map((head) => [head.id, head]))

@@ -12,7 +12,7 @@ import { createNotices } from './notices.ts'
 import { createPersist } from './persist.ts'
 import { createSlots } from './slots.ts'
 
-const FILLS_AT_ONCE = 16
+const MAX_CONCURRENT_FILLS = 16
 /** Messages, and changes, of one fill. */
 const FILL_PAGE = 100
 /** People in conversations whose last change is remembered, at most. */
@@ -26,7 +26,7 @@ export type Delivery = ReturnType<typeof createDelivery>
 /** Everything that reaches rooms from the streams, and from the api where the streams had it not. */
 export function createDelivery(core: Core, metrics: FeedMetrics) {
   const { api, people, rooms, lifecycle } = core
-  const slots = createSlots(FILLS_AT_ONCE)
+  const slots = createSlots(MAX_CONCURRENT_FILLS)
   const changes = createHighest(MAX_PEOPLE)
   const notices = createNotices(core)
   const persistence = createPersist(core)

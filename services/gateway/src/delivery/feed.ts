@@ -19,10 +19,10 @@ export const GAP_MS = 50
 /** Milliseconds that what a room or a join waits for may take: where an api process hangs, another is asked then. */
 export const ANSWER_MS = 3_000
 /** A room this far behind is told to fetch for itself. */
-const MOST_BEHIND = 1_000
+const MAX_BEHIND = 1_000
 /** Events kept for a room whose first join is under way, or behind a gap; more are asked for again. */
-const MOST_HELD = 2_000
-const RETRY_MS = { first: 100, most: 2_000 }
+const MAX_HELD = 2_000
+const RETRY_MS = { first: 100, max: 2_000 }
 
 export interface FeedMetrics {
   gap(): void
@@ -83,7 +83,7 @@ export function createFeed(room: Room, dependencies: FeedDependencies) {
     if (!sequencer) {
       held.push(event)
       // Too many to keep: the joins ask the api again, whose answer then covers them.
-      if (held.length > MOST_HELD) {
+      if (held.length > MAX_HELD) {
         held = []
         for (const attempt of attempts) attempt.recheck = true
       }
@@ -134,7 +134,7 @@ export function createFeed(room: Room, dependencies: FeedDependencies) {
       }
     }
     room.setPosition(sequencer.position())
-    if (sequencer.held() > MOST_HELD) sequencer.drop()
+    if (sequencer.held() > MAX_HELD) sequencer.drop()
     if (!sequencer.waiting()) disarm()
     else if (!timer && !filling) {
       metrics.gap()
@@ -183,7 +183,7 @@ export function createFeed(room: Room, dependencies: FeedDependencies) {
         dependencies.onGone(room.conversationId)
         return
       }
-      waitMs = Math.min(RETRY_MS.most, RETRY_MS.first * 2 ** failures++) * (0.5 + Math.random() / 2)
+      waitMs = Math.min(RETRY_MS.max, RETRY_MS.first * 2 ** failures++) * (0.5 + Math.random() / 2)
     } finally {
       filling = false
     }
@@ -193,7 +193,7 @@ export function createFeed(room: Room, dependencies: FeedDependencies) {
   function take(result: InternalFillResult): void {
     if (!sequencer) return
     const { seq, change } = sequencer.position()
-    if (result.lastSeq - seq > MOST_BEHIND || result.changeSeq - change > MOST_BEHIND) {
+    if (result.lastSeq - seq > MAX_BEHIND || result.changeSeq - change > MAX_BEHIND) {
       skipTo({ seq: result.lastSeq, stored: result.lastSeq, change: result.changeSeq })
       return
     }

@@ -19,7 +19,7 @@ import { createJoins } from './joins.ts'
 import type { Place, Room } from './room.ts'
 
 /** Times that a join asks the api because something changed meanwhile. */
-const MOST_ASKED = 5
+const MAX_ASKS = 5
 
 type Removal = ServerPayload<'conversation:removed'>['reason']
 export type Follow = ReturnType<typeof createFollow>
@@ -72,7 +72,7 @@ export function createFollow(
     socket: ChatSocket,
     payload: JoinPayload,
   ): Promise<InternalJoinResult> {
-    for (let asked = 0; asked < MOST_ASKED; asked++) {
+    for (let asked = 0; asked < MAX_ASKS; asked++) {
       const { caller } = socket.data
       attempt.recheck = false
       attempt.caller = caller

@@ -11,9 +11,9 @@ import DataLoader from 'dataloader'
 import { ANSWER_MS } from './feed.ts'
 
 /** Joins of one call; as many as the api takes. */
-const MOST_TOGETHER = 50
+const BATCH_SIZE = 50
 /** Milliseconds that a join waits for company at most, and for which the last batch's size says how long. */
-const MOST_WAIT_MS = 25
+const MAX_WAIT_MS = 25
 
 /** `alone`: it has to be asked about by itself. */
 type Answer = InternalJoinResult | ProblemError | 'alone'
@@ -27,15 +27,15 @@ export function createJoins(api: Pick<ApiClient, 'internal'>) {
   let before = { size: 0, at: Number.NEGATIVE_INFINITY }
   const together = new DataLoader<InternalJoin, Exclude<Answer, ProblemError>>(askTogether, {
     cache: false,
-    maxBatchSize: MOST_TOGETHER,
+    maxBatchSize: BATCH_SIZE,
     batchScheduleFn: schedule,
   })
 
   function schedule(depart: () => void): void {
-    const isQuiet = performance.now() - before.at > MOST_WAIT_MS
+    const isQuiet = performance.now() - before.at > MAX_WAIT_MS
     // What else this turn of the event loop brings always goes along.
     if (isQuiet) setImmediate(depart)
-    else setTimeout(depart, Math.min(before.size, MOST_WAIT_MS))
+    else setTimeout(depart, Math.min(before.size, MAX_WAIT_MS))
   }
 
   /** Every answer goes to the join that stood at its place. */

@@ -6,7 +6,7 @@ import type { Follow } from './follow.ts'
 import type { Notices } from './notices.ts'
 import type { Room } from './room.ts'
 
-const CALLERS_AT_ONCE = 1_000
+const BATCH_SIZE = 1_000
 const RETRY_MS = 500
 
 export type Membership = ReturnType<typeof createMembership>
@@ -25,8 +25,8 @@ export function createMembership(
     const { conversationId } = room
     const sockets = [...room.sockets]
     // Once also for a room without sockets: whoever is just joining finds its list of members.
-    for (let at = 0; at === 0 || at < sockets.length; at += CALLERS_AT_ONCE) {
-      const some = sockets.slice(at, at + CALLERS_AT_ONCE)
+    for (let at = 0; at === 0 || at < sockets.length; at += BATCH_SIZE) {
+      const some = sockets.slice(at, at + BATCH_SIZE)
       // A picture's address alone may be long: of a thousand, more than the api takes in one request.
       const callers = some.map(({ data }) => ({ ...data.caller, name: null, picture: null }))
       const { exists, allowed, members } = await api.internal(

@@ -7,8 +7,8 @@ import type { Persist } from './persist.ts'
 const GATHER_MS = 200
 /** Milliseconds by which the clocks of gateways and api may differ. */
 const CLOCKS_MS = 10_000
-const PEOPLE_AT_ONCE = 1_000
-const ROOMS_AT_ONCE = 1_000
+const PERSON_BATCH_SIZE = 1_000
+const ROOM_BATCH_SIZE = 1_000
 
 /**
  * Where events were lost, asks the api for what the numbers of a room don't show: who was added to which conversations
@@ -38,8 +38,8 @@ export function createMissed(
     const present = [...keys]
       .filter(([orgId, key]) => people.of(orgId, key).size > 0)
       .map(([orgId, key]) => ({ orgId, ...parseParticipantKey(key) }))
-    for (let at = 0; at < present.length; at += PEOPLE_AT_ONCE) {
-      await askAll({ ...which, people: present.slice(at, at + PEOPLE_AT_ONCE) })
+    for (let at = 0; at < present.length; at += PERSON_BATCH_SIZE) {
+      await askAll({ ...which, people: present.slice(at, at + PERSON_BATCH_SIZE) })
     }
   }
 
@@ -59,10 +59,10 @@ export function createMissed(
 
   async function askReads(from: number): Promise<void> {
     const ids = [...rooms.all()].map(({ conversationId }) => conversationId)
-    for (let at = 0; at < ids.length; at += ROOMS_AT_ONCE) {
+    for (let at = 0; at < ids.length; at += ROOM_BATCH_SIZE) {
       const { receipts } = await api.internal('/internal/reads', {
         since: from,
-        ids: ids.slice(at, at + ROOMS_AT_ONCE),
+        ids: ids.slice(at, at + ROOM_BATCH_SIZE),
       })
       for (const receipt of receipts) onReceipt(receipt)
     }

@@ -8,8 +8,8 @@ export interface Ring {
   since(after: number): string[] | null
 }
 
-const MOST = 64
-const MOST_CHARACTERS = 128 * 1024
+const MAX_ITEMS = 64
+const MAX_CHARACTERS = 128 * 1024
 
 /** `start`: the number before the first that will be pushed. */
 export function createRing(start: number): Ring {
@@ -20,7 +20,7 @@ export function createRing(start: number): Ring {
     push(number, text) {
       items.push({ number, text })
       characters += text.length
-      while (items.length > MOST || (characters > MOST_CHARACTERS && items.length > 0)) {
+      while (items.length > MAX_ITEMS || (characters > MAX_CHARACTERS && items.length > 0)) {
         const dropped = items.shift()
         if (!dropped) break
         characters -= dropped.text.length

@@ -1,10 +1,10 @@
-/** Runs at most `most` things at once; the others wait in their order. */
-export function createSlots(most: number) {
+/** Runs at most `max` things at once; the others wait in their order. */
+export function createSlots(max: number) {
   const waiting: (() => void)[] = []
   let running = 0
   return {
     async run<T>(work: () => Promise<T>): Promise<T> {
-      if (running >= most) {
+      if (running >= max) {
         const { promise, resolve } = Promise.withResolvers<void>()
         waiting.push(resolve)
         await promise

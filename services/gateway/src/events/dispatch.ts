@@ -8,8 +8,8 @@ import { enter } from './lanes.ts'
 import { weightOf } from './weight.ts'
 
 /** Events of one socket that may wait or run at once, and bytes that they may take; one may take more by itself. */
-const MOST_PENDING = 1_000
-const MOST_PENDING_BYTES = 4 * LIMITS.requestBytes
+const MAX_PENDING = 1_000
+const MAX_PENDING_BYTES = 4 * LIMITS.requestBytes
 
 type Answer = (answer: object) => void
 const isAnswer = (value: unknown): value is Answer => typeof value === 'function'
@@ -93,12 +93,12 @@ export function createDispatch(options: {
     const [payload] = payloads
     const handler = handlers.get(event)
     const cost = handler?.cost(payload) ?? 1
-    if (!session.bucket.take(cost) || session.pending >= MOST_PENDING) throw tooMany()
+    if (!session.bucket.take(cost) || session.pending >= MAX_PENDING) throw tooMany()
     if (!handler) throw problem('validation_failed', { detail: 'There is no such event' })
     if (payloads.length > 1) throw problem('validation_failed', { detail: 'An event takes one payload' })
     const task = handler.read(payload)
-    const weight = weightOf(task.payload, MOST_PENDING_BYTES)
-    if (session.pending > 0 && session.pendingBytes + weight > MOST_PENDING_BYTES) throw tooMany()
+    const weight = weightOf(task.payload, MAX_PENDING_BYTES)
+    if (session.pending > 0 && session.pendingBytes + weight > MAX_PENDING_BYTES) throw tooMany()
     return { task, weight }
   }
 

@@ -1,11 +1,11 @@
 /** Bytes of memory that a value takes besides its text. */
 const VALUE_BYTES = 64
 
-/** Bytes, about, that a payload takes in memory, which may be twenty times those of its JSON; counted up to `most`. */
-export function weightOf(payload: unknown, most: number): number {
+/** Bytes, about, that a payload takes in memory, which may be twenty times those of its JSON; counted up to `max`. */
+export function weightOf(payload: unknown, max: number): number {
   let bytes = 0
   const values = [payload]
-  while (values.length > 0 && bytes <= most) {
+  while (values.length > 0 && bytes <= max) {
     const value = values.pop()
     bytes += VALUE_BYTES
     if (typeof value === 'string') bytes += value.length

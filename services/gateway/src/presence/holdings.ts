@@ -2,7 +2,7 @@ import type { Logger } from '@parley/service-kit'
 import { encodeHolding, type Holding } from './holding.ts'
 import type { Leases } from './leases.ts'
 import type { Reaper } from './reaper.ts'
-import { MOST_TOGETHER, type PresenceWrites } from './writes.ts'
+import { BATCH_SIZE, type PresenceWrites } from './writes.ts'
 
 interface Entry {
   holding: Holding
@@ -82,8 +82,8 @@ export function createHoldings({
   async function flushAll(): Promise<void> {
     const { generation } = leases
     const waiting = [...entries].filter(([, entry]) => entry.gone || entry.under !== generation)
-    for (let i = 0; i < waiting.length; i += MOST_TOGETHER) {
-      await Promise.all(waiting.slice(i, i + MOST_TOGETHER).map(([name, entry]) => write(name, entry)))
+    for (let i = 0; i < waiting.length; i += BATCH_SIZE) {
+      await Promise.all(waiting.slice(i, i + BATCH_SIZE).map(([name, entry]) => write(name, entry)))
     }
     // Only now that all is held under the new generation does clearing an old one away remove nobody's last entry. After
     // a loss of data, other gateways need to have registered again as well.

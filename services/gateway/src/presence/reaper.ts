@@ -2,7 +2,7 @@ import { heldKey } from '@parley/contract'
 import type { Redis } from 'ioredis'
 import { decodeHolding, type Holding } from './holding.ts'
 import type { Leases } from './leases.ts'
-import { generationOf, MOST_TOGETHER, type PresenceWrites, socketOf } from './writes.ts'
+import { BATCH_SIZE, generationOf, type PresenceWrites, socketOf } from './writes.ts'
 
 export type Reaper = ReturnType<typeof createReaper>
 
@@ -18,7 +18,7 @@ export function createReaper({
 }) {
   async function clear(generation: string): Promise<void> {
     for (;;) {
-      const held = await redis.srandmember(heldKey(generation), MOST_TOGETHER)
+      const held = await redis.srandmember(heldKey(generation), BATCH_SIZE)
       if (held.length === 0) break
       await Promise.all(
         held.map((text) => writes.remove({ generation, holding: decodeHolding(text), always: false })),

@@ -4,7 +4,7 @@ import type { Bus } from '../bus/bus.ts'
 import type { Lifecycle } from '../lifecycle.ts'
 
 /** Rooms that are checked at a time. */
-const BATCH = 200
+const BATCH_SIZE = 200
 
 /** Who is in a room, kept up to date until it is closed. */
 export interface Look {
@@ -128,8 +128,8 @@ export function createRolls({
 
   async function checkAll(): Promise<void> {
     const all = [...rolls.keys()]
-    for (let i = 0; i < all.length; i += BATCH) {
-      const known = await Promise.all(all.slice(i, i + BATCH).map(check))
+    for (let i = 0; i < all.length; i += BATCH_SIZE) {
+      const known = await Promise.all(all.slice(i, i + BATCH_SIZE).map(check))
       if (known.includes(false)) return checkLater()
     }
   }

@@ -18,7 +18,7 @@ import { inOneWrite } from './one-write.ts'
 /** Milliseconds in which changes are gathered: where many come and go, most commands then serve all of them. */
 const GATHER_MS = 10
 /** Changes of one write: few enough that it holds up nothing else. */
-export const MOST_TOGETHER = 500
+export const BATCH_SIZE = 500
 /** Milliseconds for which it is remembered when somebody was last seen. */
 const SEEN_MS = 30 * 24 * 60 * 60 * 1_000
 
@@ -60,7 +60,7 @@ export type PresenceWrites = ReturnType<typeof createPresenceWrites>
 export function createPresenceWrites(redis: Redis, now: () => Date = () => new Date()) {
   const together = {
     cache: false,
-    maxBatchSize: MOST_TOGETHER,
+    maxBatchSize: BATCH_SIZE,
     batchScheduleFn: (run: () => void) => void setTimeout(run, GATHER_MS),
   }
   const additions = new DataLoader<Addition, void>(addAll, together)

@@ -14,10 +14,10 @@ import type { StreamStore } from './store.ts'
 const RETRY_MS = 100
 /** Milliseconds after which it is asked again which streams a room has, where Redis or the api was away. */
 const FIND_AGAIN_MS = 1_000
-/** Tries after which a stream that has no text counts as gone. */
-const MOST_TRIES = 50
+/** Reads in a row that found no text, after which a stream counts as gone. */
+const MAX_MISSES = 50
 /** Streams that ended lately: what still arrives of them is dropped. */
-const MOST_ENDED = 10_000
+const MAX_ENDED = 10_000
 
 type Mirror = ReturnType<typeof createMirror>
 
@@ -36,7 +36,7 @@ interface Live {
    */
   first: Piece['op']
   reading: boolean
-  /** Reads that found nothing, one after the other. */
+  /** Reads in a row that found no text. */
   misses: number
 }
 
@@ -65,7 +65,7 @@ export function createStreamFollower({
   onEnded(messageId: string): void
 }) {
   const lives = new Map<Room, Map<string, Live>>()
-  const ended = new LRUCache<string, true>({ max: MOST_ENDED })
+  const ended = new LRUCache<string, true>({ max: MAX_ENDED })
 
   function emit({ room, messageId, seq }: Live, op: StreamUpdate['op'], index: number, text?: string): void {
     const { conversationId } = room
@@ -136,7 +136,7 @@ export function createStreamFollower({
     } finally {
       live.reading = false
     }
-    if (live.misses > MOST_TRIES) remove(live)
+    if (live.misses > MAX_MISSES) remove(live)
     else if (!complete && isFollowed(live)) setTimeout(() => void read(live), RETRY_MS)
   }
 

@@ -23,7 +23,7 @@ export interface ConsumerOptions {
 const STALLED_TIMES = 1_000
 const FAILED_JOBS_KEPT = 10_000
 /** Milliseconds until a job that found its conversation taken, or a message unfinished, looks again. */
-const AGAIN = { first: 100, most: 5_000 }
+const BACKOFF_MS = { first: 100, max: 5_000 }
 
 /** Takes jobs from the queue. A job that fails is retried with backoff, then kept for inspection and the reconciler. */
 export function createConsumer({
@@ -56,7 +56,7 @@ export function createConsumer({
       stopTimer({ outcome })
     }
     if (outcome === 'current') return
-    const wait = Math.min(AGAIN.most, AGAIN.first * 2 ** Math.min(job.attemptsStarted - 1, 10))
+    const wait = Math.min(BACKOFF_MS.max, BACKOFF_MS.first * 2 ** Math.min(job.attemptsStarted - 1, 10))
     await job.moveToDelayed(Date.now() + wait, token)
     throw new DelayedError()
   }

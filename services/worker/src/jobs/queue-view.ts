@@ -4,7 +4,7 @@ import type { Redis } from 'ioredis'
 
 const STATES = ['waiting', 'active', 'delayed', 'failed'] as const
 /** Milliseconds that figures may take; commands of this connection wait for Redis for ever. */
-const PATIENCE_MS = 1_000
+const TIMEOUT_MS = 1_000
 
 export type QueueView = ReturnType<typeof createQueueView>
 
@@ -20,7 +20,7 @@ export function createQueueView(redis: Redis) {
     async counts(): Promise<{ state: string; jobs: number }[] | null> {
       if (redis.status !== 'ready') return null
       const { promise: tooLate, resolve } = Promise.withResolvers<null>()
-      const timer = setTimeout(resolve, PATIENCE_MS, null)
+      const timer = setTimeout(resolve, TIMEOUT_MS, null)
       const asked = queue.getJobCounts(...STATES).catch(() => null)
       const counts = await Promise.race([asked, tooLate])
       clearTimeout(timer)
