@@ -12,7 +12,7 @@ const POLL_MS = { silent: 1_000, usual: 30_000 }
 /** Compares the rooms here with the api: where events may have been missed, and from time to time. */
 export function createCompare(
   { api }: Pick<Core, 'api'>,
-  { follow, persist }: { follow: Pick<Follow, 'feeds' | 'doubt' | 'end'>; persist: Persist },
+  { follow, persist }: { follow: Pick<Follow, 'feeds' | 'restartJoins' | 'end'>; persist: Persist },
 ) {
   let polling: NodeJS.Timeout | null = null
   let live = false
@@ -59,7 +59,7 @@ export function createCompare(
         ({ room }) => partition === 'control' || partitionOf(room.conversationId) === partition,
       )
       // Joins under way may have been answered before what was lost.
-      for (const { room } of concerned) follow.doubt(room)
+      for (const { room } of concerned) follow.restartJoins(room)
       void persist(() => compare(concerned))
     },
     /**

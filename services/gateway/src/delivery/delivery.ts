@@ -101,7 +101,7 @@ export function createDelivery(core: Core, metrics: FeedMetrics) {
     const { type, org, cid, member, data } = event
     const overtaken = isOvertaken(event)
     const behind = overtaken || isBehind(event, feed)
-    if (feed) follow.doubt(feed.room)
+    if (feed) follow.restartJoins(feed.room)
     if (feed && (behind || member === undefined)) membership.recheck(feed.room)
     if (member === undefined) return
     if (type === 'participant.added') {

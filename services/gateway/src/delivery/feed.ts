@@ -46,9 +46,9 @@ export interface FeedDependencies {
   metrics: FeedMetrics
 }
 
-/** A join that waits for the api's answer. `caller`: who asked. `recheck`: something happened since it was asked. */
+/** A join that waits for the api's answer. `caller`: who asked. `stale`: something happened since: it asks again. */
 export interface Attempt {
-  recheck: boolean
+  stale: boolean
   caller: Caller
 }
 
@@ -85,7 +85,7 @@ export function createFeed(room: Room, dependencies: FeedDependencies) {
       // Too many to keep: the joins ask the api again, whose answer then covers them.
       if (held.length > MAX_HELD) {
         held = []
-        for (const attempt of attempts) attempt.recheck = true
+        for (const attempt of attempts) attempt.stale = true
       }
       return
     }

@@ -64,7 +64,7 @@ export function createFollow(
 
   /** Nothing has happened since the api was asked that its answer might not know of. */
   const isCurrent = (attempt: Attempt, socket: ChatSocket): boolean =>
-    !attempt.recheck && attempt.caller === socket.data.caller
+    !attempt.stale && attempt.caller === socket.data.caller
 
   async function ask(
     feed: Feed,
@@ -74,7 +74,7 @@ export function createFollow(
   ): Promise<InternalJoinResult> {
     for (let asked = 0; asked < MAX_ASKS; asked++) {
       const { caller } = socket.data
-      attempt.recheck = false
+      attempt.stale = false
       attempt.caller = caller
       const answer = await joins.ask({ caller, ...payload, ...(feed.room.isOpen ? {} : { members: true }) })
       if (isCurrent(attempt, socket)) return answer
@@ -95,7 +95,7 @@ export function createFollow(
     const { session, orgId } = socket.data
     const feed = ensure(payload.conversationId)
     const { room } = feed
-    const attempt: Attempt = { recheck: false, caller: socket.data.caller }
+    const attempt: Attempt = { stale: false, caller: socket.data.caller }
     feed.attempts.add(attempt)
     session.joining.set(attempt, room)
     let look: Look | undefined
@@ -179,8 +179,8 @@ export function createFollow(
   }
 
   /** Joins under way ask the api again before they are let in. */
-  function doubt(room: Room): void {
-    for (const attempt of feeds.get(room.conversationId)?.attempts ?? []) attempt.recheck = true
+  function restartJoins(room: Room): void {
+    for (const attempt of feeds.get(room.conversationId)?.attempts ?? []) attempt.stale = true
   }
 
   /** The conversation is gone, and with it everybody's part in it. */
@@ -188,7 +188,7 @@ export function createFollow(
     lifecycle.emit('expelled', conversationId, null)
     const room = feeds.get(conversationId)?.room
     if (!room) return
-    doubt(room)
+    restartJoins(room)
     for (const socket of [...room.sockets]) expel(socket, room, 'deleted')
   }
 
@@ -199,7 +199,7 @@ export function createFollow(
     join,
     leave,
     expel,
-    doubt,
+    restartJoins,
     end,
   }
 }

@@ -74,7 +74,7 @@ export function createMembership(
 
   async function recheck(room: Room): Promise<void> {
     // Joins under way may have been answered before what happened.
-    follow().doubt(room)
+    follow().restartJoins(room)
     if (!room.isOpen || closed) return
     if (checking.has(room)) {
       checking.set(room, true)
