@@ -39,12 +39,12 @@ export function createTailing(
     },
     onLoss: (partition, reason, readUntil) => {
       figures.loss(reason)
-      if (partition === 'control') revocationFeed.onDoubt()
+      if (partition === 'control') revocationFeed.readNow()
       else delivery.onLoss(partition, readUntil)
     },
     onState: (live) => {
       delivery.onTailState(live)
-      if (!live) revocationFeed.onDoubt()
+      if (!live) revocationFeed.readNow()
     },
   })
 

@@ -29,7 +29,7 @@ test('revocations that may have been missed are read again within a second, wher
   await vi.advanceTimersByTimeAsync(10_000)
   expect(calls).toHaveLength(1)
   setAway(true)
-  feed.onDoubt()
+  feed.readNow()
   await vi.advanceTimersByTimeAsync(0)
   setAway(false)
   await vi.advanceTimersByTimeAsync(1_000)

@@ -54,7 +54,7 @@ export function createRevocationFeed(
     /** Resolves once it was tried to read the list. */
     start: reads.start,
     /** Events may have been missed, or no longer arrive: reads the list, once more if a reading is under way already. */
-    onDoubt: reads.wake,
+    readNow: reads.wake,
     onEvents(events: readonly TailEvent[]): void {
       for (const { type, org, data } of events) {
         if (type !== 'auth.revoked' || data === undefined) continue

@@ -123,7 +123,7 @@ describe('people', () => {
       await server.process.kill()
       await server.process.start()
       await vi.waitFor(() => expect(own.status).toBe('ready'))
-      one.leases.doubt()
+      one.leases.onReconnected()
       await settled(one)
       expect((await one.reads.list(org, 'user', null, 10)).ids).toEqual(['comes', 'stays'])
     } finally {

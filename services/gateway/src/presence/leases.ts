@@ -32,7 +32,7 @@ export function createLeases(
   let judgesFrom = Number.POSITIVE_INFINITY
   /** Names the Redis process that answers; it may have begun with a file, or as a replica, that lacks the latest. */
   let server = ''
-  let isServerInDoubt = true
+  let serverMayHaveChanged = true
   let live = new Set<string>()
   let ended = new Set<string>()
   let reading: Promise<unknown> | undefined
@@ -89,9 +89,9 @@ export function createLeases(
 
     /** Rejects while Redis is away. `taken`: this is a new generation; `previous` has to be cleared away. */
     async renew(): Promise<{ taken: boolean; lostData: boolean; previous?: string }> {
-      if (isServerInDoubt) {
+      if (serverMayHaveChanged) {
         server = /run_id:(\w+)/.exec(await redis.info('server'))?.[1] ?? ''
-        isServerInDoubt = false
+        serverMayHaveChanged = false
       }
       const kept = generation === undefined ? null : await redis.leaseRenew(LEASES_KEY, generation, leaseMs)
       if (kept !== null && epochOf(kept[0]) === epoch) {
@@ -110,9 +110,9 @@ export function createLeases(
       return previous === undefined ? { taken: true, lostData } : { taken: true, lostData, previous }
     },
 
-    /** To be called when the connection was made anew: the next renewal finds out whether Redis is the same process. */
-    doubt(): void {
-      isServerInDoubt = true
+    /** To be called for each new connection: the next renewal finds out whether Redis is the same process. */
+    onReconnected(): void {
+      serverMayHaveChanged = true
       judgeLater()
     },
 

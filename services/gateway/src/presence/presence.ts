@@ -184,7 +184,7 @@ export function createPresence(options: {
       })
   }
   const onReady = () => {
-    leases.doubt()
+    leases.onReconnected()
     void renew()
   }
   redis.on('ready', onReady)
