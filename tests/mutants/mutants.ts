@@ -234,7 +234,7 @@ export const MUTANTS: readonly Mutant[] = [
     ],
     proof: {
       project: 'unit',
-      file: 'services/gateway/src/presence/holdings.test.ts',
+      file: 'services/gateway/src/presence/registrations.test.ts',
       name: 'from their first socket to their last',
     },
   },

@@ -3,8 +3,8 @@ import type { Socket } from 'socket.io-client'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { createFakeApi, createFakeConversation, type FakeConversation } from '../testing/fake-api.ts'
 import { startTestGateway } from '../testing/gateway.ts'
-import type { Holding } from './holding.ts'
 import { createLeases } from './leases.ts'
+import type { Registration } from './registration.ts'
 import { createPresenceWrites } from './writes.ts'
 
 const ORG = 'acme'
@@ -18,17 +18,21 @@ beforeAll(async () => {
   await leases.renew()
   const writes = createPresenceWrites(gateway.redis)
   const { generation = '' } = leases
-  const holdings = (id: string, { id: conversationId, orgId }: FakeConversation): Holding[] => [
+  const registrations = (id: string, { id: conversationId, orgId }: FakeConversation): Registration[] => [
     { kind: 'room', conversationId, type: 'user', id },
     { kind: 'person', orgId, type: 'user', id, socket: `${id} ${conversationId}` },
   ]
   elsewhere = {
     async come(id, at) {
-      await Promise.all(holdings(id, at).map((holding) => writes.add({ generation, holding, tell: true })))
+      await Promise.all(
+        registrations(id, at).map((registration) => writes.add({ generation, registration, tell: true })),
+      )
     },
     async go(id, at) {
       await Promise.all(
-        holdings(id, at).map((holding) => writes.remove({ generation, holding, always: false })),
+        registrations(id, at).map((registration) =>
+          writes.remove({ generation, registration, always: false }),
+        ),
       )
     },
   }

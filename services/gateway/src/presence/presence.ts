@@ -9,11 +9,11 @@ import type { ChatSocket } from '../sockets.ts'
 import { createAggregates } from './aggregates.ts'
 import { announcePlace, announcePresence } from './announce.ts'
 import { createAudience } from './audience.ts'
-import type { Holding } from './holding.ts'
-import { createHoldings } from './holdings.ts'
 import { createLeases } from './leases.ts'
 import { createPresenceReads } from './reads.ts'
 import { createReaper } from './reaper.ts'
+import type { Registration } from './registration.ts'
+import { createRegistrations } from './registrations.ts'
 import { createRolls } from './rolls.ts'
 import { definePresenceScripts } from './scripts.ts'
 import { createPresenceWrites } from './writes.ts'
@@ -57,7 +57,7 @@ export function createPresence(options: {
   const leases = createLeases(redis, { gatewayId, ...times })
   const writes = createPresenceWrites(redis)
   const reaper = createReaper({ redis, leases, writes })
-  const holdings = createHoldings({ leases, reaper, writes, logger, settleMs: times.settleMs })
+  const registrations = createRegistrations({ leases, reaper, writes, logger, settleMs: times.settleMs })
   const reads = createPresenceReads({ redis, leases, writes })
   const aggregates = createAggregates({
     rooms,
@@ -94,14 +94,14 @@ export function createPresence(options: {
     departures.clear()
   }
 
-  const personOf = ({ id, data }: ChatSocket): Holding => ({
+  const personOf = ({ id, data }: ChatSocket): Registration => ({
     kind: 'person',
     orgId: data.orgId,
     type: data.type,
     id: data.userId,
     socket: id,
   })
-  const placeOf = ({ data }: ChatSocket, conversationId: string): Holding => ({
+  const placeOf = ({ data }: ChatSocket, conversationId: string): Registration => ({
     kind: 'room',
     conversationId,
     type: data.type,
@@ -113,7 +113,7 @@ export function createPresence(options: {
     places.set(conversationId, people)
     const count = people.get(socket.data.key) ?? 0
     people.set(socket.data.key, count + 1)
-    if (count === 0) holdings.hold(placeOf(socket, conversationId))
+    if (count === 0) registrations.add(placeOf(socket, conversationId))
   }
   function leave(socket: ChatSocket, conversationId: string): void {
     const people = places.get(conversationId)
@@ -125,11 +125,11 @@ export function createPresence(options: {
     }
     people.delete(socket.data.key)
     if (people.size === 0) places.delete(conversationId)
-    holdings.release(placeOf(socket, conversationId))
+    registrations.remove(placeOf(socket, conversationId))
   }
 
-  lifecycle.on('connected', (socket) => holdings.hold(personOf(socket)))
-  lifecycle.on('disconnected', (socket) => later(() => holdings.release(personOf(socket))))
+  lifecycle.on('connected', (socket) => registrations.add(personOf(socket)))
+  lifecycle.on('disconnected', (socket) => later(() => registrations.remove(personOf(socket))))
   lifecycle.on('joined', (socket, room) => enter(socket, room.conversationId))
   lifecycle.on('left', (socket, { conversationId }) => {
     // Decided after this turn: a revoked socket is taken out of its rooms first, and cut off in the same turn.
@@ -144,7 +144,7 @@ export function createPresence(options: {
   })
 
   function flush(): void {
-    holdings
+    registrations
       .flush()
       .catch((error: unknown) => logger.debug({ err: error }, 'presence is written again later'))
   }
@@ -157,7 +157,7 @@ export function createPresence(options: {
   let renewing: Promise<boolean> | undefined
   /** Resolves to whether the lease is held. */
   function renew(): Promise<boolean> {
-    renewing ??= holdings
+    renewing ??= registrations
       .renew()
       .then(({ taken, lostData }) => {
         if (lostData) rolls.checkLater()

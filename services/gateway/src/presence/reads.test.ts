@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { type Presence, presenceKey, roomChannel, roomPresenceKey } from '@parley/contract'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { openPresenceStore, person, settled, transitionIn } from '../testing/presence.ts'
-import type { Holding } from './holding.ts'
+import type { Registration } from './registration.ts'
 
 const store = openPresenceStore(10)
 const { expire, gateway, heard, redis, subscriber, told } = store
@@ -21,9 +21,9 @@ describe('people', () => {
       if (transition) statuses.push(one.reads.status(transition))
     }
     subscriber.on('message', onMessage)
-    for (const id of ids) one.holdings.hold(person(org, 's', id))
+    for (const id of ids) one.registrations.add(person(org, 's', id))
     await settled(one)
-    for (const id of ids) one.holdings.release(person(org, 's', id))
+    for (const id of ids) one.registrations.remove(person(org, 's', id))
     await settled(one)
     await told(org)
     subscriber.off('message', onMessage)
@@ -36,13 +36,13 @@ describe('people', () => {
 test('whom a dead gateway held is read as there until they are told to have left', async () => {
   const [org, cid] = [randomUUID(), randomUUID()]
   await subscriber.subscribe(roomChannel(cid))
-  const holdingsOf = (id: string): Holding[] => [
+  const registrationsOf = (id: string): Registration[] => [
     person(org, id, id),
     { kind: 'room', conversationId: cid, type: 'user', id },
   ]
   const [one, two, dead] = [gateway(), gateway(), gateway()]
   await settled(one, two, dead)
-  for (const id of ['returns', 'stays away']) holdingsOf(id).forEach(dead.holdings.hold)
+  for (const id of ['returns', 'stays away']) registrationsOf(id).forEach(dead.registrations.add)
   await settled(dead)
   await expire(dead)
   await one.leases.refresh()
@@ -55,7 +55,7 @@ test('whom a dead gateway held is read as there until they are told to have left
     list: ['returns', 'stays away'],
   })
   // Nobody was told of their going, so nobody has to be told of their return.
-  holdingsOf('returns').forEach(two.holdings.hold)
+  registrationsOf('returns').forEach(two.registrations.add)
   await settled(two)
   await one.reaper.run()
   expect(await read()).toEqual({ room: ['user:returns'], list: ['returns'] })

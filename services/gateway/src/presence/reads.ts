@@ -8,9 +8,9 @@ import {
   seenKey,
 } from '@parley/contract'
 import type { Redis } from 'ioredis'
-import type { Person } from './holding.ts'
 import type { Leases } from './leases.ts'
 import { inOneWrite } from './one-write.ts'
+import type { Person } from './registration.ts'
 import { generationOf, type PresenceWrites } from './writes.ts'
 
 /**

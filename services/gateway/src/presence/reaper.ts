@@ -1,7 +1,7 @@
 import { heldKey } from '@parley/contract'
 import type { Redis } from 'ioredis'
-import { decodeHolding, type Holding } from './holding.ts'
 import type { Leases } from './leases.ts'
+import { decodeRegistration, type Registration } from './registration.ts'
 import { BATCH_SIZE, generationOf, type PresenceWrites, socketOf } from './writes.ts'
 
 export type Reaper = ReturnType<typeof createReaper>
@@ -21,7 +21,9 @@ export function createReaper({
       const held = await redis.srandmember(heldKey(generation), BATCH_SIZE)
       if (held.length === 0) break
       await Promise.all(
-        held.map((text) => writes.remove({ generation, holding: decodeHolding(text), always: false })),
+        held.map((text) =>
+          writes.remove({ generation, registration: decodeRegistration(text), always: false }),
+        ),
       )
     }
     await leases.forget(generation)
@@ -31,11 +33,11 @@ export function createReaper({
     clear,
 
     /**
-     * Removes the holding, and with it whatever dead generations left beside it, so that no ghost keeps it.
+     * Removes the registration, and with it whatever dead generations left beside it, so that no ghost keeps it.
      * Resolves to whether it was there.
      */
-    async remove(generation: string, holding: Holding, always: boolean): Promise<boolean> {
-      const { rest, found } = await writes.remove({ generation, holding, always })
+    async remove(generation: string, registration: Registration, always: boolean): Promise<boolean> {
+      const { rest, found } = await writes.remove({ generation, registration, always })
       if (rest.length === 0) return found
       const alive = await leases.alive(rest.map(generationOf))
       const ghosts = rest.filter((member) => !alive.has(generationOf(member)))
@@ -44,7 +46,8 @@ export function createReaper({
         ghosts.map((member) =>
           writes.remove({
             generation: generationOf(member),
-            holding: holding.kind === 'person' ? { ...holding, socket: socketOf(member) } : holding,
+            registration:
+              registration.kind === 'person' ? { ...registration, socket: socketOf(member) } : registration,
             always: false,
           }),
         ),

@@ -19,7 +19,7 @@ describe('people', () => {
     const org = randomUUID()
     const one = gateway()
     await settled(one)
-    one.holdings.hold(person(org, 'a', 'b:ada'))
+    one.registrations.add(person(org, 'a', 'b:ada'))
     await settled(one)
     expect(await redis.smembers(`presence:user:${org}:b:ada`)).toEqual([`${one.leases.generation}:a`])
     for (const odd of ['a', 'a}b', '{a}b', '{}', '%7Ba']) {
@@ -34,7 +34,7 @@ describe('people', () => {
     const org = randomUUID()
     const one = gateway()
     await settled(one)
-    one.holdings.hold(person(org, 'a', 'bob:ada'))
+    one.registrations.add(person(org, 'a', 'bob:ada'))
     await settled(one)
     expect(await sockets(org, 'bob:ada')).toBe(1)
     expect(await sockets(`${org}:bob`)).toBe(0)
@@ -50,11 +50,11 @@ test('what Redis does not answer is refused, all of it, and nothing else comes o
   stalled.on('error', () => undefined)
   definePresenceScripts(stalled)
   const writes = createPresenceWrites(stalled)
-  const holdings = Array.from({ length: 5 }, (_, n) => person(randomUUID(), `socket-${n}`))
+  const registrations = Array.from({ length: 5 }, (_, n) => person(randomUUID(), `socket-${n}`))
   const outcomes = await Promise.allSettled(
-    holdings.flatMap((holding) => [
-      writes.add({ generation: 'g#1', holding, tell: true }),
-      writes.remove({ generation: 'g#1', holding, always: false }),
+    registrations.flatMap((registration) => [
+      writes.add({ generation: 'g#1', registration, tell: true }),
+      writes.remove({ generation: 'g#1', registration, always: false }),
     ]),
   )
   expect(new Set(outcomes.map(({ status }) => status))).toEqual(new Set(['rejected']))

@@ -12,8 +12,8 @@ import DataLoader from 'dataloader'
 import type { Redis } from 'ioredis'
 import { z } from 'zod'
 import { busMessage } from '../bus/bus.ts'
-import { encodeHolding, type Holding, type Person } from './holding.ts'
 import { inOneWrite } from './one-write.ts'
+import { encodeRegistration, type Person, type Registration } from './registration.ts'
 
 /** Milliseconds in which changes are gathered: where many come and go, most commands then serve all of them. */
 const GATHER_MS = 10
@@ -34,14 +34,14 @@ export type Transition = z.infer<typeof Transition>
 
 interface Addition {
   generation: string
-  holding: Holding
+  registration: Registration
   /** Tell of who turns out to be the first. */
   tell: boolean
 }
 interface Removal {
   generation: string
-  holding: Holding
-  /** Tell of an empty set also where the holding was not in it: Redis had lost it. */
+  registration: Registration
+  /** Tell of an empty set also where the registration was not in it: Redis had lost it. */
   always: boolean
 }
 /** `rest`: members or generations that still hold the same, as far as they are few; `found`: it was there. */
@@ -53,8 +53,8 @@ interface Removed {
 export type PresenceWrites = ReturnType<typeof createPresenceWrites>
 
 /**
- * Puts holdings of a gateway generation into Redis and takes them out. Who turns out to be the first or the last
- * is told of by the script that found it; all here only has to be repeated where it failed.
+ * Writes and removes the registrations of a gateway generation in Redis. Who turns out to be the first or the last is
+ * told of by the script that found it; all here only has to be repeated where it failed.
  * `redis` has the scripts of presence defined.
  */
 export function createPresenceWrites(redis: Redis, now: () => Date = () => new Date()) {
@@ -69,15 +69,15 @@ export function createPresenceWrites(redis: Redis, now: () => Date = () => new D
   const byGeneration = (items: readonly (Addition | Removal)[]): [key: string, members: string[]][] =>
     [...Map.groupBy(items, ({ generation }) => generation)].map(([generation, own]) => [
       heldKey(generation),
-      own.map(({ holding }) => encodeHolding(holding)),
+      own.map(({ registration }) => encodeRegistration(registration)),
     ])
   const byList = (people: readonly Person[]): [key: string, people: Person[]][] => [
     ...Map.groupBy(people, ({ orgId, type }) => onlineKey(orgId, type)),
   ]
 
-  type Of<K extends Holding['kind']> = Extract<Holding, { kind: K }>
-  const aboutPerson = (generation: string, holding: Of<'person'>, status: Transition['status']) => {
-    const { orgId, type, id, socket } = holding
+  type Of<K extends Registration['kind']> = Extract<Registration, { kind: K }>
+  const aboutPerson = (generation: string, registration: Of<'person'>, status: Transition['status']) => {
+    const { orgId, type, id, socket } = registration
     const at = now()
     const told: Transition = { orgId, type, id, status, at: at.toISOString() }
     return [
@@ -90,30 +90,32 @@ export function createPresenceWrites(redis: Redis, now: () => Date = () => new D
       SEEN_MS,
     ] as const
   }
-  const aboutRoom = (generation: string, holding: Of<'room'>, turn: 'joined' | 'left') => {
-    const { conversationId, type, id } = holding
+  const aboutRoom = (generation: string, registration: Of<'room'>, turn: 'joined' | 'left') => {
+    const { conversationId, type, id } = registration
     const told = busMessage(turn, JSON.stringify({ type, id }))
     return [roomPresenceKey(conversationId, type), id, generation, roomChannel(conversationId), told] as const
   }
 
-  function enter({ generation, holding, tell }: Addition): Promise<unknown> {
+  function enter({ generation, registration, tell }: Addition): Promise<unknown> {
     const flag = tell ? '1' : '0'
-    return holding.kind === 'person'
-      ? redis.presenceAdd(...aboutPerson(generation, holding, 'online'), flag)
-      : redis.roomEnter(...aboutRoom(generation, holding, 'joined'), flag)
+    return registration.kind === 'person'
+      ? redis.presenceAdd(...aboutPerson(generation, registration, 'online'), flag)
+      : redis.roomEnter(...aboutRoom(generation, registration, 'joined'), flag)
   }
 
-  function leave({ generation, holding, always }: Removal): Promise<[number, string[], number]> {
+  function leave({ generation, registration, always }: Removal): Promise<[number, string[], number]> {
     const flag = always ? '1' : '0'
-    return holding.kind === 'person'
-      ? redis.presenceRemove(...aboutPerson(generation, holding, 'offline'), flag)
-      : redis.roomLeave(...aboutRoom(generation, holding, 'left'), flag)
+    return registration.kind === 'person'
+      ? redis.presenceRemove(...aboutPerson(generation, registration, 'offline'), flag)
+      : redis.roomLeave(...aboutRoom(generation, registration, 'left'), flag)
   }
 
   /** The list of what the generation holds is written before the sets: who clears up finds all that is in them. */
   async function addAll(wanted: readonly Addition[]): Promise<(Error | undefined)[]> {
     inOneWrite(redis)
-    const people = wanted.flatMap(({ holding }) => (holding.kind === 'person' ? [holding] : []))
+    const people = wanted.flatMap(({ registration }) =>
+      registration.kind === 'person' ? [registration] : [],
+    )
     const listed = Promise.all(byGeneration(wanted).map(([key, members]) => redis.sadd(key, ...members)))
     const [outcomes] = await Promise.all([Promise.allSettled(wanted.map(enter)), listed, listOnline(people)])
     return outcomes.map(errorOf)
@@ -123,10 +125,10 @@ export function createPresenceWrites(redis: Redis, now: () => Date = () => new D
     inOneWrite(redis)
     const outcomes = await Promise.allSettled(unwanted.map(leave))
     const gone = unwanted.filter((_, index) => outcomes[index]?.status === 'fulfilled')
-    const last = unwanted.flatMap(({ holding }, index) => {
+    const last = unwanted.flatMap(({ registration }, index) => {
       const outcome = outcomes[index]
       const isTold = outcome?.status === 'fulfilled' && outcome.value[0] === 1
-      return isTold && holding.kind === 'person' ? [holding] : []
+      return isTold && registration.kind === 'person' ? [registration] : []
     })
     inOneWrite(redis)
     await Promise.all([

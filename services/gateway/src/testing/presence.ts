@@ -3,11 +3,11 @@ import { LEASES_KEY, PRESENCE_CHANNEL, presenceKey } from '@parley/contract'
 import { createLogger } from '@parley/service-kit'
 import { Redis } from 'ioredis'
 import { expect, inject, vi } from 'vitest'
-import type { Holding } from '../presence/holding.ts'
-import { createHoldings } from '../presence/holdings.ts'
 import { createLeases } from '../presence/leases.ts'
 import { createPresenceReads } from '../presence/reads.ts'
 import { createReaper } from '../presence/reaper.ts'
+import type { Registration } from '../presence/registration.ts'
+import { createRegistrations } from '../presence/registrations.ts'
 import { definePresenceScripts } from '../presence/scripts.ts'
 import { createPresenceWrites, type Transition } from '../presence/writes.ts'
 
@@ -19,9 +19,9 @@ function createGateway(redis: Redis, settleMs: number, lease: { leaseMs: number;
   const leases = createLeases(redis, { gatewayId: randomUUID(), settleMs, ...lease })
   const writes = createPresenceWrites(redis)
   const reaper = createReaper({ redis, leases, writes })
-  const holdings = createHoldings({ leases, reaper, writes, logger, settleMs })
+  const registrations = createRegistrations({ leases, reaper, writes, logger, settleMs })
   const reads = createPresenceReads({ redis, leases, writes })
-  return { leases, reaper, holdings, reads }
+  return { leases, reaper, registrations, reads }
 }
 
 /** What gateways hold in Redis, in a database of the test's own: leases are known to all of it. */
@@ -66,7 +66,7 @@ export function openPresenceStore(database: number) {
   }
 }
 
-export const person = (orgId: string, socket: string, id = 'ada'): Holding => ({
+export const person = (orgId: string, socket: string, id = 'ada'): Registration => ({
   kind: 'person',
   orgId,
   type: 'user',
@@ -76,8 +76,8 @@ export const person = (orgId: string, socket: string, id = 'ada'): Holding => ({
 
 export async function settled(...gateways: Gateway[]): Promise<void> {
   for (const one of gateways) {
-    await one.holdings.renew()
-    await one.holdings.flush()
+    await one.registrations.renew()
+    await one.registrations.flush()
   }
 }
 

@@ -5,7 +5,7 @@ import fc from 'fast-check'
 import { Redis } from 'ioredis'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { openPresenceStore, person, settled } from '../testing/presence.ts'
-import type { Holding } from './holding.ts'
+import type { Registration } from './registration.ts'
 import { definePresenceScripts } from './scripts.ts'
 
 const store = openPresenceStore(9)
@@ -18,33 +18,33 @@ describe('people', () => {
     const org = randomUUID()
     const [one, two] = [gateway(), gateway()]
     await settled(one, two)
-    one.holdings.hold(person(org, 'a'))
+    one.registrations.add(person(org, 'a'))
     await settled(one)
-    two.holdings.hold(person(org, 'b'))
+    two.registrations.add(person(org, 'b'))
     await settled(two)
-    one.holdings.release(person(org, 'a'))
+    one.registrations.remove(person(org, 'a'))
     await settled(one)
     expect(await told(org)).toEqual(['ada online'])
-    two.holdings.release(person(org, 'b'))
+    two.registrations.remove(person(org, 'b'))
     await settled(two)
     expect(await told(org)).toEqual(['ada online', 'ada offline'])
-    expect([one.holdings.size, two.holdings.size]).toEqual([0, 0])
+    expect([one.registrations.size, two.registrations.size]).toEqual([0, 0])
   })
 
   test('of a gateway that stood still come back as those of a new generation', async () => {
     const org = randomUUID()
     const [paused, other] = [gateway(), gateway()]
     await settled(paused, other)
-    paused.holdings.hold(person(org, 'a'))
+    paused.registrations.add(person(org, 'a'))
     await settled(paused)
     const before = paused.leases.generation
     await expire(paused)
     await other.reaper.run()
     expect(await told(org)).toEqual(['ada online', 'ada offline'])
     // Its first write after the pause still goes out under the generation that was cleared away.
-    paused.holdings.hold(person(org, 'late', 'bob'))
-    expect(await paused.holdings.renew()).toEqual({ taken: true, lostData: false })
-    await paused.holdings.flush()
+    paused.registrations.add(person(org, 'late', 'bob'))
+    expect(await paused.registrations.renew()).toEqual({ taken: true, lostData: false })
+    await paused.registrations.flush()
     expect(paused.leases.generation).not.toBe(before)
     expect(await told(org)).toContain('ada online')
     expect(await sockets(org)).toBe(1)
@@ -57,17 +57,17 @@ describe('people', () => {
     const org = randomUUID()
     const [one, two] = [gateway(), gateway()]
     await settled(one, two)
-    one.holdings.hold(person(org, 'a', 'stays'))
-    one.holdings.hold(person(org, 'b', 'leaves'))
-    one.holdings.hold(person(org, 'c', 'moves'))
-    two.holdings.hold(person(org, 'd', 'moves'))
+    one.registrations.add(person(org, 'a', 'stays'))
+    one.registrations.add(person(org, 'b', 'leaves'))
+    one.registrations.add(person(org, 'c', 'moves'))
+    two.registrations.add(person(org, 'd', 'moves'))
     await settled(one, two)
     const before = await told(org)
     await redis.flushdb()
     await settled(two)
     await settled(one)
-    one.holdings.release(person(org, 'b', 'leaves'))
-    one.holdings.release(person(org, 'c', 'moves'))
+    one.registrations.remove(person(org, 'b', 'leaves'))
+    one.registrations.remove(person(org, 'c', 'moves'))
     await settled(one)
     expect((await told(org)).slice(before.length)).toEqual(['leaves offline'])
     expect(await sockets(org, 'stays')).toBe(1)
@@ -78,27 +78,27 @@ describe('people', () => {
     const org = randomUUID()
     const [one, two] = [gateway({ settleMs: 60_000 }), gateway()]
     await settled(one, two)
-    one.holdings.hold(person(org, 'a'))
-    two.holdings.hold(person(org, 'b'))
+    one.registrations.add(person(org, 'a'))
+    two.registrations.add(person(org, 'b'))
     await settled(one, two)
     await redis.flushdb()
-    one.holdings.release(person(org, 'a'))
+    one.registrations.remove(person(org, 'a'))
     await settled(one)
     expect(await told(org)).toEqual(['ada online'])
-    expect(one.holdings.size).toBe(1)
+    expect(one.registrations.size).toBe(1)
   })
 
   test('who came and left after Redis lost its data are not called gone either before others wrote theirs', async () => {
     const org = randomUUID()
     const [one, two] = [gateway({ settleMs: 60_000 }), gateway()]
     await settled(one, two)
-    two.holdings.hold(person(org, 'a'))
+    two.registrations.add(person(org, 'a'))
     await settled(two)
     await redis.flushdb()
     await settled(one)
-    one.holdings.hold(person(org, 'b'))
+    one.registrations.add(person(org, 'b'))
     await settled(one)
-    one.holdings.release(person(org, 'b'))
+    one.registrations.remove(person(org, 'b'))
     await settled(one, two)
     expect(await sockets(org)).toBeGreaterThan(0)
     expect((await told(org)).at(-1)).toBe('ada online')
@@ -113,12 +113,12 @@ describe('people', () => {
     definePresenceScripts(own)
     try {
       const one = gateway({ on: own })
-      one.holdings.hold(person(org, 'a', 'stays'))
-      one.holdings.hold(person(org, 'b', 'leaves'))
+      one.registrations.add(person(org, 'a', 'stays'))
+      one.registrations.add(person(org, 'b', 'leaves'))
       await settled(one)
       await own.save()
-      one.holdings.release(person(org, 'b', 'leaves'))
-      one.holdings.hold(person(org, 'c', 'comes'))
+      one.registrations.remove(person(org, 'b', 'leaves'))
+      one.registrations.add(person(org, 'c', 'comes'))
       await settled(one)
       await server.process.kill()
       await server.process.start()
@@ -137,16 +137,16 @@ describe('people', () => {
 test('a room tells of the first gateway that holds somebody and of the last', async () => {
   const cid = randomUUID()
   await subscriber.subscribe(roomChannel(cid))
-  const place: Holding = { kind: 'room', conversationId: cid, type: 'agent', id: 'a b:c' }
+  const place: Registration = { kind: 'room', conversationId: cid, type: 'agent', id: 'a b:c' }
   const [one, two, dead] = [gateway(), gateway(), gateway()]
   await settled(one, two, dead)
   for (const each of [one, two, dead]) {
-    each.holdings.hold(place)
+    each.registrations.add(place)
     await settled(each)
   }
   expect(await redis.hkeys(roomPresenceKey(cid, 'agent'))).toEqual(['a b:c'])
-  one.holdings.release(place)
-  two.holdings.release(place)
+  one.registrations.remove(place)
+  two.registrations.remove(place)
   await settled(one, two)
   await expire(dead)
   await Promise.all([one.reaper.run(), two.reaper.run()])
@@ -173,10 +173,10 @@ test('whatever happens in whatever order, who is told of and who is in Redis is 
       for (const each of steps) {
         const one = at(each.gateway)
         if (each.do === 'hold') {
-          one.holdings.hold(person(org, `s${each.socket}`))
+          one.registrations.add(person(org, `s${each.socket}`))
           model[each.gateway]?.add(`s${each.socket}`)
         } else if (each.do === 'release') {
-          one.holdings.release(person(org, `s${each.socket}`))
+          one.registrations.remove(person(org, `s${each.socket}`))
           model[each.gateway]?.delete(`s${each.socket}`)
         } else if (each.do === 'reap') {
           await one.reaper.run()

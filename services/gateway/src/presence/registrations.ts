@@ -1,11 +1,11 @@
 import type { Logger } from '@parley/service-kit'
-import { encodeHolding, type Holding } from './holding.ts'
 import type { Leases } from './leases.ts'
 import type { Reaper } from './reaper.ts'
+import { encodeRegistration, type Registration } from './registration.ts'
 import { BATCH_SIZE, type PresenceWrites } from './writes.ts'
 
 interface Entry {
-  holding: Holding
+  registration: Registration
   /** The generation under which it is in Redis. */
   under?: string
   /** The life of Redis's data in which it was told of first; unset: never. */
@@ -16,22 +16,22 @@ interface Entry {
   running: Promise<void> | undefined
 }
 
-export interface HoldingTimes {
-  /** Milliseconds after a loss of Redis's data within which every gateway has written its holdings again. */
+export interface RegistrationTimes {
+  /** Milliseconds after a loss of Redis's data within which every gateway has written its registrations again. */
   settleMs: number
 }
 
 /**
- * What this gateway wants to hold in Redis, written at once and again until it is so: after Redis was away, after
- * it lost its data, after the gateway stood still for longer than its lease.
+ * What this gateway registers in Redis, written at once and again until it is so: after Redis was away, after it lost
+ * its data, after the gateway stood still for longer than its lease.
  */
-export function createHoldings({
+export function createRegistrations({
   leases,
   reaper,
   writes,
   logger,
   settleMs,
-}: HoldingTimes & { leases: Leases; reaper: Reaper; writes: PresenceWrites; logger: Logger }) {
+}: RegistrationTimes & { leases: Leases; reaper: Reaper; writes: PresenceWrites; logger: Logger }) {
   const entries = new Map<string, Entry>()
   /** Own generations that lost their lease. */
   const superseded = new Set<string>()
@@ -46,7 +46,7 @@ export function createHoldings({
       const lost = entry.epoch !== undefined && entry.epoch !== epoch
       if (!entry.gone) {
         if (entry.under === generation) return
-        await writes.add({ generation, holding: entry.holding, tell: !lost })
+        await writes.add({ generation, registration: entry.registration, tell: !lost })
         entry.under = generation
         entry.epoch = epoch
         entry.missed = false
@@ -54,8 +54,8 @@ export function createHoldings({
       }
       // After Redis lost its data, other gateways may not have registered again, so a removal could wrongly announce
       // somebody as gone: wait until `settledAt`. Room entries added since need not: rooms are checked again then.
-      if ((lost || entry.holding.kind === 'person') && performance.now() < settledAt) return
-      const found = await reaper.remove(generation, entry.holding, lost)
+      if ((lost || entry.registration.kind === 'person') && performance.now() < settledAt) return
+      const found = await reaper.remove(generation, entry.registration, lost)
       if (entry.gone) {
         if (!found && !lost && entry.under === generation && !entry.missed) entry.missed = true
         else entries.delete(name)
@@ -85,8 +85,8 @@ export function createHoldings({
     for (let i = 0; i < waiting.length; i += BATCH_SIZE) {
       await Promise.all(waiting.slice(i, i + BATCH_SIZE).map(([name, entry]) => write(name, entry)))
     }
-    // Only now that all is held under the new generation does clearing an old one away remove nobody's last entry. After
-    // a loss of data, other gateways need to have registered again as well.
+    // Only now that all is registered under the new generation does clearing an old one away remove nobody's last
+    // entry. After a loss of data, other gateways need to have registered again as well.
     if (generation !== leases.generation || performance.now() < settledAt) return
     for (const previous of superseded) {
       await reaper.clear(previous)
@@ -95,29 +95,29 @@ export function createHoldings({
   }
 
   return {
-    hold(holding: Holding): void {
-      const name = encodeHolding(holding)
+    add(registration: Registration): void {
+      const name = encodeRegistration(registration)
       let entry = entries.get(name)
       if (entry) {
         if (entry.missed) delete entry.under
         entry.missed = false
         entry.gone = false
       } else {
-        entry = { holding, gone: false, missed: false, running: undefined }
+        entry = { registration, gone: false, missed: false, running: undefined }
         entries.set(name, entry)
       }
       writeSoon(name, entry)
     },
 
-    release(holding: Holding): void {
-      const name = encodeHolding(holding)
+    remove(registration: Registration): void {
+      const name = encodeRegistration(registration)
       const entry = entries.get(name)
       if (!entry) return
       entry.gone = true
       writeSoon(name, entry)
     },
 
-    /** Everything that is held or waits to be let go of. */
+    /** All that is registered or waits to be removed. */
     get size(): number {
       return entries.size
     },
@@ -131,8 +131,8 @@ export function createHoldings({
     },
 
     /**
-     * Writes whatever Redis doesn't have as it should be. Not part of a renewal: thousands of holdings may take longer
-     * than a lease. Rejects while Redis is away.
+     * Writes whatever Redis doesn't have as it should be. Not part of a renewal: thousands of registrations may take
+     * longer than a lease. Rejects while Redis is away.
      */
     flush(): Promise<void> {
       flushing ??= flushAll().finally(() => {

@@ -8,8 +8,8 @@ export interface Person {
   id: string
 }
 
-/** What a gateway holds in Redis: a socket of a person, or a person's place in a room. */
-export type Holding =
+/** What a gateway registers in Redis: a socket of a person, or a person in a room. */
+export type Registration =
   | ({ kind: 'person'; socket: string } & Person)
   | { kind: 'room'; conversationId: string; type: ParticipantType; id: string }
 
@@ -18,16 +18,16 @@ const Stored = z.union([
   z.tuple([z.literal('room'), z.string(), ParticipantType, z.string()]),
 ])
 
-/** One string for each holding; also its name in the list of what a generation holds. */
-export const encodeHolding = (holding: Holding): string =>
+/** One string for each registration; also its name in the list of what a generation holds. */
+export const encodeRegistration = (registration: Registration): string =>
   JSON.stringify(
-    holding.kind === 'person'
-      ? ['person', holding.orgId, holding.type, holding.id, holding.socket]
-      : ['room', holding.conversationId, holding.type, holding.id],
+    registration.kind === 'person'
+      ? ['person', registration.orgId, registration.type, registration.id, registration.socket]
+      : ['room', registration.conversationId, registration.type, registration.id],
   )
 
-/** @throws ZodError, SyntaxError for what {@link encodeHolding} didn't make */
-export function decodeHolding(text: string): Holding {
+/** @throws ZodError, SyntaxError for what {@link encodeRegistration} didn't make */
+export function decodeRegistration(text: string): Registration {
   const stored = Stored.parse(JSON.parse(text))
   if (stored[0] === 'person') {
     const [kind, orgId, type, id, socket] = stored
