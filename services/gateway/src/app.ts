@@ -125,7 +125,7 @@ export async function buildApp(dependencies: GatewayDependencies): Promise<Gatew
       follow,
       expiry,
       dispatch,
-      lookWhoIsHere: presence.look,
+      viewRoster: presence.viewRoster,
       forget: createForget(io),
     }),
   )

@@ -6,7 +6,7 @@ import { createFollow } from '../delivery/follow.ts'
 import { createRooms } from '../delivery/rooms.ts'
 import { conversationJoin } from '../events/conversation-join.ts'
 import { createLifecycle } from '../lifecycle.ts'
-import type { Look } from '../presence/rolls.ts'
+import type { RosterView } from '../presence/rosters.ts'
 import type { Services } from '../services.ts'
 import { createFakeApi, createFakeConversation } from '../testing/fake-api.ts'
 import { createFakeSocket } from '../testing/fake-socket.ts'
@@ -38,8 +38,12 @@ function open() {
     metrics: { gap: nothing, fill: nothing, resync: nothing },
   })
   const nobody = { users: [], agents: [] }
-  const look = async (): Promise<Look> => ({ now: () => nobody, join: () => nobody, close: nothing })
-  const handler = conversationJoin({ follow, presence: { look } } as unknown as Services)
+  const viewRoster = async (): Promise<RosterView> => ({
+    now: () => nobody,
+    join: () => nobody,
+    close: nothing,
+  })
+  const handler = conversationJoin({ follow, presence: { viewRoster } } as unknown as Services)
   const { socket, written } = createFakeSocket()
   const caller: Caller = { ...BOT, orgId: 'acme', roles: ['member'], name: null, picture: null }
   Object.assign(socket, { connected: true, onAny: nothing, on: nothing })
@@ -56,7 +60,7 @@ function open() {
       follow,
       expiry: { watch: nothing, stop: nothing },
       dispatch: nothing,
-      lookWhoIsHere: look,
+      viewRoster,
       forget: nothing,
     }),
     join: (conversationId: string) =>

@@ -3,7 +3,7 @@ import { ProblemError, problem } from '@parley/contract'
 import { ANSWER_MS } from '../delivery/feed.ts'
 import type { Follow } from '../delivery/follow.ts'
 import type { Dispatch } from '../events/dispatch.ts'
-import type { Look } from '../presence/rolls.ts'
+import type { RosterView } from '../presence/rosters.ts'
 import type { Core } from '../services.ts'
 import type { ChatSocket } from '../sockets.ts'
 import type { Expiry } from './expiry.ts'
@@ -17,12 +17,12 @@ export function createAccept(
     follow: Follow
     expiry: Expiry<ChatSocket>
     dispatch: Dispatch
-    lookWhoIsHere(conversationId: string): Promise<Look>
+    viewRoster(conversationId: string): Promise<RosterView>
     forget(socket: ChatSocket): void
   },
 ) {
   const { api, people, lifecycle, outbound, logger } = core
-  const { follow, expiry, dispatch, lookWhoIsHere, forget } = dependencies
+  const { follow, expiry, dispatch, viewRoster, forget } = dependencies
 
   /** An agent's auto conversation: found or made, joined, told; tried again while the api is away. */
   async function welcomeAgent(socket: ChatSocket): Promise<void> {
@@ -38,7 +38,7 @@ export function createAccept(
         await follow.join(
           socket,
           { conversationId },
-          () => lookWhoIsHere(conversationId),
+          () => viewRoster(conversationId),
           ({ lastSeq, changeSeq }) => {
             // What happened between the two answers would be in neither.
             if (lastSeq !== conversation.lastSeq || changeSeq !== conversation.changeSeq) {

@@ -11,7 +11,7 @@ import {
   type Receipt,
   type ServerPayload,
 } from '@parley/contract'
-import type { Look } from '../presence/rolls.ts'
+import type { RosterView } from '../presence/rosters.ts'
 import type { Core } from '../services.ts'
 import type { ChatSocket } from '../sockets.ts'
 import { type Attempt, createFeed, type Feed, type FeedDependencies } from './feed.ts'
@@ -84,12 +84,12 @@ export function createFollow(
 
   /**
    * Lets a socket follow a conversation. Registers interest before asking the api, so that no event falls between its
-   * answer and the room. Acknowledging, entering the room and the end of the look happen synchronously.
+   * answer and the room. Acknowledging, entering the room and closing the view happen synchronously.
    */
   async function join<T>(
     socket: ChatSocket,
     payload: JoinPayload,
-    lookWhoIsHere: () => Promise<Look>,
+    viewRoster: () => Promise<RosterView>,
     acknowledge: (result: JoinResult) => T,
   ): Promise<T> {
     const { session, orgId } = socket.data
@@ -98,11 +98,11 @@ export function createFollow(
     const attempt: Attempt = { stale: false, caller: socket.data.caller }
     feed.attempts.add(attempt)
     session.joining.set(attempt, room)
-    let look: Look | undefined
+    let view: RosterView | undefined
     try {
       const first = await ask(feed, attempt, socket, payload)
-      // After the answer: joins that were answered together then share one look.
-      look = await lookWhoIsHere()
+      // After the answer: joins that were answered together then share one view.
+      view = await viewRoster()
       const answer = isCurrent(attempt, socket) ? first : await ask(feed, attempt, socket, payload)
       if (!socket.connected) throw problem('unavailable', { detail: 'The socket is gone' })
       if (!room.isOpen) {
@@ -112,7 +112,7 @@ export function createFollow(
         lifecycle.emit('roomOpened', room)
       }
       const { key } = socket.data
-      const { result, from } = merge(feed, answer, payload, { key, online: look.join(key) })
+      const { result, from } = merge(feed, answer, payload, { key, online: view.join(key) })
       const acknowledged = acknowledge(result)
       const isNew = !room.sockets.has(socket)
       room.add(socket, isNew ? from : carried(payload, from))
@@ -120,7 +120,7 @@ export function createFollow(
       if (isNew) lifecycle.emit('joined', socket, room)
       return acknowledged
     } finally {
-      look?.close()
+      view?.close()
       session.joining.delete(attempt)
       feed.attempts.delete(attempt)
       closeIfEmpty(feed)

@@ -4,7 +4,7 @@ import { afterEach, beforeEach, expect, it, onTestFinished, vi } from 'vitest'
 import { createOutbound } from '../connection/outbound.ts'
 import { createPeople } from '../connection/people.ts'
 import { createLifecycle } from '../lifecycle.ts'
-import type { Look } from '../presence/rolls.ts'
+import type { RosterView } from '../presence/rosters.ts'
 import type { Core } from '../services.ts'
 import { createFakeApi, createFakeConversation, newId } from '../testing/fake-api.ts'
 import { createFakeSocket } from '../testing/fake-socket.ts'
@@ -46,9 +46,9 @@ it('a gateway asks the api once a second, however often the streams come and go 
   const answered = Promise.withResolvers<void>()
   // It follows a conversation as long as its join is not answered.
   fake.beforeEach((path) => (path === '/internal/heads' ? answered.promise : new Promise(() => undefined)))
-  const look = () => Promise.reject(new Error('nobody looks'))
+  const viewRoster = () => Promise.reject(new Error('nobody views'))
   const { socket } = createFakeSocket()
-  void delivery.follow.join(socket, { conversationId: newId() }, look, () => undefined)
+  void delivery.follow.join(socket, { conversationId: newId() }, viewRoster, () => undefined)
   delivery.onTailState(false)
   await vi.advanceTimersByTimeAsync(1_000)
   expect(asked('/internal/heads')).toBe(1)
@@ -69,12 +69,12 @@ it('a gateway finds within half a minute what only another Redis was told of, an
   Object.assign(socket, { connected: true })
   Object.assign(socket.data, { caller, key: 'user:ada', orgId })
   const nobody = { users: [], agents: [] }
-  const look: Look = { now: () => nobody, join: () => nobody, close: () => undefined }
+  const view: RosterView = { now: () => nobody, join: () => nobody, close: () => undefined }
   delivery.onTailState(true)
   const joining = delivery.follow.join(
     socket,
     { conversationId },
-    () => Promise.resolve(look),
+    () => Promise.resolve(view),
     () => undefined,
   )
   await vi.advanceTimersByTimeAsync(10)

@@ -6,7 +6,7 @@ export const conversationJoin = defineEvent(
   ({ follow, presence }) =>
     (socket, payload, { reply }) => {
       follow.assertSpace(socket, payload.conversationId)
-      return follow.join(socket, payload, () => presence.look(payload.conversationId), reply)
+      return follow.join(socket, payload, () => presence.viewRoster(payload.conversationId), reply)
     },
   { cost: 2 },
 )

@@ -86,8 +86,8 @@ async function openWatcher(name: string, conversation: FakeConversation) {
     together,
     present,
     /** Whom all aggregates name. */
-    named: (turn: 'joined' | 'left' | 'online' | 'offline') =>
-      together.flatMap((one): ParticipantRef[] => one[turn]).map(({ id }) => id),
+    named: (transition: 'joined' | 'left' | 'online' | 'offline') =>
+      together.flatMap((one): ParticipantRef[] => one[transition]).map(({ id }) => id),
   }
 }
 

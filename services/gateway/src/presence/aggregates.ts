@@ -15,12 +15,17 @@ import type { Lifecycle } from '../lifecycle.ts'
 export const LARGE_ROOM = 100
 const AGGREGATE_MS = 1_000
 
-type Turn = 'joined' | 'left' | 'online' | 'offline'
-const OPPOSITE: Record<Turn, Turn> = { joined: 'left', left: 'joined', online: 'offline', offline: 'online' }
+type Transition = 'joined' | 'left' | 'online' | 'offline'
+const OPPOSITE: Record<Transition, Transition> = {
+  joined: 'left',
+  left: 'joined',
+  online: 'offline',
+  offline: 'online',
+}
 
 interface Pending {
   receipts: Map<string, Receipt>
-  turns: Record<Turn, Set<string>>
+  transitions: Record<Transition, Set<string>>
 }
 
 export type Aggregates = ReturnType<typeof createAggregates>
@@ -45,7 +50,7 @@ export function createAggregates({
     if (!found) {
       found = {
         receipts: new Map(),
-        turns: { joined: new Set(), left: new Set(), online: new Set(), offline: new Set() },
+        transitions: { joined: new Set(), left: new Set(), online: new Set(), offline: new Set() },
       }
       pending.set(room.conversationId, found)
       timer ??= setTimeout(flush, AGGREGATE_MS)
@@ -57,15 +62,15 @@ export function createAggregates({
     timer = undefined
     const batch = [...pending]
     pending.clear()
-    for (const [conversationId, { receipts, turns }] of batch) {
+    for (const [conversationId, { receipts, transitions }] of batch) {
       const refs = (keys: Set<string>): ParticipantRef[] => [...keys].map(parseParticipantKey)
       const payload: ServerPayload<'room:aggregate'> = {
         conversationId,
         receipts: [...receipts.values()],
-        joined: refs(turns.joined),
-        left: refs(turns.left),
-        online: refs(turns.online),
-        offline: refs(turns.offline),
+        joined: refs(transitions.joined),
+        left: refs(transitions.left),
+        online: refs(transitions.online),
+        offline: refs(transitions.offline),
       }
       const empty = Object.values(payload).every((value) => typeof value === 'string' || value.length === 0)
       if (!empty) rooms.emit(conversationId, 'room:aggregate', payload)
@@ -84,10 +89,10 @@ export function createAggregates({
      * Only a person's last transition is kept, even if it undoes an earlier one: a socket that joined in between may have
      * seen either.
      */
-    turn(room: Room, turn: Turn, key: string): void {
-      const { turns } = of(room)
-      turns[OPPOSITE[turn]].delete(key)
-      turns[turn].add(key)
+    transition(room: Room, transition: Transition, key: string): void {
+      const { transitions } = of(room)
+      transitions[OPPOSITE[transition]].delete(key)
+      transitions[transition].add(key)
     },
     close(): void {
       clearTimeout(timer)

@@ -7,8 +7,8 @@ import type { Rooms } from '../delivery/rooms.ts'
 import type { ChatSocket } from '../sockets.ts'
 import type { Aggregates } from './aggregates.ts'
 import type { Audience } from './audience.ts'
-import type { Rolls } from './rolls.ts'
-import { Transition } from './writes.ts'
+import type { Rosters } from './rosters.ts'
+import { StatusChange } from './writes.ts'
 
 /** Passes on to sockets here what the presence scripts tell all gateways. */
 export function announcePresence({
@@ -16,16 +16,16 @@ export function announcePresence({
   outbound,
   audience,
   aggregates,
-  rolls,
+  rosters,
 }: {
   bus: Bus
   outbound: Outbound
   audience: Audience
   aggregates: Aggregates
-  rolls: Rolls
+  rosters: Rosters
 }): void {
   bus.handle('presence', (_channel, payload) => {
-    const { orgId, type, id, status, at } = Transition.parse(JSON.parse(payload))
+    const { orgId, type, id, status, at } = StatusChange.parse(JSON.parse(payload))
     const key = participantKey({ type, id })
     const concerned = audience.of(orgId, key)
     if (concerned.size === 0) return
@@ -36,7 +36,7 @@ export function announcePresence({
     const told = new Set<ChatSocket>()
     for (const room of concerned) {
       if (aggregates.isLarge(room)) {
-        aggregates.turn(room, status, key)
+        aggregates.transition(room, status, key)
         continue
       }
       for (const socket of room.sockets) {
@@ -47,29 +47,29 @@ export function announcePresence({
     }
   })
 
-  const turn = (isHere: boolean) => (channel: string, payload: string) => {
+  const onTransition = (isPresent: boolean) => (channel: string, payload: string) => {
     const key = participantKey(ParticipantRef.parse(JSON.parse(payload)))
-    rolls.turn(conversationOf(channel), key, isHere)
+    rosters.apply(conversationOf(channel), key, isPresent)
   }
-  bus.handle('joined', turn(true))
-  bus.handle('left', turn(false))
+  bus.handle('joined', onTransition(true))
+  bus.handle('left', onTransition(false))
 }
 
 /** Tells the sockets of a room here that somebody (`user:ada`) came or went. */
-export function announcePlace(
+export function announceRoomTransition(
   { rooms, aggregates }: { rooms: Rooms; aggregates: Aggregates },
   conversationId: string,
   key: string,
-  isHere: boolean,
+  isPresent: boolean,
 ): void {
   const room = rooms.get(conversationId)
   if (!room) return
   if (aggregates.isLarge(room)) {
-    aggregates.turn(room, isHere ? 'joined' : 'left', key)
+    aggregates.transition(room, isPresent ? 'joined' : 'left', key)
     return
   }
   const { type, id } = parseParticipantKey(key)
-  rooms.emit(conversationId, isHere ? 'user:joined' : 'user:left', {
+  rooms.emit(conversationId, isPresent ? 'user:joined' : 'user:left', {
     conversationId,
     participantType: type,
     participantId: id,

@@ -10,8 +10,8 @@ import type { ChatSocket } from '../sockets.ts'
 import { createLeases } from './leases.ts'
 import { createPresence, type PRESENCE_TIMES } from './presence.ts'
 import { createReaper } from './reaper.ts'
-import { createRolls } from './rolls.ts'
-import { createPresenceWrites, type Transition } from './writes.ts'
+import { createRosters } from './rosters.ts'
+import { createPresenceWrites, type StatusChange } from './writes.ts'
 
 const ORG = 'acme'
 const ROOM = '665f1c2ab1d4e8a3c9d0f1a2'
@@ -34,7 +34,7 @@ beforeAll(async () => {
   const listener = connect('subscribing')
   await vi.waitFor(() => expect(listener.status).toBe('ready'))
   listener.on('message', (_, message: string) => {
-    const { id, status }: Transition = JSON.parse(message.slice('presence '.length))
+    const { id, status }: StatusChange = JSON.parse(message.slice('presence '.length))
     told.push(`${id} ${status}`)
   })
   await listener.subscribe(PRESENCE_CHANNEL)
@@ -129,7 +129,7 @@ test('rooms that are being checked as the gateway ends are not checked again', a
   vi.useFakeTimers()
   const answers: ((answer: Promise<string[]>) => void)[] = []
   const fail = () => answers.shift()?.(Promise.reject(new Error('Redis is away')))
-  const rolls = createRolls({
+  const rosters = createRosters({
     bus: { hold: async () => undefined, release: () => undefined, onRestored: () => undefined },
     lifecycle: createLifecycle(),
     read: () => new Promise((resolve) => answers.push(resolve)),
@@ -138,15 +138,15 @@ test('rooms that are being checked as the gateway ends are not checked again', a
     settleMs: 1,
     logger,
   })
-  const looking = rolls.look(ROOM)
+  const viewing = rosters.view(ROOM)
   await vi.advanceTimersByTimeAsync(0)
   fail()
-  const look = await looking
-  look.join('user:ada')
-  look.close()
+  const view = await viewing
+  view.join('user:ada')
+  view.close()
   await vi.advanceTimersByTimeAsync(1)
   expect(answers).toHaveLength(1)
-  rolls.close()
+  rosters.close()
   fail()
   await vi.advanceTimersByTimeAsync(0)
   expect(vi.getTimerCount()).toBe(0)

@@ -7,14 +7,14 @@ import type { Rooms } from '../delivery/rooms.ts'
 import type { Lifecycle } from '../lifecycle.ts'
 import type { ChatSocket } from '../sockets.ts'
 import { createAggregates } from './aggregates.ts'
-import { announcePlace, announcePresence } from './announce.ts'
+import { announcePresence, announceRoomTransition } from './announce.ts'
 import { createAudience } from './audience.ts'
 import { createLeases } from './leases.ts'
 import { createPresenceReads } from './reads.ts'
 import { createReaper } from './reaper.ts'
 import type { Registration } from './registration.ts'
 import { createRegistrations } from './registrations.ts'
-import { createRolls } from './rolls.ts'
+import { createRosters } from './rosters.ts'
 import { definePresenceScripts } from './scripts.ts'
 import { createPresenceWrites } from './writes.ts'
 
@@ -62,20 +62,20 @@ export function createPresence(options: {
   const aggregates = createAggregates({
     rooms,
     lifecycle,
-    peopleIn: (room) => rolls.size(room.conversationId),
+    peopleIn: (room) => rosters.size(room.conversationId),
   })
-  /** Sockets here by conversation and participant; those that were cut off count until the debounce ends. */
-  const places = new Map<string, Map<string, number>>()
-  const rolls = createRolls({
+  /** Sockets here, counted by conversation and participant; those that were cut off count until the debounce ends. */
+  const socketCounts = new Map<string, Map<string, number>>()
+  const rosters = createRosters({
     bus,
     lifecycle,
     read: reads.inRoom,
-    here: (conversationId) => places.get(conversationId)?.keys() ?? [],
-    tell: (...turn) => announcePlace({ rooms, aggregates }, ...turn),
+    here: (conversationId) => socketCounts.get(conversationId)?.keys() ?? [],
+    tell: (...transition) => announceRoomTransition({ rooms, aggregates }, ...transition),
     settleMs: times.settleMs,
     logger,
   })
-  announcePresence({ bus, outbound, aggregates, rolls, audience: createAudience(lifecycle) })
+  announcePresence({ bus, outbound, aggregates, rosters, audience: createAudience(lifecycle) })
   /** Departures that may yet turn out to be a reload. */
   const departures = new Map<NodeJS.Timeout, () => void>()
 
@@ -94,14 +94,14 @@ export function createPresence(options: {
     departures.clear()
   }
 
-  const personOf = ({ id, data }: ChatSocket): Registration => ({
+  const personRegistration = ({ id, data }: ChatSocket): Registration => ({
     kind: 'person',
     orgId: data.orgId,
     type: data.type,
     id: data.userId,
     socket: id,
   })
-  const placeOf = ({ data }: ChatSocket, conversationId: string): Registration => ({
+  const roomRegistration = ({ data }: ChatSocket, conversationId: string): Registration => ({
     kind: 'room',
     conversationId,
     type: data.type,
@@ -109,14 +109,14 @@ export function createPresence(options: {
   })
 
   function enter(socket: ChatSocket, conversationId: string): void {
-    const people = places.get(conversationId) ?? new Map<string, number>()
-    places.set(conversationId, people)
+    const people = socketCounts.get(conversationId) ?? new Map<string, number>()
+    socketCounts.set(conversationId, people)
     const count = people.get(socket.data.key) ?? 0
     people.set(socket.data.key, count + 1)
-    if (count === 0) registrations.add(placeOf(socket, conversationId))
+    if (count === 0) registrations.add(roomRegistration(socket, conversationId))
   }
   function leave(socket: ChatSocket, conversationId: string): void {
-    const people = places.get(conversationId)
+    const people = socketCounts.get(conversationId)
     const count = people?.get(socket.data.key)
     if (!people || count === undefined) return
     if (count > 1) {
@@ -124,12 +124,12 @@ export function createPresence(options: {
       return
     }
     people.delete(socket.data.key)
-    if (people.size === 0) places.delete(conversationId)
-    registrations.remove(placeOf(socket, conversationId))
+    if (people.size === 0) socketCounts.delete(conversationId)
+    registrations.remove(roomRegistration(socket, conversationId))
   }
 
-  lifecycle.on('connected', (socket) => registrations.add(personOf(socket)))
-  lifecycle.on('disconnected', (socket) => later(() => registrations.remove(personOf(socket))))
+  lifecycle.on('connected', (socket) => registrations.add(personRegistration(socket)))
+  lifecycle.on('disconnected', (socket) => later(() => registrations.remove(personRegistration(socket))))
   lifecycle.on('joined', (socket, room) => enter(socket, room.conversationId))
   lifecycle.on('left', (socket, { conversationId }) => {
     // Decided after this turn: a revoked socket is taken out of its rooms first, and cut off in the same turn.
@@ -160,7 +160,7 @@ export function createPresence(options: {
     renewing ??= registrations
       .renew()
       .then(({ taken, lostData }) => {
-        if (lostData) rolls.checkLater()
+        if (lostData) rosters.checkLater()
         if (taken) waking = setTimeout(wake, WAKE_MS)
         else flush()
         return true
@@ -198,15 +198,15 @@ export function createPresence(options: {
   return {
     ...reads,
 
-    look: rolls.look,
+    viewRoster: rosters.view,
 
     /** Who has a socket in the room on any gateway; while Redis is away, as above. */
     async online(conversationId: string): Promise<Online> {
-      const look = await rolls.look(conversationId)
+      const view = await rosters.view(conversationId)
       try {
-        return look.now()
+        return view.now()
       } finally {
-        look.close()
+        view.close()
       }
     },
 
@@ -215,7 +215,7 @@ export function createPresence(options: {
       redis.off('ready', onReady)
       clearInterval(beats)
       for (const timer of departures.keys()) clearTimeout(timer)
-      rolls.close()
+      rosters.close()
       aggregates.close()
       await renewing
       clearTimeout(waking)

@@ -137,16 +137,16 @@ describe('people', () => {
 test('a room tells of the first gateway that holds somebody and of the last', async () => {
   const cid = randomUUID()
   await subscriber.subscribe(roomChannel(cid))
-  const place: Registration = { kind: 'room', conversationId: cid, type: 'agent', id: 'a b:c' }
+  const entry: Registration = { kind: 'room', conversationId: cid, type: 'agent', id: 'a b:c' }
   const [one, two, dead] = [gateway(), gateway(), gateway()]
   await settled(one, two, dead)
   for (const each of [one, two, dead]) {
-    each.registrations.add(place)
+    each.registrations.add(entry)
     await settled(each)
   }
   expect(await redis.hkeys(roomPresenceKey(cid, 'agent'))).toEqual(['a b:c'])
-  one.registrations.remove(place)
-  two.registrations.remove(place)
+  one.registrations.remove(entry)
+  two.registrations.remove(entry)
   await settled(one, two)
   await expire(dead)
   await Promise.all([one.reaper.run(), two.reaper.run()])

@@ -23,14 +23,14 @@ export const BATCH_SIZE = 500
 const SEEN_MS = 30 * 24 * 60 * 60 * 1_000
 
 /** What {@link PRESENCE_CHANNEL} carries under the kind `presence`. */
-export const Transition = z.object({
+export const StatusChange = z.object({
   orgId: z.string(),
   type: ParticipantType,
   id: z.string(),
   status: z.enum(['online', 'offline']),
   at: z.string(),
 })
-export type Transition = z.infer<typeof Transition>
+export type StatusChange = z.infer<typeof StatusChange>
 
 interface Addition {
   generation: string
@@ -76,10 +76,10 @@ export function createPresenceWrites(redis: Redis, now: () => Date = () => new D
   ]
 
   type Of<K extends Registration['kind']> = Extract<Registration, { kind: K }>
-  const aboutPerson = (generation: string, registration: Of<'person'>, status: Transition['status']) => {
+  const aboutPerson = (generation: string, registration: Of<'person'>, status: StatusChange['status']) => {
     const { orgId, type, id, socket } = registration
     const at = now()
-    const told: Transition = { orgId, type, id, status, at: at.toISOString() }
+    const told: StatusChange = { orgId, type, id, status, at: at.toISOString() }
     return [
       presenceKey(orgId, type, id),
       seenKey(orgId, type, id),
@@ -90,9 +90,9 @@ export function createPresenceWrites(redis: Redis, now: () => Date = () => new D
       SEEN_MS,
     ] as const
   }
-  const aboutRoom = (generation: string, registration: Of<'room'>, turn: 'joined' | 'left') => {
+  const aboutRoom = (generation: string, registration: Of<'room'>, transition: 'joined' | 'left') => {
     const { conversationId, type, id } = registration
-    const told = busMessage(turn, JSON.stringify({ type, id }))
+    const told = busMessage(transition, JSON.stringify({ type, id }))
     return [roomPresenceKey(conversationId, type), id, generation, roomChannel(conversationId), told] as const
   }
 

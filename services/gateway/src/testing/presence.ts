@@ -9,7 +9,7 @@ import { createReaper } from '../presence/reaper.ts'
 import type { Registration } from '../presence/registration.ts'
 import { createRegistrations } from '../presence/registrations.ts'
 import { definePresenceScripts } from '../presence/scripts.ts'
-import { createPresenceWrites, type Transition } from '../presence/writes.ts'
+import { createPresenceWrites, type StatusChange } from '../presence/writes.ts'
 
 const logger = createLogger({ name: 'test', level: 'silent' })
 
@@ -58,8 +58,8 @@ export function openPresenceStore(database: number) {
       await redis.publish(PRESENCE_CHANNEL, end)
       await vi.waitFor(() => expect(heard.some(({ message }) => message === end)).toBe(true))
       return heard.flatMap(({ message }) => {
-        const transition = transitionIn(message, orgId)
-        return transition ? [`${transition.id} ${transition.status}`] : []
+        const change = statusChangeIn(message, orgId)
+        return change ? [`${change.id} ${change.status}`] : []
       })
     },
     sockets: (orgId: string, id = 'ada') => redis.scard(presenceKey(orgId, 'user', id)),
@@ -81,8 +81,8 @@ export async function settled(...gateways: Gateway[]): Promise<void> {
   }
 }
 
-export function transitionIn(message: string, orgId: string): Transition | null {
+export function statusChangeIn(message: string, orgId: string): StatusChange | null {
   if (!message.startsWith('presence ')) return null
-  const transition: Transition = JSON.parse(message.slice('presence '.length))
-  return transition.orgId === orgId ? transition : null
+  const change: StatusChange = JSON.parse(message.slice('presence '.length))
+  return change.orgId === orgId ? change : null
 }

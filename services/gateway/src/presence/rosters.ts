@@ -7,7 +7,7 @@ import type { Lifecycle } from '../lifecycle.ts'
 const BATCH_SIZE = 200
 
 /** Who is in a room, kept up to date until it is closed. */
-export interface Look {
+export interface RosterView {
   now(): Online
   /** The same for `joining` (`user:ada`), who is there from now on and hears of what changes. */
   join(joining: string): Online
@@ -18,18 +18,18 @@ interface Reading {
   /** null: Redis did not answer. */
   found: Promise<string[] | null>
   /** Comings and goings that all gateways were told of since it began, in their order. */
-  turns: [key: string, isHere: boolean][]
-  looks: number
+  transitions: [key: string, isPresent: boolean][]
+  views: number
 }
 
-export type Rolls = ReturnType<typeof createRolls>
+export type Rosters = ReturnType<typeof createRosters>
 
 /**
- * Per open room, the people its sockets were told are present. A joiner gets the list, then the same updates as
+ * Per open room its roster: whom its sockets were told to be present. A joiner gets the roster, then the same updates as
  * everyone. The first join reads it from Redis; updates that arrive during the read are replayed on it. After a broken
- * subscription, or a loss of Redis's data, the list is compared with Redis and the room is told the difference.
+ * subscription, or a loss of Redis's data, the roster is compared with Redis and the room is told the difference.
  */
-export function createRolls({
+export function createRosters({
   bus,
   lifecycle,
   read,
@@ -45,28 +45,28 @@ export function createRolls({
   /** Who has a socket in the room on this gateway: they are there, whatever Redis says. */
   here(conversationId: string): Iterable<string>
   /** Tells the sockets here. */
-  tell(conversationId: string, key: string, isHere: boolean): void
+  tell(conversationId: string, key: string, isPresent: boolean): void
   /** Milliseconds after a break within which every gateway has written to Redis again whom it holds. */
   settleMs: number
   logger: Logger
 }) {
-  const rolls = new Map<string, Set<string>>()
-  /** By conversation, readings that somebody still looks at. */
+  const rosters = new Map<string, Set<string>>()
+  /** By conversation, readings that somebody still views. */
   const open = new Map<string, Set<Reading>>()
   /** Of them the one that has no answer yet. */
   const pending = new Map<string, Reading>()
   let timer: NodeJS.Timeout | undefined
   let closed = false
-  lifecycle.on('roomClosed', ({ conversationId }) => rolls.delete(conversationId))
+  lifecycle.on('roomClosed', ({ conversationId }) => rosters.delete(conversationId))
 
-  function turn(conversationId: string, key: string, isHere: boolean): void {
-    for (const { turns } of open.get(conversationId) ?? []) turns.push([key, isHere])
-    const roll = rolls.get(conversationId)
-    if (!roll) return
+  function apply(conversationId: string, key: string, isPresent: boolean): void {
+    for (const { transitions } of open.get(conversationId) ?? []) transitions.push([key, isPresent])
+    const roster = rosters.get(conversationId)
+    if (!roster) return
     // The person counts while we decide whether the room is large: added before a join is told, removed after a leave.
-    if (isHere) roll.add(key)
-    tell(conversationId, key, isHere)
-    if (!isHere) roll.delete(key)
+    if (isPresent) roster.add(key)
+    tell(conversationId, key, isPresent)
+    if (!isPresent) roster.delete(key)
   }
 
   function begin(conversationId: string): Reading {
@@ -79,7 +79,7 @@ export function createRolls({
         return null
       })
       .finally(() => pending.delete(conversationId))
-    const reading: Reading = { found, turns: [], looks: 0 }
+    const reading: Reading = { found, transitions: [], views: 0 }
     pending.set(conversationId, reading)
     const readings = open.get(conversationId)
     if (readings) readings.add(reading)
@@ -88,8 +88,8 @@ export function createRolls({
   }
 
   function end(conversationId: string, reading: Reading): void {
-    reading.looks -= 1
-    if (reading.looks > 0) return
+    reading.views -= 1
+    if (reading.views > 0) return
     bus.release(roomChannel(conversationId))
     const readings = open.get(conversationId)
     if (readings?.delete(reading) && readings.size === 0) open.delete(conversationId)
@@ -98,13 +98,13 @@ export function createRolls({
   /** `now()`: null where Redis did not answer. */
   async function consult(conversationId: string) {
     const reading = pending.get(conversationId) ?? begin(conversationId)
-    reading.looks += 1
+    reading.views += 1
     const found = await reading.found
     return {
       now(): Set<string> | null {
         if (!found) return null
         const keys = new Set(found)
-        for (const [key, isHere] of reading.turns) place(keys, key, isHere)
+        for (const [key, isPresent] of reading.transitions) setPresent(keys, key, isPresent)
         return keys
       },
       close: () => end(conversationId, reading),
@@ -115,11 +115,11 @@ export function createRolls({
   async function check(conversationId: string): Promise<boolean> {
     const { now, close } = await consult(conversationId)
     try {
-      const [there, roll] = [now(), rolls.get(conversationId)]
-      if (!there || !roll) return there !== null
+      const [there, roster] = [now(), rosters.get(conversationId)]
+      if (!there || !roster) return there !== null
       for (const key of here(conversationId)) there.add(key)
-      for (const key of there) if (!roll.has(key)) turn(conversationId, key, true)
-      for (const key of [...roll]) if (!there.has(key)) turn(conversationId, key, false)
+      for (const key of there) if (!roster.has(key)) apply(conversationId, key, true)
+      for (const key of [...roster]) if (!there.has(key)) apply(conversationId, key, false)
       return true
     } finally {
       close()
@@ -127,7 +127,7 @@ export function createRolls({
   }
 
   async function checkAll(): Promise<void> {
-    const all = [...rolls.keys()]
+    const all = [...rosters.keys()]
     for (let i = 0; i < all.length; i += BATCH_SIZE) {
       const known = await Promise.all(all.slice(i, i + BATCH_SIZE).map(check))
       if (known.includes(false)) return checkLater()
@@ -141,9 +141,9 @@ export function createRolls({
   bus.onRestored(checkLater)
 
   return {
-    turn,
+    apply,
     /** How many people are in a room, on all gateways; 0 where it is not open here. */
-    size: (conversationId: string): number => rolls.get(conversationId)?.size ?? 0,
+    size: (conversationId: string): number => rosters.get(conversationId)?.size ?? 0,
     /** To be called when Redis lost its data: rooms opened before all gateways had written theirs again saw too few. */
     checkLater,
 
@@ -151,20 +151,20 @@ export function createRolls({
      * Who has a socket in the room on any gateway: where it is open here, as was last heard. Where it is not, and Redis
      * does not answer, only on this gateway. To be closed.
      */
-    async look(conversationId: string): Promise<Look> {
-      const reading = rolls.has(conversationId) ? null : await consult(conversationId)
+    async view(conversationId: string): Promise<RosterView> {
+      const reading = rosters.has(conversationId) ? null : await consult(conversationId)
       const now = () => {
-        const keys = new Set(rolls.get(conversationId) ?? reading?.now())
+        const keys = new Set(rosters.get(conversationId) ?? reading?.now())
         for (const key of here(conversationId)) keys.add(key)
         return keys
       }
       return {
         now: () => toOnline(now()),
         join(joining) {
-          if (!rolls.has(conversationId)) {
+          if (!rosters.has(conversationId)) {
             const found = reading?.now()
             if (!found) checkLater()
-            rolls.set(conversationId, found ?? new Set())
+            rosters.set(conversationId, found ?? new Set())
           }
           return toOnline(now().add(joining))
         },
@@ -179,8 +179,8 @@ export function createRolls({
   }
 }
 
-function place(keys: Set<string>, key: string, isHere: boolean): void {
-  if (isHere) keys.add(key)
+function setPresent(keys: Set<string>, key: string, isPresent: boolean): void {
+  if (isPresent) keys.add(key)
   else keys.delete(key)
 }
 
