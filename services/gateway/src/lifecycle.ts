@@ -11,14 +11,14 @@ interface LifecycleEvents {
   /** A socket is in a room, its acknowledgement sent. */
   joined: [socket: ChatSocket, room: Room]
   left: [socket: ChatSocket, room: Room]
-  /** The first socket here is about to be in the room; its members are known. */
+  /** The first socket here is about to be in the room; its participants are known. */
   roomOpened: [room: Room]
   /** The last one here has left. */
   roomClosed: [room: Room]
   /** It went on without telling what lies between; its clients were asked to fetch the state. */
   skipped: [room: Room]
-  /** Somebody else takes part now: `room.members` has changed. */
-  membersChanged: [room: Room]
+  /** Somebody else takes part now: `room.participants` has changed. */
+  participantsChanged: [room: Room]
   /** A message goes out to the room, in its order: its JSON text. */
   message: [room: Room, message: string]
   /** The latest state of a message is about to go out to the room, in its order. */
@@ -41,7 +41,7 @@ export function createLifecycle() {
     roomOpened: [],
     roomClosed: [],
     skipped: [],
-    membersChanged: [],
+    participantsChanged: [],
     message: [],
     messageChanged: [],
     expelled: [],

@@ -294,9 +294,9 @@ describe('delivery', () => {
     await gateway.publish([edited(conversation, conversation.edit(conversation.add('one')))])
     await vi.waitFor(() => expect(ada.changes.at(-1)).toBe(2))
     // Let in by an answer of before.
-    conversation.members.push(BOB)
+    conversation.participants.push(BOB)
     await bob.join(conversation)
-    conversation.members.pop()
+    conversation.participants.pop()
     const removed = once(bob.socket, 'conversation:removed')
     await gateway.publish([bobRemoved(conversation, change)])
     expect(await removed).toEqual({ conversationId: conversation.id, reason: 'removed' })
@@ -366,7 +366,7 @@ describe('delivery', () => {
     const ada = await openClient('ada')
     await ada.join(conversation)
     const removed = conversation.remove(BOB)
-    conversation.members.push(BOB)
+    conversation.participants.push(BOB)
     conversation.touch()
     await gateway.publish([somethingElse(conversation)])
     await vi.waitFor(() => expect(ada.changes.at(-1)).toBe(3))
@@ -390,7 +390,7 @@ describe('delivery', () => {
     })
     conversation.touch()
     await gateway.publish([edited(conversation, conversation.edit(conversation.add('one')))])
-    await vi.waitFor(() => expect(conversation.members).toEqual([ADA]))
+    await vi.waitFor(() => expect(conversation.participants).toEqual([ADA]))
     await gateway.publish([bobRemoved(conversation, conversation.changeSeq)])
     expect(await removed).toMatchObject({ reason: 'removed' })
     await gateway.publish([created(conversation, conversation.add('two'))])
@@ -478,7 +478,7 @@ describe('delivery', () => {
     const [ada, dora] = [await openClient('ada'), await openClient('dora')]
     onceJoinIsAnswered(async () => {
       const told = once(dora.socket, 'conversation:added')
-      conversation.members.push({ type: 'user', id: 'carl' })
+      conversation.participants.push({ type: 'user', id: 'carl' })
       await gateway.publish([
         gateway.event('participant.added', conversation, {
           change: conversation.touch(),
@@ -504,7 +504,7 @@ describe('delivery', () => {
     await before.join(conversation)
     onceJoinIsAnswered(async () => {
       await before.socket.emitWithAck('conversation:leave', { conversationId: conversation.id })
-      conversation.members.push({ type: 'user', id: 'cleo' })
+      conversation.participants.push({ type: 'user', id: 'cleo' })
       conversation.touch()
       fake.calls.length = 0
       await gateway.publish([edited(conversation, conversation.edit(conversation.add('one')))])

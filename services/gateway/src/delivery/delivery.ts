@@ -111,7 +111,7 @@ export function createDelivery(core: Core, metrics: FeedMetrics) {
       return
     }
     // One that may be out of date is told only where the room's list agrees; otherwise the recheck decides.
-    const isOut = !behind || (!overtaken && feed?.room.members.has(member) === false)
+    const isOut = !behind || (!overtaken && feed?.room.participants.has(member) === false)
     if (isOut && !feed?.room.dismissed.delete(member)) notices.removed(org, cid, member)
     if (behind) return
     lifecycle.emit('expelled', cid, member)

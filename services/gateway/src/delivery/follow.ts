@@ -107,7 +107,7 @@ export function createFollow(
       if (!socket.connected) throw problem('unavailable', { detail: 'The socket is gone' })
       if (!room.isOpen) {
         // Not earlier: a join that is refused may be of another org.
-        room.open({ orgId, members: (answer.members ?? []).map(participantKey) })
+        room.open({ orgId, participants: (answer.members ?? []).map(participantKey) })
         feed.open({ seq: answer.throughSeq, stored: answer.lastSeq, change: answer.changeSeq })
         lifecycle.emit('roomOpened', room)
       }

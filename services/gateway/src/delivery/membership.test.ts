@@ -44,7 +44,7 @@ function open(
   })
   const membership = createMembership(core, { notices: { removed: none }, follow: () => follow })
   const room = core.rooms.ensure(newId())
-  room.open({ orgId: 'acme', members: ids.map((id) => `user:${id}`) })
+  room.open({ orgId: 'acme', participants: ids.map((id) => `user:${id}`) })
   const sockets = ids.map((id) => {
     const { socket } = createFakeSocket()
     const caller: Caller = {
@@ -98,7 +98,7 @@ test('who was added again while it was asked who takes part stays', async () => 
   membership.added(room, 'user:bob')
   answered.resolve()
   await vi.waitFor(() => expect(calls).toBe(2))
-  expect([room.members.has('user:bob'), bob && room.sockets.has(bob)]).toEqual([true, true])
+  expect([room.participants.has('user:bob'), bob && room.sockets.has(bob)]).toEqual([true, true])
 })
 
 test('nobody is asked again once the gateway has ended', async () => {

@@ -11,7 +11,7 @@ const RETRY_MS = 500
 
 export type Membership = ReturnType<typeof createMembership>
 
-/** Keeps a room's sockets and its list of members to those who take part. */
+/** Keeps a room's sockets and its list of participants to those who take part. */
 export function createMembership(
   { api, lifecycle, logger }: Pick<Core, 'api' | 'lifecycle' | 'logger'>,
   { notices, follow }: { notices: Pick<Notices, 'removed'>; follow(): Follow },
@@ -24,7 +24,7 @@ export function createMembership(
   async function check(room: Room): Promise<void> {
     const { conversationId } = room
     const sockets = [...room.sockets]
-    // Once also for a room without sockets: whoever is just joining finds its list of members.
+    // Once also for a room without sockets: whoever is just joining finds its list of participants.
     for (let at = 0; at === 0 || at < sockets.length; at += BATCH_SIZE) {
       const some = sockets.slice(at, at + BATCH_SIZE)
       // A picture's address alone may be long: of a thousand, more than the api takes in one request.
@@ -40,16 +40,16 @@ export function createMembership(
       }
       // Something happened since this was asked: the next check decides.
       if (!room.isOpen || checking.get(room) === true) return
-      if (members) setMembers(room, new Set(members.map(participantKey)))
+      if (members) setParticipants(room, new Set(members.map(participantKey)))
       some.forEach((socket, index) => {
         if (allowed[index] !== true && room.sockets.has(socket)) follow().expel(socket, room, 'removed')
       })
     }
   }
 
-  function setMembers(room: Room, now: ReadonlySet<string>): void {
-    const gone = [...room.members].filter((key) => !now.has(key))
-    const come = [...now].filter((key) => !room.members.has(key))
+  function setParticipants(room: Room, now: ReadonlySet<string>): void {
+    const gone = [...room.participants].filter((key) => !now.has(key))
+    const come = [...now].filter((key) => !room.participants.has(key))
     for (const key of gone) {
       remove(room, key)
       room.dismissed.add(key)
@@ -57,11 +57,11 @@ export function createMembership(
       lifecycle.emit('expelled', room.conversationId, key)
     }
     for (const key of come) add(room, key)
-    if (gone.length + come.length > 0) lifecycle.emit('membersChanged', room)
+    if (gone.length + come.length > 0) lifecycle.emit('participantsChanged', room)
   }
 
   function add(room: Room, key: string): void {
-    room.members.add(key)
+    room.participants.add(key)
     room.dismissed.delete(key)
     // A read position that was heard is from before they left.
     room.reads.delete(key)
@@ -69,7 +69,7 @@ export function createMembership(
 
   function remove(room: Room, key: string): boolean {
     room.reads.delete(key)
-    return room.members.delete(key)
+    return room.participants.delete(key)
   }
 
   async function recheck(room: Room): Promise<void> {
@@ -87,7 +87,7 @@ export function createMembership(
     } catch (error) {
       if (!(error instanceof ProblemError)) throw error
       failed = true
-      logger.debug({ conversation: room.conversationId, err: error }, 'members not checked')
+      logger.debug({ conversation: room.conversationId, err: error }, 'participants not checked')
     } finally {
       const again = checking.get(room) === true
       checking.delete(room)
@@ -106,14 +106,14 @@ export function createMembership(
     recheck: (room: Room): void => void recheck(room),
     added(room: Room, key: string): void {
       checkAgain(room)
-      if (!room.isOpen || room.members.has(key)) return
+      if (!room.isOpen || room.participants.has(key)) return
       add(room, key)
-      lifecycle.emit('membersChanged', room)
+      lifecycle.emit('participantsChanged', room)
     },
     /** Takes their sockets out of the room at once; an admin may stay, which the api decides. */
     removed(room: Room, key: string, sockets: Iterable<ChatSocket>): void {
       checkAgain(room)
-      if (remove(room, key)) lifecycle.emit('membersChanged', room)
+      if (remove(room, key)) lifecycle.emit('participantsChanged', room)
       for (const socket of [...sockets]) {
         if (!room.sockets.has(socket)) continue
         if (isAdmin(socket.data.caller)) void recheck(room)

@@ -37,7 +37,7 @@ export function createRoom(options: {
   let position: Readonly<Position> = { seq: 0, stored: 0, change: 0 }
   let isOpen = false
   let orgId = ''
-  const members = new Set<string>()
+  const participants = new Set<string>()
   const dismissed = new Set<string>()
 
   const isNew = ({ seq, change }: Mark, floor: Place): boolean =>
@@ -65,7 +65,7 @@ export function createRoom(options: {
 
   const room = {
     conversationId,
-    /** From the first socket let in until it closes; before that neither its org nor its members are known. */
+    /** From the first socket let in until it closes; before that neither its org nor its participants are known. */
     get isOpen(): boolean {
       return isOpen
     },
@@ -74,15 +74,15 @@ export function createRoom(options: {
       return orgId
     },
     /** Participant keys (`user:ada`) of everyone who takes part; none before it is open. */
-    members,
+    participants,
     /** Former participants told of their removal by a recheck: the event, when it arrives, does not tell them again. */
     dismissed,
     /** How far they have read, by participant key, as the room was told; before it is open, as was heard. */
     reads: new Map<string, number>(),
-    open(by: { orgId: string; members: Iterable<string> }): void {
+    open(by: { orgId: string; participants: Iterable<string> }): void {
       isOpen = true
       orgId = by.orgId
-      for (const key of by.members) members.add(key)
+      for (const key of by.participants) participants.add(key)
     },
     close(): void {
       isOpen = false

@@ -7,7 +7,7 @@ export const messageTyping = defineEvent(
   ({ typing, rooms }) =>
     (socket, { conversationId, isTyping }) => {
       const room = rooms.assertJoined(socket, conversationId)
-      if (!room.members.has(socket.data.key)) {
+      if (!room.participants.has(socket.data.key)) {
         throw problem('forbidden', { detail: 'Only who takes part is shown as typing' })
       }
       typing.signal(socket.data.caller, conversationId, isTyping)

@@ -44,8 +44,8 @@ let rooms = 0
 function newConversation(people: number) {
   const room = ++rooms
   const names = Array.from({ length: people }, (_, n) => `person-${room}-${n}`)
-  const members = names.map((id) => ({ type: 'user' as const, id }))
-  const conversation = fake.add(createFakeConversation(ORG, members))
+  const participants = names.map((id) => ({ type: 'user' as const, id }))
+  const conversation = fake.add(createFakeConversation(ORG, participants))
   return { conversation, names, first: names[0] ?? '' }
 }
 

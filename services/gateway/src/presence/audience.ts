@@ -22,16 +22,16 @@ export function createAudience(lifecycle: Lifecycle) {
     const set = rooms.get(of)
     if (set?.delete(room) && set.size === 0) rooms.delete(of)
   }
-  function update(room: Room, members: ReadonlySet<string>): void {
+  function update(room: Room, participants: ReadonlySet<string>): void {
     const before = known.get(room) ?? new Set<string>()
-    for (const key of before) if (!members.has(key)) remove(room, key)
-    for (const key of members) if (!before.has(key)) add(room, key)
-    if (members.size > 0) known.set(room, new Set(members))
+    for (const key of before) if (!participants.has(key)) remove(room, key)
+    for (const key of participants) if (!before.has(key)) add(room, key)
+    if (participants.size > 0) known.set(room, new Set(participants))
     else known.delete(room)
   }
 
-  lifecycle.on('roomOpened', (room) => update(room, room.members))
-  lifecycle.on('membersChanged', (room) => update(room, room.members))
+  lifecycle.on('roomOpened', (room) => update(room, room.participants))
+  lifecycle.on('participantsChanged', (room) => update(room, room.participants))
   lifecycle.on('roomClosed', (room) => update(room, new Set()))
 
   return {

@@ -23,10 +23,10 @@ let ids = 0
 export const newId = (): string => (++ids + Date.now() * 4_096).toString(16).padStart(24, '0')
 
 /** A conversation as the api would keep it: the truth that clients' logs are held against. */
-export function createFakeConversation(orgId: string, members: ParticipantRef[], agentId?: string) {
+export function createFakeConversation(orgId: string, participants: ParticipantRef[], agentId?: string) {
   const id = newId()
   const at = new Date(0).toISOString()
-  const author = members[0] ?? { type: 'user' as const, id: 'nobody' }
+  const author = participants[0] ?? { type: 'user' as const, id: 'nobody' }
   /** By seq - 1; null: void. */
   const messages: (Message | null)[] = []
   let changeSeq = 0
@@ -42,7 +42,7 @@ export function createFakeConversation(orgId: string, members: ParticipantRef[],
     tags: [],
     metadata: {},
     status: 'active',
-    participantCount: members.length,
+    participantCount: participants.length,
     participants: [],
     messageCount: 0,
     lastSeq: messages.findLast((message) => message !== null)?.seq ?? 0,
@@ -62,7 +62,7 @@ export function createFakeConversation(orgId: string, members: ParticipantRef[],
     id,
     orgId,
     agentId,
-    members,
+    participants,
     messages,
     deleted: false,
     get changeSeq() {
@@ -117,8 +117,8 @@ export function createFakeConversation(orgId: string, members: ParticipantRef[],
     },
     remove(participant: ParticipantRef): number {
       changeSeq++
-      members.splice(
-        members.findIndex((one) => participantKey(one) === participantKey(participant)),
+      participants.splice(
+        participants.findIndex((one) => participantKey(one) === participantKey(participant)),
         1,
       )
       ownChange = { changeSeq, kind: 'participant.removed', conversation: view() }
@@ -165,7 +165,7 @@ export function createFakeApi() {
   function join(request: InternalJoin): InternalJoinResult {
     const conversation = find(request.conversationId)
     const { caller, afterSeq, afterChangeSeq } = request
-    const takesPart = conversation.members.some((one) => participantKey(one) === participantKey(caller))
+    const takesPart = conversation.participants.some((one) => participantKey(one) === participantKey(caller))
     if (conversation.orgId !== caller.orgId || (!takesPart && !caller.roles.includes('admin'))) {
       throw problem('not_found')
     }
@@ -179,14 +179,14 @@ export function createFakeApi() {
       messages,
       changes: afterChangeSeq === undefined ? [] : conversation.changesAfter(afterChangeSeq),
       hasMore: later.length > messages.length,
-      receipts: conversation.members.map(({ type, id }) => ({
+      receipts: conversation.participants.map(({ type, id }) => ({
         conversationId: conversation.id,
         participantType: type,
         participantId: id,
         userId: id,
         readSeq: 0,
       })),
-      members: [...conversation.members],
+      members: [...conversation.participants],
     }
   }
 
@@ -234,7 +234,7 @@ export function createFakeApi() {
       const { conversationId, callers } = request
       const conversation = conversations.get(conversationId)
       const exists = conversation !== undefined && !conversation.deleted
-      const members = exists ? [...conversation.members] : []
+      const members = exists ? [...conversation.participants] : []
       const keys = new Set(members.map(participantKey))
       return {
         exists,
@@ -246,7 +246,7 @@ export function createFakeApi() {
       const conversation = conversations.get(conversationId ?? '')
       if (!conversation) return { added: [] }
       const asked = new Set(people.map(participantKey))
-      const participants = conversation.members.filter((one) => asked.has(participantKey(one)))
+      const participants = conversation.participants.filter((one) => asked.has(participantKey(one)))
       return { added: [{ conversation: conversation.view(), participants }] }
     },
     '/internal/agents/ready': ({ caller }) => {
