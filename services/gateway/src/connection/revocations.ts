@@ -46,15 +46,15 @@ export function createRevocationFeed(
       return POLL_MS.silent
     }
   }
-  const reads = createPeriodic(read)
+  const polling = createPeriodic(read)
 
   return {
     /** The list has been read once: no revoked token gets in. */
     isLoaded: (): boolean => loaded,
     /** Resolves once it was tried to read the list. */
-    start: reads.start,
+    start: polling.start,
     /** Events may have been missed, or no longer arrive: reads the list, once more if a reading is under way already. */
-    readNow: reads.wake,
+    readNow: polling.wake,
     onEvents(events: readonly TailEvent[]): void {
       for (const { type, org, data } of events) {
         if (type !== 'auth.revoked' || data === undefined) continue
@@ -64,7 +64,7 @@ export function createRevocationFeed(
       }
     },
     /** Does not wait for an answer of the api. */
-    close: (): void => void reads.close(),
+    close: (): void => void polling.close(),
   }
 }
 

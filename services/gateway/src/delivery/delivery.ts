@@ -93,7 +93,7 @@ export function createDelivery(core: Core, metrics: FeedMetrics) {
 
   /** `conversation`: JSON text. Without it, being too long for the event or perhaps out of date, the api is asked. */
   function onAdded({ org, cid }: TailEvent, keys: readonly string[], conversation: string | undefined): void {
-    if (conversation === undefined) missed.look(org, cid, keys)
+    if (conversation === undefined) missed.lookUp(org, cid, keys)
     else notices.added(org, keys, conversation)
   }
 
@@ -140,8 +140,8 @@ export function createDelivery(core: Core, metrics: FeedMetrics) {
     const { conversationId, participantType: type, participantId: id, readSeq } = receipt
     const room = follow.feed(conversationId)?.room
     const key = participantKey({ type, id })
-    if (!room || readSeq <= (room.reads.get(key) ?? 0)) return
-    room.reads.set(key, readSeq)
+    if (!room || readSeq <= (room.readPositions.get(key) ?? 0)) return
+    room.readPositions.set(key, readSeq)
     if (room.isOpen) lifecycle.emit('receipt', room, receipt)
   }
 

@@ -16,7 +16,7 @@ import type { Core } from '../services.ts'
 import type { ChatSocket } from '../sockets.ts'
 import { type Attempt, createFeed, type Feed, type FeedDependencies } from './feed.ts'
 import { createJoins } from './joins.ts'
-import type { Place, Room } from './room.ts'
+import type { Room, Watermark } from './room.ts'
 
 /** Times that a join asks the api because something changed meanwhile. */
 const MAX_ASKS = 5
@@ -133,18 +133,18 @@ export function createFollow(
     answer: InternalJoinResult,
     { afterSeq, afterChangeSeq }: JoinPayload,
     { key, online }: { key: string; online: Online },
-  ): { result: JoinResult; from: Place } {
+  ): { result: JoinResult; from: Watermark } {
     const at = feed.position() ?? { seq: 0, stored: 0, change: 0 }
-    const { reads } = feed.room
+    const { readPositions } = feed.room
     const result: JoinResult = {
       lastSeq: Math.max(answer.lastSeq, at.stored),
       changeSeq: Math.max(answer.changeSeq, at.change),
-      readSeq: Math.max(answer.readSeq, reads.get(key) ?? 0),
+      readSeq: Math.max(answer.readSeq, readPositions.get(key) ?? 0),
       unread: answer.unread,
       messages: answer.messages,
       hasMore: answer.hasMore,
       changes: answer.changes,
-      receipts: answer.receipts.map((receipt) => withRead(receipt, reads)),
+      receipts: answer.receipts.map((receipt) => withRead(receipt, readPositions)),
       online,
     }
     if (answer.role !== null) result.unread = Math.max(0, result.lastSeq - result.readSeq)
@@ -205,7 +205,7 @@ export function createFollow(
 }
 
 /** How far the acknowledgement itself carried what was asked for: a socket already in the room gets the rest from it. */
-const carried = ({ afterSeq, afterChangeSeq }: JoinPayload, { seq, change }: Place): Place => ({
+const carried = ({ afterSeq, afterChangeSeq }: JoinPayload, { seq, change }: Watermark): Watermark => ({
   seq: afterSeq === undefined ? 0 : seq,
   change: afterChangeSeq === undefined ? 0 : change,
 })
@@ -217,7 +217,7 @@ function withChanges(messages: readonly Message[], changes: readonly Change[]): 
 }
 
 /** The same, or what the room was told since. */
-function withRead(receipt: Receipt, reads: ReadonlyMap<string, number>): Receipt {
+function withRead(receipt: Receipt, readPositions: ReadonlyMap<string, number>): Receipt {
   const { participantType: type, participantId: id, readSeq } = receipt
-  return { ...receipt, readSeq: Math.max(readSeq, reads.get(participantKey({ type, id })) ?? 0) }
+  return { ...receipt, readSeq: Math.max(readSeq, readPositions.get(participantKey({ type, id })) ?? 0) }
 }

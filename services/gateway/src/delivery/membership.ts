@@ -64,11 +64,11 @@ export function createMembership(
     room.participants.add(key)
     room.dismissed.delete(key)
     // A read position that was heard is from before they left.
-    room.reads.delete(key)
+    room.readPositions.delete(key)
   }
 
   function remove(room: Room, key: string): boolean {
-    room.reads.delete(key)
+    room.readPositions.delete(key)
     return room.participants.delete(key)
   }
 

@@ -57,7 +57,7 @@ export function createMissed(
     } while (after !== undefined)
   }
 
-  async function askReads(from: number): Promise<void> {
+  async function askReceipts(from: number): Promise<void> {
     const ids = [...rooms.all()].map(({ conversationId }) => conversationId)
     for (let at = 0; at < ids.length; at += ROOM_BATCH_SIZE) {
       const { receipts } = await api.internal('/internal/reads', {
@@ -79,11 +79,11 @@ export function createMissed(
         since = Number.POSITIVE_INFINITY
         timer = null
         void persist(() => askAdded(people.all(), { since: earliest }))
-        void persist(() => askReads(earliest))
+        void persist(() => askReceipts(earliest))
       }, GATHER_MS)
     },
     /** These were added to a conversation that their event does not describe. */
-    look(orgId: string, conversationId: string, keys: readonly string[]): void {
+    lookUp(orgId: string, conversationId: string, keys: readonly string[]): void {
       const added = keys.map((key) => [orgId, key] as const)
       void persist(() => askAdded(added, { since: 0, conversationId }))
     },

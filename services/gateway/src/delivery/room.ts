@@ -10,7 +10,7 @@ export interface Mark {
 }
 
 /** Numbers up to which a socket knows everything. */
-export type Place = Pick<Position, 'seq' | 'change'>
+export type Watermark = Pick<Position, 'seq' | 'change'>
 
 export interface EmitOptions {
   /** Sockets that don't get it. */
@@ -31,7 +31,7 @@ export function createRoom(options: {
   const { conversationId, outbound, onDirty } = options
   const sockets = new Set<ChatSocket>()
   /** Sockets whose acknowledgement reached further than the room has: up to there they are sent nothing again. */
-  const ahead = new Map<ChatSocket, Place>()
+  const ahead = new Map<ChatSocket, Watermark>()
   const waiting: { after: number; run: () => void }[] = []
   let queue: { frame: Frame; mark: Mark }[] = []
   let position: Readonly<Position> = { seq: 0, stored: 0, change: 0 }
@@ -40,7 +40,7 @@ export function createRoom(options: {
   const participants = new Set<string>()
   const dismissed = new Set<string>()
 
-  const isNew = ({ seq, change }: Mark, floor: Place): boolean =>
+  const isNew = ({ seq, change }: Mark, floor: Watermark): boolean =>
     (seq === undefined || seq > floor.seq) && (change === undefined || change > floor.change)
 
   function flush(): void {
@@ -78,7 +78,7 @@ export function createRoom(options: {
     /** Former participants told of their removal by a recheck: the event, when it arrives, does not tell them again. */
     dismissed,
     /** How far they have read, by participant key, as the room was told; before it is open, as was heard. */
-    reads: new Map<string, number>(),
+    readPositions: new Map<string, number>(),
     open(by: { orgId: string; participants: Iterable<string> }): void {
       isOpen = true
       orgId = by.orgId
@@ -120,7 +120,7 @@ export function createRoom(options: {
     },
     flush,
     /** `from`: where its acknowledgement ended. What was sent before is flushed first to those who are there already. */
-    add(socket: ChatSocket, from: Place): void {
+    add(socket: ChatSocket, from: Watermark): void {
       flush()
       sockets.add(socket)
       socket.data.session.rooms.add(room)

@@ -10,7 +10,7 @@ import { createAggregates } from './aggregates.ts'
 import { announcePresence, announceRoomTransition } from './announce.ts'
 import { createAudience } from './audience.ts'
 import { createLeases } from './leases.ts'
-import { createPresenceReads } from './reads.ts'
+import { createPresenceQueries } from './queries.ts'
 import { createReaper } from './reaper.ts'
 import type { Registration } from './registration.ts'
 import { createRegistrations } from './registrations.ts'
@@ -58,7 +58,7 @@ export function createPresence(options: {
   const writes = createPresenceWrites(redis)
   const reaper = createReaper({ redis, leases, writes })
   const registrations = createRegistrations({ leases, reaper, writes, logger, settleMs: times.settleMs })
-  const reads = createPresenceReads({ redis, leases, writes })
+  const queries = createPresenceQueries({ redis, leases, writes })
   const aggregates = createAggregates({
     rooms,
     lifecycle,
@@ -69,7 +69,7 @@ export function createPresence(options: {
   const rosters = createRosters({
     bus,
     lifecycle,
-    read: reads.inRoom,
+    read: queries.inRoom,
     here: (conversationId) => socketCounts.get(conversationId)?.keys() ?? [],
     tell: (...transition) => announceRoomTransition({ rooms, aggregates }, ...transition),
     settleMs: times.settleMs,
@@ -196,7 +196,7 @@ export function createPresence(options: {
   const beats = setInterval(() => void beat(), times.renewMs)
 
   return {
-    ...reads,
+    ...queries,
 
     viewRoster: rosters.view,
 

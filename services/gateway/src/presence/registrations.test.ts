@@ -125,7 +125,7 @@ describe('people', () => {
       await vi.waitFor(() => expect(own.status).toBe('ready'))
       one.leases.onReconnected()
       await settled(one)
-      expect((await one.reads.list(org, 'user', null, 10)).ids).toEqual(['comes', 'stays'])
+      expect((await one.queries.list(org, 'user', null, 10)).ids).toEqual(['comes', 'stays'])
     } finally {
       own.disconnect()
       await server.process.destroy()

@@ -4,7 +4,7 @@ import { createLogger } from '@parley/service-kit'
 import { Redis } from 'ioredis'
 import { expect, inject, vi } from 'vitest'
 import { createLeases } from '../presence/leases.ts'
-import { createPresenceReads } from '../presence/reads.ts'
+import { createPresenceQueries } from '../presence/queries.ts'
 import { createReaper } from '../presence/reaper.ts'
 import type { Registration } from '../presence/registration.ts'
 import { createRegistrations } from '../presence/registrations.ts'
@@ -20,8 +20,8 @@ function createGateway(redis: Redis, settleMs: number, lease: { leaseMs: number;
   const writes = createPresenceWrites(redis)
   const reaper = createReaper({ redis, leases, writes })
   const registrations = createRegistrations({ leases, reaper, writes, logger, settleMs })
-  const reads = createPresenceReads({ redis, leases, writes })
-  return { leases, reaper, registrations, reads }
+  const queries = createPresenceQueries({ redis, leases, writes })
+  return { leases, reaper, registrations, queries }
 }
 
 /** What gateways hold in Redis, in a database of the test's own: leases are known to all of it. */

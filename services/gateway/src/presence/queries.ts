@@ -18,7 +18,7 @@ import { generationOf, type PresenceWrites } from './writes.ts'
  * comes back before that nothing is announced, so a reader that had left them out would never hear of them. Entries of a
  * generation without any lease do not count. All reject while Redis is away.
  */
-export function createPresenceReads({
+export function createPresenceQueries({
   redis,
   leases,
   writes,

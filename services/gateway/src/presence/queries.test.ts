@@ -18,7 +18,7 @@ describe('people', () => {
     const statuses: Promise<Presence>[] = []
     const onMessage = (_: string, message: string) => {
       const change = statusChangeIn(message, org)
-      if (change) statuses.push(one.reads.status(change))
+      if (change) statuses.push(one.queries.status(change))
     }
     subscriber.on('message', onMessage)
     for (const id of ids) one.registrations.add(person(org, 's', id))
@@ -47,8 +47,8 @@ test('whom a dead gateway held is read as there until they are told to have left
   await expire(dead)
   await one.leases.refresh()
   const read = async () => ({
-    room: (await one.reads.inRoom(cid)).sort(),
-    list: (await one.reads.list(org, 'user', null, 10)).ids,
+    room: (await one.queries.inRoom(cid)).sort(),
+    list: (await one.queries.list(org, 'user', null, 10)).ids,
   })
   expect(await read()).toEqual({
     room: ['user:returns', 'user:stays away'],
@@ -72,6 +72,8 @@ test('what nobody will ever clear away is not read as there', async () => {
   await settled(one)
   await redis.sadd(presenceKey(org, 'user', 'ada'), 'ghost#1:x')
   await redis.hset(roomPresenceKey(cid, 'user'), 'ada', 'ghost#1')
-  expect(await one.reads.inRoom(cid)).toEqual([])
-  expect(await one.reads.status({ orgId: org, type: 'user', id: 'ada' })).toMatchObject({ status: 'offline' })
+  expect(await one.queries.inRoom(cid)).toEqual([])
+  expect(await one.queries.status({ orgId: org, type: 'user', id: 'ada' })).toMatchObject({
+    status: 'offline',
+  })
 })
