@@ -1,4 +1,11 @@
-import { type Caller, LIMITS, ParticipantType, participantKey, roomChannel } from '@parley/contract'
+import {
+  type Caller,
+  LIMITS,
+  type Message,
+  ParticipantType,
+  participantKey,
+  roomChannel,
+} from '@parley/contract'
 import { z } from 'zod'
 import type { Bus } from '../bus/bus.ts'
 import { conversationOf } from '../bus/room-channels.ts'
@@ -118,8 +125,12 @@ export function createTyping({
   lifecycle.on('left', (socket, { conversationId }) => signal(socket.data.caller, conversationId, false))
   // Nor who has sent what they typed.
   lifecycle.on('message', ({ conversationId }, message) => {
-    for (const typist of waiting.keys()) {
-      if (typist.conversationId === conversationId && isBy(typist.caller, message)) hush(typist)
+    // Read only where somebody waits: every message comes by here.
+    const here = [...waiting.keys()].filter((typist) => typist.conversationId === conversationId)
+    if (here.length === 0) return
+    const { participantType, participantId }: Message = JSON.parse(message)
+    for (const typist of here) {
+      if (typist.caller.type === participantType && typist.caller.id === participantId) hush(typist)
     }
   })
 
@@ -131,7 +142,3 @@ export function createTyping({
     },
   }
 }
-
-/** By the message's JSON text, which names its author in this way; where it quotes the same, that does no harm. */
-const isBy = ({ type, id }: Caller, message: string): boolean =>
-  message.includes(`"participantType":"${type}","participantId":${JSON.stringify(id)}`)
