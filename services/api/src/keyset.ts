@@ -9,8 +9,8 @@ export interface PageRequest {
   cursor?: string | undefined
 }
 
-/** A place in a list: what orders it, and the id that decides between equals. */
-export type Place = readonly [value: number, id: string]
+/** A position in a list: what orders it, and the id that decides between equals. */
+export type KeysetPosition = readonly [value: number, id: string]
 
 export interface KeysetOptions<T> extends PageRequest {
   /** Name of the list and all that selects what is in it; cursors are bound to it. */
@@ -18,9 +18,9 @@ export interface KeysetOptions<T> extends PageRequest {
   /** The fields of an index that the list follows, and which way. */
   by: readonly [value: string, id: string]
   order: 'rising' | 'falling'
-  /** What a place's value is in the database; default: the number itself. */
+  /** What a position's value is in the database; default: the number itself. */
   stored?: (value: number) => Date | number
-  placeOf(row: T): Place
+  positionOf(row: T): KeysetPosition
   /** One query: rows that match `beyond`, sorted, at most `limit`. */
   find(beyond: object, sort: Record<string, 1 | -1>, limit: number): Promise<T[]>
 }
@@ -32,7 +32,7 @@ const Position = z.tuple([z.enum(['next', 'prev']), z.int().min(0), Id])
  * @throws ProblemError invalid_cursor
  */
 export async function keysetPage<T>(options: KeysetOptions<T>): Promise<{ rows: T[]; page: PageInfo }> {
-  const { list, by, order, stored = (value) => value, placeOf, find } = options
+  const { list, by, order, stored = (value) => value, positionOf, find } = options
   const { limit = LIMITS.defaultPageSize, cursor } = options
   const position = cursor === undefined ? undefined : decodeCursor(cursor, list, Position)
   const backward = position?.[0] === 'prev'
@@ -63,8 +63,8 @@ export async function keysetPage<T>(options: KeysetOptions<T>): Promise<{ rows: 
   return {
     rows,
     page: {
-      nextCursor: last && nextExist ? encodeCursor(list, ['next', ...placeOf(last)]) : null,
-      prevCursor: first && prevExist ? encodeCursor(list, ['prev', ...placeOf(first)]) : null,
+      nextCursor: last && nextExist ? encodeCursor(list, ['next', ...positionOf(last)]) : null,
+      prevCursor: first && prevExist ? encodeCursor(list, ['prev', ...positionOf(first)]) : null,
       hasMore,
     },
   }

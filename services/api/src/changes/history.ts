@@ -102,7 +102,7 @@ export function createHistory({
         list: ['audit', head._id.toHexString()],
         by: ['changeSeq', '_id'],
         order: 'falling',
-        placeOf: ({ changeSeq, _id }) => [changeSeq, _id.toHexString()],
+        positionOf: ({ changeSeq, _id }) => [changeSeq, _id.toHexString()],
         find: (beyond, sort, limit) =>
           rows.audit
             .find({ cid: head._id, ...beyond })

@@ -95,7 +95,7 @@ export function createConversationLists({
       by: ['updatedAt', '_id'],
       order: 'falling',
       stored: (at) => new Date(at),
-      placeOf: ({ updatedAt, _id }) => [updatedAt.getTime(), _id.toHexString()],
+      positionOf: ({ updatedAt, _id }) => [updatedAt.getTime(), _id.toHexString()],
       find: (beyond, sort, limit) =>
         conversations
           .find({ org: caller.orgId, deletedAt: { $exists: false }, ...filterOf(filter), ...beyond })
@@ -120,7 +120,7 @@ export function createConversationLists({
       by: ['activityAt', 'cid'],
       order: 'falling',
       stored: (at) => new Date(at),
-      placeOf: ({ activityAt, cid }) => [activityAt.getTime(), cid.toHexString()],
+      positionOf: ({ activityAt, cid }) => [activityAt.getTime(), cid.toHexString()],
       find: (beyond, sort, limit) =>
         own({ org: caller.orgId, key, ...beyond }, filterOf(filter), sort, limit),
     })

@@ -29,7 +29,7 @@ import { type End, endWith } from '../messages/tail.ts'
 import { minuteOf, receiptOf } from '../participants/participant.ts'
 import { createJoinBatches } from './join-batch.ts'
 
-type Place = Pick<ConversationDocument, '_id' | 'settledSeq' | 'lastSeq'>
+type Head = Pick<ConversationDocument, '_id' | 'settledSeq' | 'lastSeq'>
 const NONE: Message[] = []
 /**
  * Additions that are told of at once to gateways that may have missed them. The query for what they show has a stage
@@ -52,7 +52,7 @@ export function createFollowReader(options: {
   const { conversations, participants } = database
 
   /** Ends of heads that were read just before, in their order. */
-  async function ends(heads: readonly Place[]): Promise<End[]> {
+  async function ends(heads: readonly Head[]): Promise<End[]> {
     const tailOf = await store.tails(
       heads.map(({ _id, settledSeq }) => ({ cid: _id, settledSeq })),
       { _id: 0, cid: 1, seq: 1, void: 1 },
@@ -60,7 +60,7 @@ export function createFollowReader(options: {
     return heads.map((head) => endWith(head, tailOf.get(head._id.toHexString()) ?? []))
   }
 
-  async function endOf(head: Place): Promise<End> {
+  async function endOf(head: Head): Promise<End> {
     const [end] = await ends([head])
     if (!end) throw problem('not_found')
     return end

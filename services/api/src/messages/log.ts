@@ -7,7 +7,7 @@ import type { Folder } from './fold.ts'
 import { type Appended, createLanes, type Entry, idempotencyName, type Lane } from './lanes.ts'
 import type { Members } from './members.ts'
 import { eventOf, type MessageDraft, toMessage } from './message.ts'
-import type { MessageStore, Outcome } from './store.ts'
+import type { InsertOutcome, MessageStore } from './store.ts'
 import type { Sweeper } from './sweeper.ts'
 import { createOutcomeResolver } from './unknown-outcomes.ts'
 
@@ -248,7 +248,7 @@ export function createMessageLog(options: LogOptions) {
   async function applyOutcomes(
     lane: Lane,
     admitted: Admitted[],
-    outcomeOf: Map<Admitted, Outcome>,
+    outcomeOf: Map<Admitted, InsertOutcome>,
     { unknown, moved }: { unknown: boolean; moved: boolean },
   ): Promise<void> {
     const [first] = admitted

@@ -8,14 +8,14 @@ import { DUPLICATE_KEY, isDuplicateKey } from '../database/duplicate-key.ts'
 import { bytesOf } from './page-bytes.ts'
 
 /** What became of one row of an insert. `unknown`: it may be stored, or be stored later. */
-export type Outcome = 'stored' | 'id_taken' | 'seq_taken' | 'key_taken' | 'unknown'
+export type InsertOutcome = 'stored' | 'id_taken' | 'seq_taken' | 'key_taken' | 'unknown'
 
 interface InsertReply {
   writeErrors?: { index: number; code: number; keyPattern?: Document }[]
   electionId?: ObjectId
 }
 
-export interface Place {
+export interface MessagePosition {
   cid: ObjectId
   org: string
   seq: number
@@ -39,7 +39,7 @@ export type MessageStore = ReturnType<typeof createMessageStore>
 
 /** Reads and writes of rows in `messages` that the log, the fold and the sweeper share, all on a majority. */
 export function createMessageStore({ db, messages }: Pick<Database, 'db' | 'messages'>) {
-  const at = ({ cid, seq }: Place) => messages.findOne({ cid, seq })
+  const at = ({ cid, seq }: MessagePosition) => messages.findOne({ cid, seq })
 
   /**
    * Inserts rows in one command. Raw, because the driver would retry it: a retry can carry a number across a change
@@ -47,8 +47,8 @@ export function createMessageStore({ db, messages }: Pick<Database, 'db' | 'mess
    */
   async function insert(
     rows: readonly MessageRow[],
-  ): Promise<{ outcomes: Outcome[]; election: string | undefined }> {
-    const outcomes = new Array<Outcome>(rows.length).fill('stored')
+  ): Promise<{ outcomes: InsertOutcome[]; election: string | undefined }> {
+    const outcomes = new Array<InsertOutcome>(rows.length).fill('stored')
     let reply: InsertReply
     try {
       reply = (await db.command({
@@ -82,7 +82,7 @@ export function createMessageStore({ db, messages }: Pick<Database, 'db' | 'mess
       .sort({ cid: 1, seq: 1 })
   }
 
-  function takenBy(keyPattern: Document | undefined): Outcome {
+  function takenBy(keyPattern: Document | undefined): InsertOutcome {
     if (keyPattern && 'clientMessageId' in keyPattern) return 'key_taken'
     if (keyPattern && 'seq' in keyPattern) return 'seq_taken'
     return keyPattern && '_id' in keyPattern ? 'id_taken' : 'unknown'
@@ -95,7 +95,7 @@ export function createMessageStore({ db, messages }: Pick<Database, 'db' | 'mess
      * Makes sure that a number is decided: whoever inserts first under the unique (cid, seq) wins. Returns what is
      * there now, on a majority: a message, or a void. Rejects while no primary answers.
      */
-    async seal({ cid, org, seq }: Place): Promise<MessageRow> {
+    async seal({ cid, org, seq }: MessagePosition): Promise<MessageRow> {
       const row: VoidDocument = { _id: new ObjectId(), cid, org, seq, void: true, unsettled: true }
       try {
         await messages.insertOne(row)
@@ -147,10 +147,10 @@ export function createMessageStore({ db, messages }: Pick<Database, 'db' | 'mess
   }
 }
 
-/** Seals the numbers above `settledSeq` and below this place at which nothing is stored. */
+/** Seals the numbers above `settledSeq` and below this position at which nothing is stored. */
 export async function sealHoles(
   store: Pick<MessageStore, 'tails' | 'seal'>,
-  { cid, org, seq: end }: Place,
+  { cid, org, seq: end }: MessagePosition,
   settledSeq: number,
 ): Promise<MessageRow[]> {
   const tailOf = await store.tails([{ cid, settledSeq }], { seq: 1, cid: 1 })

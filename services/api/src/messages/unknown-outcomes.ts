@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { ObjectId } from 'mongodb'
 import type { Collections, MessageDocument, MessageRow, VoidDocument } from '../database/collections.ts'
 import { isVoid } from '../database/collections.ts'
-import { type MessageStore, type Place, sealHoles } from './store.ts'
+import { type MessagePosition, type MessageStore, sealHoles } from './store.ts'
 
 /** Looks for the original of a repeat, and milliseconds between them: its writer may not have it on a majority yet. */
 const MAX_LOOKS = 20
@@ -35,7 +35,7 @@ export function createOutcomeResolver({ conversations, store, logger }: OutcomeR
   }
 
   /** What is at a number, on a majority; a void where nothing was, so that nothing can come to be there. */
-  const seal = (place: Place): Promise<MessageRow> => retried(() => store.seal(place))
+  const seal = (position: MessagePosition): Promise<MessageRow> => retried(() => store.seal(position))
 
   return {
     seal,

@@ -42,7 +42,7 @@ export function createParticipantService(options: ParticipantServiceOptions) {
         by: ['joinedAt', '_id'],
         order: 'rising',
         stored: (at) => new Date(at),
-        placeOf: ({ joinedAt, _id }) => [joinedAt.getTime(), _id.toHexString()],
+        positionOf: ({ joinedAt, _id }) => [joinedAt.getTime(), _id.toHexString()],
         find: (beyond, sort, limit) =>
           participants
             .find({ cid: head._id, ...beyond })
