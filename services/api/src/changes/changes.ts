@@ -40,18 +40,18 @@ export interface Effect {
   to?: string[]
 }
 
-export interface Outcome<T> {
+export interface EditOutcome<T> {
   value: T
   /** Absent: there was nothing to change. */
   effect?: Effect
 }
 
 /** An edit of something that exists. */
-export interface Change<T> {
+export interface Edit<T> {
   /** Participant key; null: the service itself, which leaves `updatedBy` alone. */
   by: string | null
   /** Checks, then edits the drafts. Throwing leaves it out, alone. Runs again after a collision. */
-  run(transaction: ChangeTransaction): Promise<Outcome<T>>
+  run(transaction: ChangeTransaction): Promise<EditOutcome<T>>
 }
 
 export interface Applied<T> {
@@ -65,7 +65,7 @@ export interface Applied<T> {
 }
 
 interface Waiting {
-  change: Change<unknown>
+  edit: Edit<unknown>
   /** Ends the wait. */
   timer: NodeJS.Timeout
   resolve(applied: Applied<unknown>): void
@@ -80,7 +80,7 @@ interface Lane {
 
 type Verdict =
   | { waiting: Waiting; error: unknown }
-  | { waiting: Waiting; outcome: Outcome<unknown>; changeSeq: number | null }
+  | { waiting: Waiting; outcome: EditOutcome<unknown>; changeSeq: number | null }
 
 export type Changes = ReturnType<typeof createChanges>
 
@@ -155,7 +155,7 @@ export function createChanges(options: { client: MongoClient; rows: Collections;
           continue
         }
         try {
-          const { outcome, event, line } = await unit.attempt(() => attempt(waiting.change, unit.transaction))
+          const { outcome, event, line } = await unit.attempt(() => attempt(waiting.edit, unit.transaction))
           if (event) events.push(event)
           if (line) audit.push(line)
           verdicts.push({ waiting, outcome, changeSeq: event?.change ?? null })
@@ -178,19 +178,19 @@ export function createChanges(options: { client: MongoClient; rows: Collections;
 
   return {
     /**
-     * Applies a change and resolves once it is on a majority; its event follows.
-     * @throws ProblemError not_found (no such conversation), what the change itself throws, unavailable (where it had
+     * Applies an edit and resolves once it is on a majority; its event follows.
+     * @throws ProblemError not_found (no such conversation), what the edit itself throws, unavailable (where it had
      * no turn for 10 s, it does not happen)
      */
-    apply<T>(cid: ObjectId, change: Change<T>): Promise<Applied<T>> {
+    apply<T>(cid: ObjectId, edit: Edit<T>): Promise<Applied<T>> {
       const id = cid.toHexString()
       const lane = lanes.get(id) ?? { cid, waiting: [], busy: false }
       lanes.set(id, lane)
-      // The value travels beside the queue, which holds changes of every kind.
+      // The value travels beside the queue, which holds edits of every kind.
       let value: { of: T } | undefined
       const applied = new Promise<Applied<unknown>>((resolve, reject) => {
-        const run = async (transaction: ChangeTransaction): Promise<Outcome<unknown>> => {
-          const outcome = await change.run(transaction)
+        const run = async (transaction: ChangeTransaction): Promise<EditOutcome<unknown>> => {
+          const outcome = await edit.run(transaction)
           value = { of: outcome.value }
           return outcome
         }
@@ -198,7 +198,7 @@ export function createChanges(options: { client: MongoClient; rows: Collections;
           lane.waiting.splice(lane.waiting.indexOf(waiting), 1)
           reject(problem('unavailable', { retryAfter: 1 }))
         }, WAIT_MS)
-        const waiting: Waiting = { change: { by: change.by, run }, timer, resolve, reject }
+        const waiting: Waiting = { edit: { by: edit.by, run }, timer, resolve, reject }
         lane.waiting.push(waiting)
       })
       enqueue(lane)
@@ -217,9 +217,9 @@ export function createChanges(options: { client: MongoClient; rows: Collections;
   }
 }
 
-/** One change's edits with the number, event and audit line that they need. */
-async function attempt(change: Change<unknown>, transaction: ChangeTransaction) {
-  const outcome = await change.run(transaction)
+/** Runs an edit, and makes the number, event and audit line of the change. */
+async function attempt(edit: Edit<unknown>, transaction: ChangeTransaction) {
+  const outcome = await edit.run(transaction)
   const { effect } = outcome
   if (!effect) return { outcome }
   const { head, now } = transaction
@@ -229,16 +229,16 @@ async function attempt(change: Change<unknown>, transaction: ChangeTransaction) 
     if (!row) throw new ProblemError('not_found')
     row.changeSeq = head.changeSeq
     row.updatedAt = now
-    row.updatedBy = change.by ?? row.author
+    row.updatedBy = edit.by ?? row.author
   } else {
     head.ownChangeSeq = head.changeSeq
     if (effect.kind === 'conversation.deleted') delete head.ownChangeKind
     else if (effect.kind !== 'message.updated' && effect.kind !== 'message.deleted') {
       head.ownChangeKind = effect.kind
     }
-    if (change.by !== null) {
+    if (edit.by !== null) {
       head.updatedAt = now
-      head.updatedBy = change.by
+      head.updatedBy = edit.by
     }
   }
 
@@ -260,7 +260,7 @@ async function attempt(change: Change<unknown>, transaction: ChangeTransaction) 
     ...common,
     changeSeq: head.changeSeq,
     at: now,
-    by: change.by ?? SERVICE_KEY,
+    by: edit.by ?? SERVICE_KEY,
     action: effect.action,
     before: effect.before ?? {},
     after: effect.after ?? {},
