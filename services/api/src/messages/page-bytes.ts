@@ -17,18 +17,18 @@ export function bytesOf(row: MessageRow): number {
 }
 
 /**
- * The first rows of a cursor: `most` at most, and no more than `bytes`, but one at least. `next`: the one after them.
+ * The first rows of a cursor: at most `max`, and no more than `bytes`, but one at least. `next`: the one after them.
  */
 export async function firstOf<R extends MessageRow>(
   cursor: FindCursor<R>,
-  most: number,
+  max: number,
   bytes: number = LIMITS.joinBytes,
 ): Promise<{ rows: R[]; next: R | undefined; bytes: number }> {
   const rows: R[] = []
   let taken = 0
-  for await (const row of cursor.limit(most + 1)) {
+  for await (const row of cursor.limit(max + 1)) {
     const size = bytesOf(row)
-    if (rows.length === most || (rows.length > 0 && taken + size > bytes)) {
+    if (rows.length === max || (rows.length > 0 && taken + size > bytes)) {
       return { rows, next: row, bytes: taken }
     }
     taken += size

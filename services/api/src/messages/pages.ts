@@ -73,13 +73,13 @@ export function createMessagePages({
     bytes = pageBytes,
   ): Promise<Walk> {
     const found: MessageDocument[] = []
-    let room = bytes
+    let bytesLeft = bytes
     let bound = before
     let end = before - 1 <= scope.settledSeq ? before - 1 : undefined
     for (;;) {
-      const most = limit - found.length
+      const max = limit - found.length
       const cursor = messages.find(select(scope._id, filter, { $lt: bound })).sort({ seq: -1 })
-      const { rows, next, bytes: taken } = await firstOf(cursor, most, room)
+      const { rows, next, bytes: taken } = await firstOf(cursor, max, bytesLeft)
       end ??= endWithin(scope, filter, rows, next)
       if (end === undefined) {
         end = await decided(scope)
@@ -88,8 +88,8 @@ export function createMessagePages({
         continue
       }
       for (const row of rows) if (row.seq <= end && !isVoid(row)) found.push(row)
-      room -= taken
-      const more = isMore(found, limit, rows.length < most, next)
+      bytesLeft -= taken
+      const more = isMore(found, limit, rows.length < max, next)
       if (more !== undefined) return { rows: found.reverse(), more }
       bound = boundAfter(rows, next)
     }
@@ -119,17 +119,17 @@ export function createMessagePages({
     bytes = pageBytes,
   ): Promise<Walk> {
     const found: MessageDocument[] = []
-    let room = bytes
+    let bytesLeft = bytes
     const unfiltered = Object.keys(filter).length === 0
     // Who holds `after` has seen it, so all below it is decided.
     let end = Math.max(after, scope.settledSeq)
     let bound = after
     let through: number | undefined
     for (;;) {
-      const most = limit - found.length
+      const max = limit - found.length
       const range = { $gt: bound, ...(through !== undefined && { $lte: through }) }
       const cursor = messages.find(select(scope._id, filter, range)).sort({ seq: 1 })
-      const { rows, next, bytes: taken } = await firstOf(cursor, most, room)
+      const { rows, next, bytes: taken } = await firstOf(cursor, max, bytesLeft)
       const read = next ? [...rows, next] : rows
       if ((read.at(-1)?.seq ?? 0) > end) {
         if (!unfiltered) {
@@ -141,9 +141,9 @@ export function createMessagePages({
         end += contiguous(end, above).length
       }
       for (const row of rows) if (row.seq <= end && !isVoid(row)) found.push(row)
-      room -= taken
+      bytesLeft -= taken
       const within = next && next.seq <= end ? next : undefined
-      const more = isMore(found, limit, rows.length < most, within)
+      const more = isMore(found, limit, rows.length < max, within)
       if (more !== undefined) return { rows: found, more }
       bound = boundAfter(rows, within)
     }

@@ -3,7 +3,7 @@ import type { Collections } from '../database/collections.ts'
 import type { SummaryQueue } from './queue.ts'
 import { wantedSeq } from './work.ts'
 
-const BATCH = 500
+const BATCH_SIZE = 500
 
 export interface ReconcilerOptions {
   conversations: Collections['conversations']
@@ -21,7 +21,7 @@ export function createReconciler({ conversations, queue, intervalMs, logger }: R
   /** One round; the number of conversations that are behind. */
   async function reconcile(): Promise<number> {
     if (!queue.isReady()) return 0
-    const retried = await queue.retryFailed(BATCH)
+    const retried = await queue.retryFailed(BATCH_SIZE)
     if (retried > 0) logger.info({ jobs: retried }, 'failed summary jobs are tried again')
     const due = conversations
       .find(
@@ -34,7 +34,7 @@ export function createReconciler({ conversations, queue, intervalMs, logger }: R
             summaryCoversSeq: 1,
             summaryWantedSeq: 1,
           },
-          batchSize: BATCH,
+          batchSize: BATCH_SIZE,
         },
       )
       .sort({ summaryDue: 1, updatedAt: 1 })
@@ -47,7 +47,7 @@ export function createReconciler({ conversations, queue, intervalMs, logger }: R
         throughSeq: Math.max(wantedSeq(head), head.summaryCoversSeq),
       })
       found++
-      if (jobs.length >= BATCH) await queue.addAll(jobs.splice(0))
+      if (jobs.length >= BATCH_SIZE) await queue.addAll(jobs.splice(0))
     }
     if (jobs.length > 0) await queue.addAll(jobs)
     return found

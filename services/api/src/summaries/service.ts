@@ -8,7 +8,7 @@ import type { SummaryQueue } from './queue.ts'
 
 /** Milliseconds that a caller may wait for a summary. */
 const WAIT_MS = 30_000
-const POLL_MS = { first: 25, most: 500 }
+const POLL_MS = { first: 25, max: 500 }
 
 export interface SummaryServiceOptions {
   conversations: Collections['conversations']
@@ -85,7 +85,7 @@ export function createSummaryService({
      */
     async wait(wanted: WantedSummary, signal: AbortSignal): Promise<ConversationSummary | null> {
       const deadline = Date.now() + waitMs
-      for (let pause = POLL_MS.first; ; pause = Math.min(pause * 1.5, POLL_MS.most)) {
+      for (let pause = POLL_MS.first; ; pause = Math.min(pause * 1.5, POLL_MS.max)) {
         const summary = await met(wanted)
         if (summary) return summary
         if (signal.aborted || Date.now() + pause > deadline) return null
