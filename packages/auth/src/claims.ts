@@ -14,8 +14,8 @@ export interface ClaimConfig {
 
 export type Claims = Record<string, unknown>
 
-const NAME_LENGTH = 200
-const PICTURE_LENGTH = 2_048
+const MAX_NAME_LENGTH = 200
+const MAX_PICTURE_LENGTH = 2_048
 /** Seconds that an issuer's clock may be ahead of ours. */
 const SKEW_SECONDS = 5
 
@@ -60,12 +60,12 @@ const text = (value: unknown, length: number): string | null =>
 const OpaqueText = (value: string): boolean => value.isWellFormed() && !/\p{Cc}/u.test(value)
 
 function pictureOf(value: unknown): string | null {
-  const url = text(value, PICTURE_LENGTH)
+  const url = text(value, MAX_PICTURE_LENGTH)
   return url && URL.canParse(url) && new URL(url).protocol === 'https:' ? url : null
 }
 
 const nameOf = (value: unknown): string | null =>
-  typeof value === 'string' ? text(value.slice(0, NAME_LENGTH).trim(), NAME_LENGTH) : null
+  typeof value === 'string' ? text(value.slice(0, MAX_NAME_LENGTH).trim(), MAX_NAME_LENGTH) : null
 
 /** Was the token made by our issuer, for us, and is its time come? Expiry is judged apart. */
 export function isForUs(claims: Claims, config: ClaimConfig, now: number): boolean {

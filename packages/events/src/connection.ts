@@ -5,7 +5,7 @@ import { createReader, createSplitter, encodeCommand } from './resp.ts'
 /** Milliseconds for which a question may let Redis wait before it answers. */
 export const MAX_BLOCK_MS = 1_000
 /** Milliseconds without a byte that mean a connection that leads nowhere. */
-const STALLED_MS = MAX_BLOCK_MS + 2_000
+const STALL_TIMEOUT_MS = MAX_BLOCK_MS + 2_000
 const READ_BYTES = 64 * 1_024
 const ERROR = '-'.charCodeAt(0)
 
@@ -58,7 +58,7 @@ export function connectStreams(url: string, { name }: { name: string }) {
   }
 
   socket.setNoDelay(true)
-  socket.setTimeout(STALLED_MS, () => end('no answer in time'))
+  socket.setTimeout(STALL_TIMEOUT_MS, () => end('no answer in time'))
   socket.on('error', (error) => end('the connection failed', error))
   socket.on('close', () => end('the connection was lost'))
 

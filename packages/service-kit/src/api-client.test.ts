@@ -30,7 +30,7 @@ async function fakeApi(answer: (response: ServerResponse, request: IncomingMessa
 }
 
 function clientOf(...urls: string[]) {
-  const client = createApiClient({ urls, serviceSecret: secret, userAgent: 'test', lookAgainMs: 20 })
+  const client = createApiClient({ urls, serviceSecret: secret, userAgent: 'test', probeMs: 20 })
   onTestFinished(() => client.close())
   return client
 }

@@ -52,16 +52,16 @@ export interface ApiClientOptions {
   userAgent: string
   /** Connections to each api process; default 128. */
   connections?: number
-  /** Milliseconds after which a process that gave no answer is looked at again; default 1,000. */
-  lookAgainMs?: number
+  /** Milliseconds after which a process that gave no answer is probed again; default 1,000. */
+  probeMs?: number
 }
 
 /** Keys whose order of the processes is remembered, at most. */
 const MAX_KEYS = 20_000
 const TIMEOUT_MS = 10_000
-const LOOK_TIMEOUT_MS = 2_000
-/** How many times as long one is left alone, at most, that is there when looked at and fails again when asked. */
-const LONGEST = 8
+const PROBE_TIMEOUT_MS = 2_000
+/** How many times as long one is left alone, at most, that answers a probe and fails again when asked. */
+const MAX_BACKOFF = 8
 /** Errors after which the request has certainly not arrived. */
 const NOT_SENT = new Set([
   'ECONNREFUSED',
@@ -74,7 +74,7 @@ const NOT_SENT = new Set([
 interface Target {
   url: string
   pool: Pool
-  /** It gave no answer, and is asked last until it does: the next look at it. */
+  /** It gave no answer, and is asked last until it does: the next probe of it. */
   resting: NodeJS.Timeout | null
   /** Times that it did since its last answer. */
   failures: number
@@ -120,7 +120,7 @@ function problemOf(status: number, text: string, retryAfter: string | undefined)
  * `unavailable`.
  */
 export function createApiClient(options: ApiClientOptions): ApiClient {
-  const { serviceSecret, userAgent, connections = 128, lookAgainMs = 1_000 } = options
+  const { serviceSecret, userAgent, connections = 128, probeMs = 1_000 } = options
   const targets = options.urls.map(
     (url): Target => ({
       url,
@@ -173,22 +173,22 @@ export function createApiClient(options: ApiClientOptions): ApiClient {
   }
 
   function failed(target: Target): void {
-    if (!target.resting) rest(target, lookAgainMs * Math.min(LONGEST, 2 ** target.failures++))
+    if (!target.resting) rest(target, probeMs * Math.min(MAX_BACKOFF, 2 ** target.failures++))
   }
 
   function rest(target: Target, ms: number): void {
-    if (!closed) target.resting = setTimeout(() => void look(target), ms).unref()
+    if (!closed) target.resting = setTimeout(() => void probe(target), ms).unref()
   }
 
   /** Nobody's call has to find out who is back. */
-  async function look(target: Target): Promise<void> {
+  async function probe(target: Target): Promise<void> {
     const timer = target.resting
     const isThere = await target.pool
       .request({
         method: 'GET',
         path: '/health/ready',
-        headersTimeout: LOOK_TIMEOUT_MS,
-        bodyTimeout: LOOK_TIMEOUT_MS,
+        headersTimeout: PROBE_TIMEOUT_MS,
+        bodyTimeout: PROBE_TIMEOUT_MS,
       })
       .then(async ({ statusCode, body }) => {
         await body.dump()
@@ -197,7 +197,7 @@ export function createApiClient(options: ApiClientOptions): ApiClient {
       .catch(() => false)
     if (target.resting !== timer) return
     if (isThere) wake(target)
-    else rest(target, lookAgainMs)
+    else rest(target, probeMs)
   }
 
   async function call<T>(

@@ -1,8 +1,8 @@
 import { LRUCache } from 'lru-cache'
 
-/** Tells what is new from what comes twice or was overtaken. Names asked for longest ago are forgotten, so as to hold `capacity`. */
-export function createHighest(capacity: number) {
-  const highest = new LRUCache<string, number>({ max: capacity })
+/** Tells what is new from what comes twice or was overtaken. It remembers `max` names, those asked for last. */
+export function createHighest(max: number) {
+  const highest = new LRUCache<string, number>({ max })
   return {
     /** Whether a number, above 0, is above all before it of the same name. */
     isNews(name: string, number: number): boolean {

@@ -27,7 +27,7 @@ export type HttpServer = FastifyInstance<
 
 const REQUEST_ID = /^[\w.:-]{1,128}$/
 /** 128 characters of an opaque id, each up to nine once percent-encoded. */
-const PARAMETER_LENGTH = LIMITS.opaque * 9
+const MAX_PARAMETER_LENGTH = LIMITS.opaque * 9
 
 const requestId = ({ headers }: IncomingMessage): string => {
   const given = headers['x-request-id']
@@ -85,7 +85,7 @@ export function createHttpServer({ logger, bodyLimit = LIMITS.requestBytes }: Ht
     keepAliveTimeout: 72_000,
     forceCloseConnections: 'idle',
     return503OnClosing: false,
-    routerOptions: { maxParamLength: PARAMETER_LENGTH },
+    routerOptions: { maxParamLength: MAX_PARAMETER_LENGTH },
     frameworkErrors: (error: Error, request: FastifyRequest, reply: FastifyReply) => {
       sendProblem(toProblemError(error), request, reply)
     },

@@ -2,7 +2,7 @@ import { ConfigError } from './config.ts'
 import type { Shutdown } from './shutdown.ts'
 
 /** After an error that nobody caught, the orderly end gets this long. */
-const CRASH_MS = 5_000
+const CRASH_TIMEOUT_MS = 5_000
 
 const sentence = (error: unknown): string => (error instanceof Error ? error.message : String(error))
 
@@ -21,7 +21,7 @@ export function runService(
   async function end(exitCode: number): Promise<void> {
     if (ending) return
     ending = true
-    if (exitCode !== 0) setTimeout(() => process.exit(exitCode), CRASH_MS)
+    if (exitCode !== 0) setTimeout(() => process.exit(exitCode), CRASH_TIMEOUT_MS)
     await shutdown?.run()
     process.exit(exitCode)
   }

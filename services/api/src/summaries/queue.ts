@@ -2,7 +2,7 @@ import { type FailedSummaryJob, LIMITS, SUMMARY_QUEUE, SummaryJob, summaryJobId 
 import { type Job, type JobsOptions, Queue } from 'bullmq'
 import type { Redis } from 'ioredis'
 
-const FAILED_JOBS_KEPT = 10_000
+const MAX_FAILED_JOBS = 10_000
 /** Runs before a job counts as failed; the first pause between them is a second, each next twice that. */
 const ATTEMPTS = 5
 
@@ -10,7 +10,7 @@ const OPTIONS: JobsOptions = {
   attempts: ATTEMPTS,
   backoff: { type: 'exponential', delay: 1_000, jitter: 0.5 },
   removeOnComplete: true,
-  removeOnFail: { count: FAILED_JOBS_KEPT },
+  removeOnFail: { count: MAX_FAILED_JOBS },
 }
 
 export interface SummaryQueueOptions {

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { ProblemError, problem } from '@parley/contract'
-import { ANSWER_MS } from '../delivery/feed.ts'
+import { ANSWER_TIMEOUT_MS } from '../delivery/feed.ts'
 import type { Follow } from '../delivery/follow.ts'
 import type { Dispatch } from '../events/dispatch.ts'
 import type { RosterView } from '../presence/rosters.ts'
@@ -32,7 +32,7 @@ export function createAccept(
         const { conversation, active } = await api.internal(
           '/internal/agents/ready',
           { caller },
-          { key: caller.id, timeoutMs: ANSWER_MS },
+          { key: caller.id, timeoutMs: ANSWER_TIMEOUT_MS },
         )
         const conversationId = conversation.id
         await follow.join(

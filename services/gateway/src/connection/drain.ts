@@ -7,7 +7,7 @@ const PER_SOCKET_MS = 2
 const MIN_MS = 100
 const STEP_MS = 50
 /** Milliseconds that a socket's events under way may still take. */
-const FINISH_MS = 3_000
+const FINISH_TIMEOUT_MS = 3_000
 
 /** Sends everybody elsewhere, spread over time: told at once when, then closed one after the other. */
 export async function drain(options: {
@@ -35,7 +35,7 @@ export async function drain(options: {
 
 /** What a socket asked for already is answered before it is closed. */
 async function finish(socket: ChatSocket): Promise<void> {
-  const end = performance.now() + FINISH_MS
+  const end = performance.now() + FINISH_TIMEOUT_MS
   while (socket.data.session.pending > 0 && performance.now() < end) await delay(STEP_MS)
   socket.disconnect(true)
 }

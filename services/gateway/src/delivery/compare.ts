@@ -1,7 +1,7 @@
 import { ProblemError, partitionOf } from '@parley/contract'
 import type { Partition } from '@parley/events'
 import type { Core } from '../services.ts'
-import { ANSWER_MS, type Feed } from './feed.ts'
+import { ANSWER_TIMEOUT_MS, type Feed } from './feed.ts'
 import type { Follow } from './follow.ts'
 import type { Persist } from './persist.ts'
 
@@ -26,7 +26,7 @@ export function createCompare(
     for (let at = 0; at < feeds.length; at += BATCH_SIZE) {
       const some = feeds.slice(at, at + BATCH_SIZE)
       const ids = some.map(({ room }) => room.conversationId)
-      const { heads } = await api.internal('/internal/heads', { ids }, { timeoutMs: ANSWER_MS })
+      const { heads } = await api.internal('/internal/heads', { ids }, { timeoutMs: ANSWER_TIMEOUT_MS })
       const byId = new Map(heads.map((head) => [head.id, head]))
       for (const feed of some) {
         if (!feed.position()) continue

@@ -4,7 +4,7 @@ import { createHighest } from '@parley/service-kit'
 import { z } from 'zod'
 import type { Core } from '../services.ts'
 import { createCompare } from './compare.ts'
-import { ANSWER_MS, type Feed, type FeedMetrics } from './feed.ts'
+import { ANSWER_TIMEOUT_MS, type Feed, type FeedMetrics } from './feed.ts'
 import { createFollow, type Follow } from './follow.ts'
 import { createMembership } from './membership.ts'
 import { createMissed } from './missed.ts'
@@ -39,7 +39,7 @@ export function createDelivery(core: Core, metrics: FeedMetrics) {
         api.internal(
           '/internal/fill',
           { conversationId, afterSeq: seq, afterChangeSeq: change, limit: FILL_PAGE },
-          { key: conversationId, timeoutMs: ANSWER_MS },
+          { key: conversationId, timeoutMs: ANSWER_TIMEOUT_MS },
         ),
       ),
     onUnsure: membership.recheck,

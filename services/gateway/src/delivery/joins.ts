@@ -8,7 +8,7 @@ import {
 } from '@parley/contract'
 import type { ApiClient } from '@parley/service-kit'
 import DataLoader from 'dataloader'
-import { ANSWER_MS } from './feed.ts'
+import { ANSWER_TIMEOUT_MS } from './feed.ts'
 
 /** Joins of one call; as many as the api takes. */
 const BATCH_SIZE = 50
@@ -42,7 +42,11 @@ export function createJoins(api: Pick<ApiClient, 'internal'>) {
   async function askTogether(joins: readonly InternalJoin[]): Promise<Answer[]> {
     before = { size: joins.length, at: performance.now() }
     if (joins.length === 1) return ['alone']
-    const result = await api.internal('/internal/joins', { joins: [...joins] }, { timeoutMs: ANSWER_MS })
+    const result = await api.internal(
+      '/internal/joins',
+      { joins: [...joins] },
+      { timeoutMs: ANSWER_TIMEOUT_MS },
+    )
     return joins.map((_, place) => readAnswer(result.answers[place], result))
   }
 
@@ -53,7 +57,7 @@ export function createJoins(api: Pick<ApiClient, 'internal'>) {
       if (answer !== 'alone') return answer
       return api.internal('/internal/join', join, {
         key: join.conversationId,
-        timeoutMs: ANSWER_MS,
+        timeoutMs: ANSWER_TIMEOUT_MS,
       })
     },
   }

@@ -1,7 +1,7 @@
 import { isAdmin, ProblemError, participantKey } from '@parley/contract'
 import type { Core } from '../services.ts'
 import type { ChatSocket } from '../sockets.ts'
-import { ANSWER_MS } from './feed.ts'
+import { ANSWER_TIMEOUT_MS } from './feed.ts'
 import type { Follow } from './follow.ts'
 import type { Notices } from './notices.ts'
 import type { Room } from './room.ts'
@@ -32,7 +32,7 @@ export function createMembership(
       const { exists, allowed, members } = await api.internal(
         '/internal/authorize',
         { conversationId, callers, members: at === 0 },
-        { key: conversationId, timeoutMs: ANSWER_MS },
+        { key: conversationId, timeoutMs: ANSWER_TIMEOUT_MS },
       )
       if (!exists) {
         follow().end(conversationId)

@@ -3,11 +3,11 @@ import { DECISION, INSTRUCTION } from './cues.ts'
 import { standing } from './notes.ts'
 import { shorten } from './shorten.ts'
 
-const LATEST = 4
+const MAX_LATEST = 4
 /** Only summaries that are put together from notes have this section. */
 export const LATEST_HEADING = 'Latest'
 /** Share of the length that goes to what came last, at most. */
-const LATEST_SHARE = 0.3
+const MAX_LATEST_SHARE = 0.3
 
 /**
  * A summary made of what was said, word by word: decisions, key facts, and what came last.
@@ -18,15 +18,15 @@ export function compose(
   recent: readonly SummaryMessage[],
   length: number,
 ): string {
-  const latest = section(LATEST_HEADING, latestLines(recent, Math.floor(length * LATEST_SHARE)))
+  const latest = section(LATEST_HEADING, latestLines(recent, Math.floor(length * MAX_LATEST_SHARE)))
   const facts = factSections(notes, recent.at(-1)?.seq ?? 0, length - latest.length - 2)
   return [facts, latest].filter((part) => part !== '').join('\n\n')
 }
 
 function latestLines(recent: readonly SummaryMessage[], length: number): string[] {
-  const share = Math.floor(length / LATEST) - 3
+  const share = Math.floor(length / MAX_LATEST) - 3
   return recent
-    .slice(-LATEST)
+    .slice(-MAX_LATEST)
     .filter((message) => !INSTRUCTION.test(message.content))
     .map((message) => line(message.author, saidIn(message), share))
 }

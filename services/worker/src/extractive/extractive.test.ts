@@ -4,7 +4,7 @@ import { DIALOGUES } from '../testing/dialogues.ts'
 import { summariseRounds, survival } from '../testing/survival.ts'
 import { said } from '../testing/work.ts'
 import { compose } from './compose.ts'
-import { mergeNotes, NOTES_KEPT, takeNotes } from './notes.ts'
+import { MAX_NOTES, mergeNotes, takeNotes } from './notes.ts'
 import { sentencesOf } from './sentences.ts'
 import { shorten } from './shorten.ts'
 
@@ -62,7 +62,7 @@ test('of two notes that say the same the newer is kept, and never more than fit'
   const many = Array.from({ length: 300 }, (_, i) =>
     said(i + 1, `Ticket T-${i} is due on ${(i % 28) + 1} May.`),
   )
-  expect(mergeNotes([], takeNotes(many))).toHaveLength(NOTES_KEPT)
+  expect(mergeNotes([], takeNotes(many))).toHaveLength(MAX_NOTES)
 })
 
 test('any text, however long or odd, makes a bounded summary without control characters', () => {

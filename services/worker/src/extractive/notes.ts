@@ -4,11 +4,11 @@ import { type Sentence, sentencesOf } from './sentences.ts'
 import { shorten } from './shorten.ts'
 
 /** Notes kept with a conversation; what a summary shows is chosen from them. */
-export const NOTES_KEPT = 80
+export const MAX_NOTES = 80
 /** Notes taken from one message at most, so that a long one does not crowd out all others. */
-const PER_MESSAGE = 6
+const MAX_NOTES_PER_MESSAGE = 6
 /** Characters of a note. */
-const NOTE_LENGTH = 240
+const MAX_NOTE_LENGTH = 240
 const ENOUGH = 1.5
 /** Messages after which a note has lost half of what it can lose by age, which is half of its weight. */
 const HALF_LIFE = 400
@@ -20,7 +20,7 @@ export function takeNotes(messages: readonly SummaryMessage[]): SummaryNote[] {
   const trusted = messages.filter((message) => !INSTRUCTION.test(message.content))
   return trusted.flatMap((message) =>
     sentencesOf(message.content)
-      .map((sentence) => ({ ...sentence, text: shorten(sentence.text, NOTE_LENGTH) }))
+      .map((sentence) => ({ ...sentence, text: shorten(sentence.text, MAX_NOTE_LENGTH) }))
       .map((sentence) => ({
         seq: message.seq,
         author: message.author,
@@ -29,7 +29,7 @@ export function takeNotes(messages: readonly SummaryMessage[]): SummaryNote[] {
       }))
       .filter((note) => note.weight >= ENOUGH)
       .sort((a, b) => b.weight - a.weight)
-      .slice(0, PER_MESSAGE),
+      .slice(0, MAX_NOTES_PER_MESSAGE),
   )
 }
 
@@ -53,7 +53,7 @@ function weigh(sentence: Sentence, role: SummaryMessage['role']): number {
 export const standing = (note: SummaryNote, seq: number): number =>
   note.weight * (0.5 + 0.5 * 2 ** (-(seq - note.seq) / HALF_LIFE))
 
-/** Old and new notes, the strongest {@link NOTES_KEPT} of them; of two that say the same, the newer. Ascending by seq. */
+/** Old and new notes, the strongest {@link MAX_NOTES} of them; of two that say the same, the newer. Ascending by seq. */
 export function mergeNotes(old: readonly SummaryNote[], taken: readonly SummaryNote[]): SummaryNote[] {
   const last = taken.reduce((seq, note) => Math.max(seq, note.seq), old.at(-1)?.seq ?? 0)
   const kept: { note: SummaryNote; words: Set<string> }[] = []
@@ -66,7 +66,7 @@ export function mergeNotes(old: readonly SummaryNote[], taken: readonly SummaryN
   return kept
     .map(({ note }) => note)
     .sort((a, b) => standing(b, last) - standing(a, last))
-    .slice(0, NOTES_KEPT)
+    .slice(0, MAX_NOTES)
     .sort((a, b) => a.seq - b.seq)
 }
 

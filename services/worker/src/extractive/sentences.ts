@@ -25,7 +25,7 @@ const require = createRequire(import.meta.url)
  * Characters that one instance reads: it remembers every word it ever saw (120 bytes each, for good), and words come
  * from outside. A new one takes 100 ms.
  */
-const CHARACTERS_READ = 4_000_000
+const MAX_CHARACTERS_READ = 4_000_000
 let loaded: WinkMethods | undefined
 let charactersLeft = 0
 
@@ -33,7 +33,7 @@ let charactersLeft = 0
 function english(text: string): WinkMethods {
   if (!loaded || charactersLeft < text.length) {
     loaded = winkNLP(require('wink-eng-lite-web-model') as Model)
-    charactersLeft = CHARACTERS_READ
+    charactersLeft = MAX_CHARACTERS_READ
   }
   charactersLeft -= text.length
   return loaded

@@ -20,8 +20,8 @@ export interface ConsumerOptions {
 }
 
 /** A worker that dies with its job is no fault of the job: it is handed on as often as it takes. */
-const STALLED_TIMES = 1_000
-const FAILED_JOBS_KEPT = 10_000
+const MAX_STALLED_COUNT = 1_000
+const MAX_FAILED_JOBS = 10_000
 /** Milliseconds until a job that found its conversation taken, or a message unfinished, looks again. */
 const BACKOFF_MS = { first: 100, max: 5_000 }
 
@@ -40,9 +40,9 @@ export function createConsumer({
     concurrency,
     lockDuration: lockMs,
     stalledInterval: lockMs,
-    maxStalledCount: STALLED_TIMES,
+    maxStalledCount: MAX_STALLED_COUNT,
     removeOnComplete: { count: 0 },
-    removeOnFail: { count: FAILED_JOBS_KEPT },
+    removeOnFail: { count: MAX_FAILED_JOBS },
     autorun: false,
   })
 

@@ -7,7 +7,7 @@ import type { Summarise } from '../summarise.ts'
 export type Outcome = 'current' | 'waiting' | 'stopped'
 
 /** Times in a row that somebody may be faster before the job is left to a later attempt. */
-const CONFLICTS = 10
+const MAX_CONFLICTS = 10
 
 export interface ConversationSummaries {
   api: Pick<ApiClient, 'internal'>
@@ -27,7 +27,7 @@ export async function summariseConversation(
   { api, summarise, metrics, signal }: ConversationSummaries,
 ): Promise<Outcome> {
   const options = { key: conversationId }
-  for (let conflicts = 0; conflicts < CONFLICTS; ) {
+  for (let conflicts = 0; conflicts < MAX_CONFLICTS; ) {
     if (signal.aborted) return 'stopped'
     const work = await api.internal('/internal/summaries/read', { conversationId }, options)
     if (work.state !== 'ready') return work.state
@@ -49,5 +49,5 @@ export async function summariseConversation(
     else metrics.conflicts.inc()
     conflicts = applied ? 0 : conflicts + 1
   }
-  throw new Error(`Somebody else was first ${CONFLICTS} times in a row`)
+  throw new Error(`Somebody else was first ${MAX_CONFLICTS} times in a row`)
 }

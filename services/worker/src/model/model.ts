@@ -26,7 +26,7 @@ export interface ModelSummary {
 
 export type Model = ReturnType<typeof createModel>
 
-const ANSWER_BYTES = 512 * 1024
+const MAX_ANSWER_BYTES = 512 * 1024
 /** Tokens per character of the answer, generously, so that a model that rambles is cut off by its own server. */
 const TOKENS_PER_CHARACTER = 1
 const DEFAULTS: ResilienceOptions = {
@@ -43,7 +43,7 @@ export function createModel(options: ModelOptions) {
   const provider = createOpenAICompatible({
     name: 'summaries',
     baseURL: url,
-    fetch: boundedFetch(ANSWER_BYTES),
+    fetch: boundedFetch(MAX_ANSWER_BYTES),
     ...(apiKey === undefined ? {} : { apiKey }),
   })
   const resilience = createResilience({ ...DEFAULTS, ...options.resilience })

@@ -11,8 +11,8 @@ export const SECTIONS = [
 ] as const
 
 /** Characters of one message, and of all, that go into one request. */
-const PER_MESSAGE = 4_000
-const ALL_MESSAGES = 60_000
+const MAX_MESSAGE_CHARACTERS = 4_000
+const MAX_CHARACTERS = 60_000
 
 /**
  * The request for one step: the summary so far and what is new.
@@ -45,10 +45,10 @@ export function buildPrompt(work: SummaryWork, length: number): { instructions: 
 
 /** The newest messages, as many as one request takes. */
 function fitting(messages: readonly SummaryMessage[]): SummaryMessage[] {
-  let left = ALL_MESSAGES
+  let left = MAX_CHARACTERS
   const kept: SummaryMessage[] = []
   for (const message of messages.toReversed()) {
-    left -= Math.min(message.content.length, PER_MESSAGE)
+    left -= Math.min(message.content.length, MAX_MESSAGE_CHARACTERS)
     if (left < 0) break
     kept.unshift(message)
   }
@@ -56,7 +56,7 @@ function fitting(messages: readonly SummaryMessage[]): SummaryMessage[] {
 }
 
 function clip(text: string): string {
-  if (text.length <= PER_MESSAGE) return text
-  const half = PER_MESSAGE / 2
+  if (text.length <= MAX_MESSAGE_CHARACTERS) return text
+  const half = MAX_MESSAGE_CHARACTERS / 2
   return `${text.slice(0, half)} […] ${text.slice(-half)}`.toWellFormed()
 }

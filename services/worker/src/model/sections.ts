@@ -6,7 +6,7 @@ const names = new Map(SECTIONS.map((name) => [name.toLowerCase(), name]))
 const HEADING = /^[\s#*_>]*([A-Za-z ]{2,20}?)[\s*_]*:?[\s*_]*$/u
 /** "Goal: book a table", a heading with its text on the same line. */
 const INLINE = /^[\s#*_>]*([A-Za-z ]{2,20}?)[\s*_]*:[\s*_]*(\S.*)$/u
-const LINE_LENGTH = 400
+const MAX_LINE_LENGTH = 400
 
 /**
  * A model's answer brought into the form of a summary: the known sections, in order, one fact a line, at most `length`
@@ -29,7 +29,7 @@ export function normaliseAnswer(answer: string, length: number): string | null {
     const inline = INLINE.exec(line)
     const named = names.get((inline?.[1] ?? '').trim().toLowerCase())
     if (named) current = open(named)
-    const text = shorten((named ? (inline?.[2] ?? '') : line).replace(/^[\s\-*•]+/u, ''), LINE_LENGTH)
+    const text = shorten((named ? (inline?.[2] ?? '') : line).replace(/^[\s\-*•]+/u, ''), MAX_LINE_LENGTH)
     if (text !== '' && /[\p{L}\p{N}]/u.test(text)) current?.push(text)
   }
   return render(found, length)
