@@ -80,7 +80,7 @@ export function createPartitionTail(options: PartitionTailOptions) {
       if (loss !== 'started') logger.warn({ partition, reason: loss }, 'stream entries may be lost')
       onLoss(partition, loss, readUntil)
     }
-    // Behind a full read there may be more, and some of it gone already.
+    // After a full read there may be more, and some of it trimmed already.
     const isAtEnd = seen.loss !== null || (isHeard && seen.read.count < BATCH_SIZE)
     if (isAtEnd) readUntil = at
     return seen

@@ -60,7 +60,7 @@ export interface ApiClientOptions {
 const MAX_KEYS = 20_000
 const TIMEOUT_MS = 10_000
 const PROBE_TIMEOUT_MS = 2_000
-/** How many times as long one is left alone, at most, that answers a probe and fails again when asked. */
+/** A process that answers probes and fails calls is left alone for up to this many times `probeMs`. */
 const MAX_BACKOFF = 8
 /** Errors after which the request has certainly not arrived. */
 const NOT_SENT = new Set([
@@ -74,9 +74,9 @@ const NOT_SENT = new Set([
 interface Target {
   url: string
   pool: Pool
-  /** It gave no answer, and is asked last until it does: the next probe of it. */
+  /** It gave no answer, and is asked last until it answers a call or a probe: the timer of the next probe. */
   resting: NodeJS.Timeout | null
-  /** Times that it did since its last answer. */
+  /** Times that it was left alone since its last answer. */
   failures: number
 }
 

@@ -142,7 +142,7 @@ function jointFaults(config: unknown): string[] {
 
 const Ports = z.object({ PORT: z.number().min(1), METRICS_PORT: z.number() })
 
-/** The service's own port for metrics is as none: they are there anyway. */
+/** A METRICS_PORT that is the service's own port counts as not set: metrics are there anyway. */
 function withMetricsPort<C>(config: C): C {
   const { data: ports } = Ports.safeParse(config)
   return ports && ports.METRICS_PORT === ports.PORT ? { ...config, METRICS_PORT: undefined } : config

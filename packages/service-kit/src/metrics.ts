@@ -8,8 +8,8 @@ export { Counter, Gauge, Histogram, Registry } from 'prom-client'
 export function createRegistry(service: string): Registry {
   const registry = new Registry()
   registry.setDefaultLabels({ service })
-  // The sampler of the event loop wakes the process up, at its default of every 10 ms for most of what an idle gateway
-  // does. Once a second costs nothing, but its figures contain that second: they are left out. What remains,
+  // The sampler of the event loop wakes the process up: at its default of every 10 ms that is most of what an idle
+  // gateway does. Once a second costs nothing, but its figures contain that second: they are left out. What remains,
   // `nodejs_eventloop_lag_seconds`, is measured when asked for.
   collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: 1_000 })
   for (const figure of ['min', 'max', 'mean', 'stddev', 'p50', 'p90', 'p99']) {
@@ -33,7 +33,7 @@ export async function metrics(app: HttpServer, { registry, listen }: MetricsOpti
     buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10],
     registers: [registry],
   })
-  // Looking a label set up costs more than the observation itself.
+  // To look up a set of labels costs more than the observation itself.
   const known = new Map<string, ReturnType<typeof durations.labels>>()
   app.addHook('onResponse', (request, reply, done) => {
     const route = request.routeOptions.url ?? 'unmatched'

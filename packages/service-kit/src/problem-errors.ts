@@ -145,8 +145,8 @@ export function problemErrors(app: HttpServer): void {
     routes.set(url, route)
   })
   app.setErrorHandler((error, request, reply) => {
-    // Fastify would hang up on a body that it refuses, and who is still sending it would meet a broken connection in
-    // place of the answer. Kept open, what still comes is dropped, for as long as a request may take.
+    // Fastify would close the connection on a body that it refuses, and a client that is still sending would see that
+    // in place of the answer. Kept open, what still comes is dropped, for as long as a request may take.
     reply.removeHeader('connection')
     sendProblem(toProblemError(error), request, reply)
   })

@@ -20,15 +20,15 @@ const MINUTE_MS = 60_000
 
 const keyOf = (caller: Caller): string => `${caller.orgId}\n${participantKey(caller)}`
 const ForCaller = z.object({ caller: Caller })
-/** Once the body is known to be what it should be. */
+/** By the caller that the body names, once it is validated. */
 const byBody = {
   hook: 'preHandler',
   keyGenerator: ({ body }: FastifyRequest) => keyOf(ForCaller.parse(body).caller),
 } as const
 
 /**
- * Counts, per caller, requests, and, apart from them, messages, on all routes that need a token; a gateway sends with the
- * client's own token, or names them where a streamed answer begins, so a message counts the same by every way.
+ * Counts requests by their caller on all routes that need a token, and messages apart from all else. A gateway sends
+ * with the client's own token, or names the caller where a streamed answer begins: a message counts the same in both.
  */
 export async function rateLimits(app: HttpServer, options: RateLimitOptions): Promise<void> {
   const { redis, restPerMinute, sendPerMinute = 0, callerOf } = options

@@ -67,7 +67,7 @@ export function createBus({
   }, PING_MS)
 
   return {
-    /** Hears a channel until as many `release` as `hold`. Resolves when subscribed; at once while Redis is away. */
+    /** Hears a channel until it is released as often as held. Resolves when subscribed; at once while Redis is away. */
     hold(channel: string): Promise<void> {
       const held = holders.get(channel)
       if (held) {
@@ -107,7 +107,7 @@ export function createBus({
       )
     },
 
-    /** Called whenever channels that were held already begin to be heard: after a break, or late at first. */
+    /** Called when channels that were held before are subscribed on a new connection: after a break or on the first. */
     onRestored(listener: () => void): void {
       restored.push(listener)
     },

@@ -90,8 +90,8 @@ export function createAdmission({
       return closed || isOverloaded ? laterMs() : null
     },
     /**
-     * The same once that is known, which may have taken long: null lets the person in, who may connect so many times a
-     * minute. Only who is let in takes something: of what newcomers may, and of what is their own.
+     * The same once it is known who comes, which may have taken long; null lets them in. Only who is let in takes
+     * something: of what all newcomers may, and of what the person may.
      */
     refusePerson(person: string): number | null {
       if (closed) return laterMs()

@@ -58,7 +58,7 @@ export function createCompare(
       const concerned = [...follow.feeds()].filter(
         ({ room }) => partition === 'control' || partitionOf(room.conversationId) === partition,
       )
-      // Joins under way may have been answered before what was lost.
+      // Joins under way may have been answered before what was lost had happened.
       for (const { room } of concerned) follow.restartJoins(room)
       void persist(() => compare(concerned))
     },

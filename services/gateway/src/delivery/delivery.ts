@@ -91,7 +91,7 @@ export function createDelivery(core: Core, metrics: FeedMetrics) {
     }
   }
 
-  /** `conversation`: JSON text. Without it, being too long for the event or perhaps out of date, the api is asked. */
+  /** `conversation`: JSON text; undefined where it is too long for the event or perhaps old: the api is asked. */
   function onAdded({ org, cid }: TailEvent, keys: readonly string[], conversation: string | undefined): void {
     if (conversation === undefined) missed.lookUp(org, cid, keys)
     else notices.added(org, keys, conversation)

@@ -106,7 +106,7 @@ export function createFeed(room: Room, dependencies: FeedDependencies) {
   ): { payload: ChangePayload | null; about?: number } {
     if (type === 'message.updated' || type === 'message.deleted') {
       const { seq, changeSeq } = numbersOf(data)
-      // It already shows the state after a later change, whose own event tells it.
+      // The message already shows a later change, whose own event tells it.
       if (changeSeq > change) return { payload: null }
       return { about: seq, payload: { kind: type, subject: data, changed: '[]' } }
     }
@@ -216,7 +216,7 @@ export function createFeed(room: Room, dependencies: FeedDependencies) {
     if (!sequencer) return
     metrics.resync()
     sequencer.jump(position)
-    // In one of the two countings the room may have been further already.
+    // The room may have been further already in one of the two countings.
     const at = sequencer.position()
     messages = createRing(at.seq)
     changes = createRing(at.change)

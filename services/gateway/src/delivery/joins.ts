@@ -12,7 +12,7 @@ import { ANSWER_TIMEOUT_MS } from './feed.ts'
 
 /** Joins of one call; as many as the api takes. */
 const BATCH_SIZE = 50
-/** Milliseconds that a join waits for company at most, and for which the last batch's size says how long. */
+/** Milliseconds that a join waits for others at most. A batch longer ago than this says nothing of the next. */
 const MAX_WAIT_MS = 25
 
 /** `alone`: it has to be asked about by itself. */
@@ -20,8 +20,8 @@ type Answer = InternalJoinResult | ProblemError | 'alone'
 
 /**
  * Asks the api about joins. One that comes alone is asked at once. Where others came just before, it waits a millisecond
- * for each of those: when another gateway ends, everybody comes back at the same moment, and the more they are the
- * larger the share of them that travels together.
+ * for each of those: when another gateway ends, everybody comes back at the same moment, and the more there are the
+ * more of them travel together.
  */
 export function createJoins(api: Pick<ApiClient, 'internal'>) {
   let before = { size: 0, at: Number.NEGATIVE_INFINITY }
@@ -38,7 +38,7 @@ export function createJoins(api: Pick<ApiClient, 'internal'>) {
     else setTimeout(depart, Math.min(before.size, MAX_WAIT_MS))
   }
 
-  /** Every answer goes to the join that stood at its place. */
+  /** The answers, in the order of the joins. */
   async function askTogether(joins: readonly InternalJoin[]): Promise<Answer[]> {
     before = { size: joins.length, at: performance.now() }
     if (joins.length === 1) return ['alone']

@@ -3,7 +3,7 @@ import type { ChatSocket } from '../sockets.ts'
 import type { Frame } from './frames.ts'
 import type { Position } from './sequencer.ts'
 
-/** What a frame says in the two countings, if it does. */
+/** The number of what a frame tells, if it has one. */
 export interface Mark {
   seq?: number
   change?: number

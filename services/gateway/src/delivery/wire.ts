@@ -51,7 +51,7 @@ function backlog(conn: object): readonly Packet[] {
   return 'writeBuffer' in conn && Array.isArray(conn.writeBuffer) ? conn.writeBuffer : NONE
 }
 
-/** Bytes that a packet counts for besides its text: few small ones may wait, since all are counted at every event. */
+/** Bytes that a packet counts for besides its text, so that only so many may wait: all are counted at every event. */
 const PACKET_BYTES = 256
 
 const bytesOf = (packets: readonly Packet[]): number =>

@@ -53,7 +53,7 @@ export function createLeases(
     judgesFrom = now() + settleMs
   }
 
-  /** A look that begins after this call: one under way may be too old to know what the caller has just met. */
+  /** Reads the leases, beginning after this call: a reading under way may be older than what the caller just met. */
   function refresh(): Promise<string[]> {
     const before = reading
     next ??= (async () => {
@@ -119,7 +119,7 @@ export function createLeases(
     /** Reads all leases; resolves to the generations known to have ended that are not yet cleared away. */
     refresh,
 
-    /** Of some generations those that live, by what was read last; one that was not met before is looked up. */
+    /** Those of these generations that live, as was last read; where one of them is unknown, leases are read again. */
     async alive(generations: Iterable<string>): Promise<Set<string>> {
       const asked = await meet(generations)
       return new Set(asked.filter((one) => live.has(one)))

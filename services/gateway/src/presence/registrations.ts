@@ -8,7 +8,7 @@ interface Entry {
   registration: Registration
   /** The generation under which it is in Redis. */
   under?: string
-  /** The life of Redis's data in which it was told of first; unset: never. */
+  /** The epoch of Redis's data (see `leases.epoch`) in which it was told of first; unset: never. */
   epoch?: string
   gone: boolean
   /** Redis did not have it where it should have been: maybe it lost its data, which the next renewal tells. */

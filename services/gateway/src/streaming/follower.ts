@@ -26,7 +26,7 @@ interface Live {
   messageId: string
   seq: number
   mirror: Mirror
-  /** Its text here is what it is elsewhere; until then it gathers pieces and says nothing. */
+  /** Its text is known from the beginning; until then pieces are gathered and nothing goes out. */
   ready: boolean
   /** The room had the message: pieces go out. */
   open: boolean

@@ -117,10 +117,10 @@ export function createStreamOwner(
   }
 
   /**
-   * Asks Redis in the owner's name. `taken`: another gateway owns the stream, and this one stops. Where a resume has
-   * replaced the token meanwhile, a refusal of the old one says nothing, and the new one asks again. A claim that failed
-   * as the agent came, Redis being away, is made up for first, unless the agent has gone since: another gateway may own
-   * the stream. Rejects while Redis is away.
+   * Asks Redis with the owner's token. `taken`: another gateway owns the stream, and this one stops. Where a resume has
+   * replaced the token meanwhile, a refusal of the old one says nothing: it is asked again with the new one. Where the
+   * claim failed because Redis was away, it is made first; not without the agent here, since then another gateway may
+   * own the stream. Rejects while Redis is away.
    */
   async function asOwner(ask: (by: string) => Promise<Ownership>): Promise<Ownership> {
     for (;;) {

@@ -206,7 +206,7 @@ export function createStreams(options: {
       return { messageId, seq: message.seq, message }
     },
 
-    /** Stored first, then the agent is told: where both fail in between, it learns at its next checkpoint. */
+    /** Stored first, then the agent is told; where it can't be told, its gateway finds out at the next checkpoint. */
     async cancel(socket: ChatSocket, conversationId: string, messageId: string): Promise<void> {
       const content = await textOf(messageId)
       const { won } = await api.internal(
@@ -226,7 +226,7 @@ export function createStreams(options: {
       await store.close(conversationId, messageId)
     },
 
-    /** Of an answer that is streamed through this gateway. */
+    /** The conversation of an answer that is streamed through this gateway. */
     conversationOf: (messageId: string): string | undefined => owners.get(messageId)?.conversationId,
 
     /** Streams that agents have open here. */

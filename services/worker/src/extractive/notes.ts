@@ -9,10 +9,12 @@ export const MAX_NOTES = 80
 const MAX_NOTES_PER_MESSAGE = 6
 /** Characters of a note. */
 const MAX_NOTE_LENGTH = 240
-const ENOUGH = 1.5
+/** Weight from which a sentence is noted. */
+const MIN_WEIGHT = 1.5
 /** Messages after which a note has lost half of what it can lose by age, which is half of its weight. */
 const HALF_LIFE = 400
-const ALIKE = 0.75
+/** Share of words in common from which two notes say the same. */
+const MIN_SIMILARITY = 0.75
 
 /** The sentences of these messages that say something: names, numbers, dates, decisions, constraints. */
 export function takeNotes(messages: readonly SummaryMessage[]): SummaryNote[] {
@@ -27,7 +29,7 @@ export function takeNotes(messages: readonly SummaryMessage[]): SummaryNote[] {
         text: sentence.text,
         weight: weigh(sentence, message.role),
       }))
-      .filter((note) => note.weight >= ENOUGH)
+      .filter((note) => note.weight >= MIN_WEIGHT)
       .sort((a, b) => b.weight - a.weight)
       .slice(0, MAX_NOTES_PER_MESSAGE),
   )
@@ -59,7 +61,7 @@ export function mergeNotes(old: readonly SummaryNote[], taken: readonly SummaryN
   const kept: { note: SummaryNote; words: Set<string> }[] = []
   for (const note of [...old, ...taken].sort((a, b) => b.seq - a.seq)) {
     const words = contentWords(note.text)
-    const same = kept.find((other) => similarity(words, other.words) >= ALIKE)
+    const same = kept.find((other) => similarity(words, other.words) >= MIN_SIMILARITY)
     if (same) same.note = { ...same.note, weight: Math.max(same.note.weight, note.weight) }
     else kept.push({ note, words })
   }
