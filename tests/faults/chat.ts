@@ -23,7 +23,7 @@ export interface ChatPlan {
   /** Milliseconds after the last message within which everybody must have all. */
   settleMs: number
   /** Milliseconds that a join or a send may take (45,000): everything is well again long before. */
-  patienceMs?: number
+  timeoutMs?: number
   /** Keep the members for more; otherwise they are closed. */
   keep?: boolean
 }
@@ -137,12 +137,12 @@ async function talk(chat: Chat, plan: ChatPlan, acked: Map<string, Acknowledged[
   await Promise.all([...lanes, trouble()])
 }
 
-function inTime<T>(work: Promise<T>, member: Member, { patienceMs = 45_000 }: ChatPlan): Promise<T> {
+function inTime<T>(work: Promise<T>, member: Member, { timeoutMs = 45_000 }: ChatPlan): Promise<T> {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => {
       const state = member.connected ? 'connected' : 'away'
-      reject(new Error(`${member.name} (${state}) waits over ${patienceMs} ms; ${member.faults.join('; ')}`))
-    }, patienceMs)
+      reject(new Error(`${member.name} (${state}) waits over ${timeoutMs} ms; ${member.faults.join('; ')}`))
+    }, timeoutMs)
     work.then(resolve, reject).finally(() => clearTimeout(timer))
   })
 }

@@ -10,7 +10,7 @@ import type { Row } from './row.ts'
  * What the process may grow by: for each reader what may wait for it, and the last messages that its room keeps for who
  * joins; in all what is under way at the moment, and code.
  */
-const MOST_MIB = { each: 1 + 1 / 4, besides: 4 }
+const MAX_MIB = { each: 1 + 1 / 4, besides: 4 }
 /** Milliseconds in which one is gone that was found to read too slowly. */
 const GONE_MS = 10_000
 const WARM_MESSAGES = 2
@@ -107,7 +107,7 @@ export const d2: Row<{ readers: number; mostMessages: number }, Bed> = {
       faults.push(`${late()} were there for more than ${GONE_MS} ms after they had been found slow`)
     const goneMs = Math.max(...slowAt.map((at, nth) => Math.round((goneAt[nth] ?? performance.now()) - at)))
     const growth = Math.round(most - before)
-    if (growth > size.readers * MOST_MIB.each + MOST_MIB.besides) {
+    if (growth > size.readers * MAX_MIB.each + MAX_MIB.besides) {
       faults.push(`the gateway grew by ${growth} MiB`)
     }
     const stored = await bed.stored(shared, sender)

@@ -8,7 +8,7 @@ import { comesTrue } from '../support/until.ts'
 import type { Bed } from './bed.ts'
 import { bearable, greedy, HTTP_GARBAGE, unbearable } from './d3-packets.ts'
 
-const MOST_IN_BURST = 80
+const MAX_IN_BURST = 80
 /** Connections that were told to hang up and may still be reading. */
 const LINGERING = 20
 /** What a conversation holds that is asked for: an answer with all of it is some 800 KB. */
@@ -57,7 +57,7 @@ export function createFlood(
   let connections = 0
 
   const burst = () =>
-    Array.from({ length: random.int(0, MOST_IN_BURST) }, () => bearable(random, conversationId))
+    Array.from({ length: random.int(0, MAX_IN_BURST) }, () => bearable(random, conversationId))
   function keep<T extends RawSocket | RawPolling>(raw: T): T {
     connections += 1
     open.push(raw)

@@ -12,7 +12,7 @@ const READERS = ['gateway-0', 'api-0', 'api-1']
 /** Share of the packets after which all code has run, is compiled, and tables and pools have the size of the load. */
 const WARM = 1 / 10
 const ROUNDS = 9
-const MOST_GROWTH = 1.2
+const MAX_GROWTH = 1.2
 /** Time (ms) for what is under way at the end of the flood to be answered and let go. */
 const BACK_MS = 15_000
 /** Milliseconds within which lines reach a witness meanwhile (p99). */
@@ -66,7 +66,7 @@ export const d3: Row<{ packets: number }, Bed> = {
     const events = (await answered()) - eventsBefore
     if (events < size.packets / 2) faults.push(`only ${events} of ${size.packets} packets came to be events`)
     let after = await memory()
-    const grown = () => READERS.filter((name) => mib(after, name) > mib(before, name) * MOST_GROWTH)
+    const grown = () => READERS.filter((name) => mib(after, name) > mib(before, name) * MAX_GROWTH)
     await comesTrue(async () => {
       after = await memory()
       return grown().length === 0

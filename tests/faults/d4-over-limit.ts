@@ -11,11 +11,11 @@ const LIMITS = { send: 300, rest: 600, events: 20, connect: 120 }
 const REST_MS = 250
 const TICK_MS = 20
 /** Of one kind of call under way at once. */
-const MOST_OPEN = 100
+const MAX_OPEN = 100
 /** A slow machine comes to the limits later. */
-const MOST_LATE_MS = 20_000
+const MAX_LATE_MS = 20_000
 /** How much longer than in peace others may wait (p99). */
-const MOST_SLOWDOWN = 2
+const MAX_SLOWDOWN = 2
 
 export const startLimitedBed = (): Promise<Bed> =>
   startBed({
@@ -103,8 +103,7 @@ export const d4: Row<{ quietMs: number; floodMs: number; times: number; timed?: 
       figures[`${what} p99 in peace`] = peace
       figures[`${what} p99`] = now
       if (during[what].length === 0) faults.push(`nobody else had ${what}`)
-      if (size.timed && now > peace * MOST_SLOWDOWN)
-        faults.push(`others' ${what}: ${peace} → ${now} ms (p99)`)
+      if (size.timed && now > peace * MAX_SLOWDOWN) faults.push(`others' ${what}: ${peace} → ${now} ms (p99)`)
     }
     return { faults, figures }
   },
@@ -167,9 +166,9 @@ async function overdo(
 ): Promise<void> {
   const open = new Set<Promise<void>>()
   const begun = performance.now()
-  const isOver = (now: number) => now > forMs && (outcomes.has('refused') || now > forMs + MOST_LATE_MS)
+  const isOver = (now: number) => now > forMs && (outcomes.has('refused') || now > forMs + MAX_LATE_MS)
   for (let called = 0, now = 0; !isOver(now); now = performance.now() - begun) {
-    for (; called < (now * perSecond) / 1_000 && open.size < MOST_OPEN; called++) {
+    for (; called < (now * perSecond) / 1_000 && open.size < MAX_OPEN; called++) {
       const one = call()
         .catch((error: unknown) => String(error))
         .then((outcome) => {

@@ -43,7 +43,7 @@ export const r5: Row<VanishSize, Bed> = {
       ...(size.restMs === undefined ? {} : { throughout: size.restMs }),
       lanes: 1,
       // A message may have to wait through two absences.
-      patienceMs: 45_000 + 2 * size.awayMs[1],
+      timeoutMs: 45_000 + 2 * size.awayMs[1],
       steps: Array.from({ length: rounds }, (_, round) => async (chat) => {
         log(`${size.atOnce} vanish, round ${round + 1}/${rounds}`)
         const everyone = chat.rooms.flatMap((room) => room.members.map((member) => ({ room, member })))

@@ -51,8 +51,8 @@ export interface World {
   close(): Promise<void>
 }
 
-/** Longer than anything takes on a busy machine, shorter than a test's patience. */
-const PATIENCE_MS = 30_000
+/** Longer than anything takes on a busy machine, shorter than a test's own timeout. */
+const TIMEOUT_MS = 30_000
 /** Of the people; the last one is not in the room at first. */
 export const KINDS = ['sdk', 'websocket', 'polling', 'upgrade', 'late'] as const
 let worlds = 0
@@ -189,7 +189,7 @@ function say(world: World, person: Person, { way, keyed }: { way: 'socket' | 're
   const surely = async (): Promise<Delivered> =>
     way === 'socket'
       ? person.member.send(content, key)
-      : person.http.sure<Delivered>('POST', '/messages', { ...body, clientMessageId: key }, PATIENCE_MS)
+      : person.http.sure<Delivered>('POST', '/messages', { ...body, clientMessageId: key }, TIMEOUT_MS)
   // The SDK has no way to send without a key over the socket.
   const isOnce = !keyed && (way === 'rest' || person.sendOnce !== undefined)
   const sent = patiently<Delivered | null>(isOnce ? once() : surely()).then((message) => {
@@ -205,7 +205,7 @@ async function erase(world: World, chosen: Promise<Delivered | null>): Promise<v
   // A send that failed has said so itself.
   const message = await chosen.catch(() => null)
   if (!message) return
-  await world.people[0]?.http.sure('DELETE', `/messages/${message.id}`, undefined, PATIENCE_MS)
+  await world.people[0]?.http.sure('DELETE', `/messages/${message.id}`, undefined, TIMEOUT_MS)
   world.erased.add(message.id)
 }
 
@@ -221,7 +221,7 @@ async function wipe(url: string): Promise<void> {
 
 async function patiently<T>(work: Promise<T>): Promise<T> {
   const over = Promise.withResolvers<never>()
-  const timer = setTimeout(() => over.reject(new Error(`not done after ${PATIENCE_MS} ms`)), PATIENCE_MS)
+  const timer = setTimeout(() => over.reject(new Error(`not done after ${TIMEOUT_MS} ms`)), TIMEOUT_MS)
   return Promise.race([work, over.promise]).finally(() => clearTimeout(timer))
 }
 
@@ -240,7 +240,7 @@ export async function settle(world: World): Promise<{ faults: string[]; resyncs:
   const last = stored.at(-1)?.seq ?? 0
   const complete = ({ member }: Person) =>
     (member.log.at(-1)?.seq ?? 0) >= last && [...erased].every((id) => member.deleted.has(id))
-  await comesTrue(() => inside.every(complete), PATIENCE_MS)
+  await comesTrue(() => inside.every(complete), TIMEOUT_MS)
 
   faults.push(...storageFaults(stored, acked))
   const ackedIds = new Set(acked.map(({ id }) => id))

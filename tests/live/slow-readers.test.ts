@@ -8,7 +8,7 @@ import { openScene, type Scene } from './scene.ts'
 /** Milliseconds in which one is gone that was found to read too slowly. */
 const GONE_MS = 10_000
 /** What the gateway may grow by: what waits for the reader, and the answer that was too much. */
-const MOST_MIB = 8
+const MAX_MIB = 8
 /** As long as a message may be. */
 const CONTENT = 'x'.repeat(64 * 1024)
 
@@ -52,7 +52,7 @@ test('who joins two hundred times and reads nothing is gone soon, and costs the 
   await until(async () => (await figure('gateway_slow_readers_total')) === 1, { what: 'the reader is slow' })
   const gone = async () => (await figure('gateway_sockets')) === 0
   await until(gone, { timeoutMs: GONE_MS, what: 'the reader is gone' })
-  expect(most - before).toBeLessThan(MOST_MIB)
+  expect(most - before).toBeLessThan(MAX_MIB)
   reader.close()
 })
 
@@ -63,7 +63,7 @@ test('who has not come in, asks for namespaces that there are not and reads noth
   const gone = once(ws, 'close')
   for (let n = 0; n < 500; n++) ws.send(`40/${n}${'x'.repeat(200 * 1024)},`, () => undefined)
   await until(() => ws.readyState === ws.CLOSED || ws.bufferedAmount === 0, { timeoutMs: GONE_MS })
-  expect((await heldMiB(scene.stack, 'gateway-0')) - before).toBeLessThan(MOST_MIB)
+  expect((await heldMiB(scene.stack, 'gateway-0')) - before).toBeLessThan(MAX_MIB)
   ws.resume()
   await gone
 })
@@ -77,7 +77,7 @@ test('who pings their websocket and reads nothing costs the gateway next to noth
   for (let n = 0; n < 100_000; n++) reader.ws.ping('x'.repeat(125))
   reader.frame('42/chat,["that was all"]')
   await until(async () => (await read()) > readBefore, { what: 'all of it is read' })
-  expect((await heldMiB(scene.stack, 'gateway-0')) - before).toBeLessThan(MOST_MIB)
+  expect((await heldMiB(scene.stack, 'gateway-0')) - before).toBeLessThan(MAX_MIB)
   reader.close()
 })
 
