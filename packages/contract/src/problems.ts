@@ -106,18 +106,18 @@ export const jsonPointer = (path: readonly PropertyKey[]): string =>
   path.map((key) => `/${String(key).replaceAll('~', '~0').replaceAll('/', '~1')}`).join('')
 
 /** Faults that a problem names. */
-const MOST_FIELD_ERRORS = 50
+const MAX_FIELD_ERRORS = 50
 
 /** Zod's issues as `errors` of a problem, at most 50; an unknown field is named at its own pointer. */
 export function fieldErrors(error: z.ZodError): FieldError[] {
   return error.issues
-    .slice(0, MOST_FIELD_ERRORS)
+    .slice(0, MAX_FIELD_ERRORS)
     .flatMap((issue) =>
       issue.code === 'unrecognized_keys'
         ? issue.keys
-            .slice(0, MOST_FIELD_ERRORS)
+            .slice(0, MAX_FIELD_ERRORS)
             .map((key) => ({ pointer: jsonPointer([...issue.path, key]), detail: 'unknown field' }))
         : [{ pointer: jsonPointer(issue.path), detail: issue.message }],
     )
-    .slice(0, MOST_FIELD_ERRORS)
+    .slice(0, MAX_FIELD_ERRORS)
 }

@@ -7,7 +7,7 @@ import type { Collections, ProfileDocument } from '../database/collections.ts'
 /** Milliseconds that new names wait for each other. */
 const FLUSH_MS = 200
 /** People remembered as written, at most. */
-const CAPACITY = 50_000
+const MAX_PEOPLE = 50_000
 
 interface Seen {
   org: string
@@ -32,7 +32,7 @@ export function createProfiles(options: {
   logger: Logger
 }) {
   const { profiles, participants, logger } = options
-  const known = new LRUCache<string, Seen>({ max: CAPACITY })
+  const known = new LRUCache<string, Seen>({ max: MAX_PEOPLE })
   let waiting = new Map<string, Seen>()
   let timer: NodeJS.Timeout | undefined
   let writing: Promise<void> = Promise.resolve()

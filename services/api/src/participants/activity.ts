@@ -4,7 +4,7 @@ import type { Collections } from '../database/collections.ts'
 import { minuteOf } from './participant.ts'
 
 /** Conversations whose last written minute is remembered, at most. */
-const CAPACITY = 50_000
+const MAX_CONVERSATIONS = 50_000
 
 export interface ActivityOptions {
   participants: Collections['participants']
@@ -16,7 +16,7 @@ export type Activity = ReturnType<typeof createActivity>
 /** Keeps participants' lists in the order of activity, to the minute: one write per conversation and minute. */
 export function createActivity({ participants, logger }: ActivityOptions) {
   /** The minute that is written, or counts as written. */
-  const written = createHighest(CAPACITY)
+  const written = createHighest(MAX_CONVERSATIONS)
   const active = new Set<Promise<void>>()
 
   async function write(moved: readonly { cid: ObjectId; minute: Date }[]): Promise<void> {
