@@ -14,8 +14,8 @@ import { createFollowReader } from './internal/follow.ts'
 import { createDeleteMessage } from './messages/delete.ts'
 import { createFolder } from './messages/fold.ts'
 import { type AppendRequest, createMessageLog } from './messages/log.ts'
-import { createMembers } from './messages/members.ts'
 import { createMessagePages } from './messages/pages.ts'
+import { createParticipantCache } from './messages/participant-cache.ts'
 import { createMessageService } from './messages/service.ts'
 import { createMessageStore, payloadHashKey } from './messages/store.ts'
 import { createSweeper } from './messages/sweeper.ts'
@@ -83,7 +83,7 @@ export async function createServices(options: ServicesOptions) {
   const reconciler = createReconciler({ conversations, queue, logger, intervalMs: reconcileMs })
 
   const indexer = createSearchIndexer({ ...database, logger })
-  const members = createMembers({ participants, roles })
+  const participantCache = createParticipantCache({ participants, roles })
   const folder = createFolder({
     conversations,
     messages,
@@ -95,7 +95,7 @@ export async function createServices(options: ServicesOptions) {
     },
     logger,
   })
-  const shared = { conversations, messages, store, members, folder, publisher, logger }
+  const shared = { conversations, messages, store, participantCache, folder, publisher, logger }
   const sweeper = createSweeper(shared)
   const log = createMessageLog({ ...shared, sweeper, hopLimit })
   /** Who sends has read up to there. Noted for repeats too: whoever stored the message may have died before that. */

@@ -53,7 +53,7 @@ export function createConversationMaker({ client, rows, profiles, outbox }: Make
     const others = [...roles.keys()].filter((key) => key !== creator)
     const names = others.length > 0 ? await profiles.of(org, others) : new Map<string, Shown>()
     names.set(creator, by)
-    const members = Array.from(
+    const participants = Array.from(
       roles,
       ([key, role]): ParticipantDocument => ({
         _id: new ObjectId(),
@@ -74,7 +74,7 @@ export function createConversationMaker({ client, rows, profiles, outbox }: Make
       tags: tags ?? [],
       metadata: metadata ?? {},
       status: 'active',
-      participantCount: members.length,
+      participantCount: participants.length,
       membersRev: new ObjectId(),
       ...emptyFold,
       changeSeq: 0,
@@ -98,13 +98,13 @@ export function createConversationMaker({ client, rows, profiles, outbox }: Make
       change: 0,
       type: 'conversation.created',
       createdAt: now,
-      to: members.map(({ key }) => key),
+      to: participants.map(({ key }) => key),
     }
 
     try {
       await transact(client, async (session) => {
         await rows.conversations.insertOne(head, { session })
-        await rows.participants.insertMany(members, { session })
+        await rows.participants.insertMany(participants, { session })
         await rows.audit.insertOne(
           {
             _id: new ObjectId(),
@@ -126,6 +126,6 @@ export function createConversationMaker({ client, rows, profiles, outbox }: Make
       throw error
     }
     outbox.publish([event])
-    return { head, shown: members, own: members.find(({ key }) => key === creator) ?? null }
+    return { head, shown: participants, own: participants.find(({ key }) => key === creator) ?? null }
   }
 }

@@ -36,7 +36,7 @@ export function createConversationReader({ rows, store }: ReaderOptions) {
   }
 
   /** Of each the first 20 who joined, and `key` where it takes part. One query. */
-  async function members(
+  async function shown(
     heads: readonly ConversationDocument[],
     key: string | null,
   ): Promise<ParticipantDocument[]> {
@@ -66,11 +66,11 @@ export function createConversationReader({ rows, store }: ReaderOptions) {
   /** Everything shown of these, in their order. Two queries, side by side. */
   async function states(heads: readonly ConversationDocument[], key: string | null): Promise<ReadState[]> {
     if (heads.length === 0) return []
-    const [folded, everyone] = await Promise.all([current(heads), members(heads, key)])
-    const membersOf = Map.groupBy(everyone, ({ cid }) => cid.toHexString())
+    const [folded, everyone] = await Promise.all([current(heads), shown(heads, key)])
+    const participantsOf = Map.groupBy(everyone, ({ cid }) => cid.toHexString())
     return folded.map((head) => {
       const unique = new Map(
-        (membersOf.get(head._id.toHexString()) ?? []).map((row) => [row.key, row] as const),
+        (participantsOf.get(head._id.toHexString()) ?? []).map((row) => [row.key, row] as const),
       )
       const own = (key !== null && unique.get(key)) || null
       const sorted = [...unique.values()].sort(byJoining)

@@ -7,7 +7,7 @@ import type {
 } from '../database/collections.ts'
 import { isVoid } from '../database/collections.ts'
 import type { Entry, Lane } from './lanes.ts'
-import type { Members } from './members.ts'
+import type { ParticipantCache } from './participant-cache.ts'
 import type { MessageStore } from './store.ts'
 import { contiguous, nextAgentRun } from './tail.ts'
 
@@ -41,13 +41,13 @@ export interface Admission {
 export interface AdmissionOptions {
   conversations: Collections['conversations']
   store: Pick<MessageStore, 'byIds' | 'tails'>
-  members: Members
+  participantCache: ParticipantCache
   /** Messages by agents in a row after which agents wait for a person. */
   hopLimit: number
 }
 
 /** Decides, by what the heads say now, which messages of a batch may be stored, and which numbers they ask for. */
-export function createAdmission({ conversations, store, members, hopLimit }: AdmissionOptions) {
+export function createAdmission({ conversations, store, participantCache, hopLimit }: AdmissionOptions) {
   /** The last number taken, and the run of agents up to it. */
   function place(lane: Lane, head: Head, tail: readonly MessageRow[]): { seq: number; agentRun: number } {
     if (lane.contended) {
@@ -71,7 +71,7 @@ export function createAdmission({ conversations, store, members, hopLimit }: Adm
   ): ProblemError | null {
     const { draft } = entry
     if (!head || head.org !== entry.org || head.deletedAt) return problem('not_found')
-    const role = members.role(head.membersRev, draft.author)
+    const role = participantCache.role(head.membersRev, draft.author)
     if (!role) return problem(entry.admin ? 'forbidden' : 'not_found')
     if (role === 'observer') return problem('forbidden', { detail: 'Observers read, and do not write' })
     if (head.status !== 'active') return problem('conversation_not_active')
@@ -115,7 +115,7 @@ export function createAdmission({ conversations, store, members, hopLimit }: Adm
         contended.map((lane) => ({ cid: lane.cid, settledSeq: headOf.get(lane.id)?.settledSeq ?? 0 })),
         { seq: 1, cid: 1, author: 1, void: 1 },
       ),
-      members.load(present),
+      participantCache.load(present),
     ])
     const parentOf = new Map(parentRows.map((row) => [row._id.toHexString(), row]))
 
@@ -157,7 +157,13 @@ export function createAdmission({ conversations, store, members, hopLimit }: Adm
           unsettled: true,
         }
         if (row.status === 'streaming') row.streamedAt = now
-        admission.admitted.push({ lane, entry, row, agentRun, to: members.recipients(head.membersRev) })
+        admission.admitted.push({
+          lane,
+          entry,
+          row,
+          agentRun,
+          to: participantCache.recipients(head.membersRev),
+        })
       }
       if (again.length > 0) {
         lane.contended = true

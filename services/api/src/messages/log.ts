@@ -5,8 +5,8 @@ import { isVoid } from '../database/collections.ts'
 import { type Admitted, createAdmission } from './admission.ts'
 import type { Folder } from './fold.ts'
 import { type Appended, createLanes, type Entry, idempotencyName, type Lane } from './lanes.ts'
-import type { Members } from './members.ts'
 import { eventOf, type MessageDraft, toMessage } from './message.ts'
+import type { ParticipantCache } from './participant-cache.ts'
 import type { InsertOutcome, MessageStore } from './store.ts'
 import type { Sweeper } from './sweeper.ts'
 import { createOutcomeResolver } from './unknown-outcomes.ts'
@@ -40,7 +40,7 @@ export interface AppendRequest {
 export interface LogOptions {
   conversations: Collections['conversations']
   store: MessageStore
-  members: Members
+  participantCache: ParticipantCache
   folder: Pick<Folder, 'touch' | 'published'>
   publisher: { publish(events: StreamEvent[]): Promise<void> }
   sweeper: Pick<Sweeper, 'note'>

@@ -3,9 +3,9 @@ import { createPeriodic } from '@parley/service-kit'
 import { type Filter, ObjectId } from 'mongodb'
 import type { Collections, MessageRow } from '../database/collections.ts'
 import type { Folder } from './fold.ts'
-import type { Members } from './members.ts'
 import { eventOf } from './message.ts'
 import { firstOf, PAGE_BYTES } from './page-bytes.ts'
+import type { ParticipantCache } from './participant-cache.ts'
 import { type MessageStore, sealHoles } from './store.ts'
 
 const INTERVAL_MS = 1_000
@@ -23,7 +23,7 @@ export interface SweeperOptions {
   conversations: Collections['conversations']
   messages: Collections['messages']
   store: MessageStore
-  members: Members
+  participantCache: ParticipantCache
   folder: Pick<Folder, 'touch' | 'published' | 'now'>
   publisher: { publish(events: StreamEvent[]): Promise<void> }
   logger: { warn(details: object, message: string): void }
@@ -36,7 +36,7 @@ export type Sweeper = ReturnType<typeof createSweeper>
  * folded. Every api process runs one; doing it twice does no harm.
  */
 export function createSweeper(options: SweeperOptions) {
-  const { conversations, messages, store, members, folder, publisher, logger } = options
+  const { conversations, messages, store, participantCache, folder, publisher, logger } = options
   /** Conversations with messages that this process could not publish. */
   const unpublished = new Map<string, ObjectId>()
   /** The last round left something. */
@@ -92,10 +92,10 @@ export function createSweeper(options: SweeperOptions) {
       { projection: { settledSeq: 1, membersRev: 1, participantCount: 1 } },
     )
     if (!head) return
-    await members.load([{ ...head, cid, authors: [] }])
+    await participantCache.load([{ ...head, cid, authors: [] }])
     const sealed = seal ? await sealHoles(store, last, head.settledSeq) : []
     const all = [...rows, ...sealed].sort((a, b) => a.seq - b.seq)
-    const to = members.recipients(head.membersRev)
+    const to = participantCache.recipients(head.membersRev)
     await publisher.publish(all.map((row) => eventOf(row, to)))
     folder.published(all)
   }

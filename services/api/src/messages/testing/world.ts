@@ -4,9 +4,9 @@ import { connectDatabase, type Database } from '../../database/client.ts'
 import { createRoles } from '../../participants/roles.ts'
 import { createFolder } from '../fold.ts'
 import { createMessageLog } from '../log.ts'
-import { createMembers } from '../members.ts'
 import type { MessageDraft } from '../message.ts'
 import { createMessagePages } from '../pages.ts'
+import { createParticipantCache } from '../participant-cache.ts'
 import { createMessageStore, type MessageStore } from '../store.ts'
 import { createSweeper } from '../sweeper.ts'
 
@@ -40,7 +40,7 @@ function openProcess(database: Database, change: (store: MessageStore) => Messag
       events.push(...batch)
     },
   }
-  const members = createMembers({
+  const participantCache = createParticipantCache({
     participants: database.participants,
     roles: createRoles({ participants: database.participants }),
   })
@@ -51,7 +51,7 @@ function openProcess(database: Database, change: (store: MessageStore) => Messag
     touched: () => {},
     logger: silent,
   })
-  const shared = { ...database, store, members, folder, publisher, logger: silent }
+  const shared = { ...database, store, participantCache, folder, publisher, logger: silent }
   const sweeper = createSweeper(shared)
   return {
     log: createMessageLog({ ...shared, sweeper, hopLimit: 8 }),

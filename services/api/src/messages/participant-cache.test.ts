@@ -2,10 +2,10 @@ import { MongoClient, ObjectId } from 'mongodb'
 import { afterAll, beforeAll, expect, inject, test } from 'vitest'
 import { collections } from '../database/collections.ts'
 import { createRoles } from '../participants/roles.ts'
-import { createMembers } from './members.ts'
+import { createParticipantCache } from './participant-cache.ts'
 
 const client = new MongoClient(inject('mongodbUri'))
-const { participants } = collections(client.db(`members-${new ObjectId().toHexString()}`))
+const { participants } = collections(client.db(`participant-cache-${new ObjectId().toHexString()}`))
 
 beforeAll(() => client.connect())
 afterAll(async () => {
@@ -14,7 +14,7 @@ afterAll(async () => {
 })
 
 test('who takes part is known of each conversation of a batch, however many others there were since', async () => {
-  const members = createMembers({ participants, roles: createRoles({ participants }) })
+  const cache = createParticipantCache({ participants, roles: createRoles({ participants }) })
   const quiet = () => ({ cid: new ObjectId(), membersRev: new ObjectId(), participantCount: 1, authors: [] })
   const first = quiet()
   const at = new Date()
@@ -28,7 +28,7 @@ test('who takes part is known of each conversation of a batch, however many othe
     readSeq: 0,
     activityAt: at,
   })
-  await members.load([first, ...Array.from({ length: 19_999 }, quiet)])
-  await members.load([first, quiet()])
-  expect(members.recipients(first.membersRev)).toEqual(['user:ada'])
+  await cache.load([first, ...Array.from({ length: 19_999 }, quiet)])
+  await cache.load([first, quiet()])
+  expect(cache.recipients(first.membersRev)).toEqual(['user:ada'])
 })

@@ -5,7 +5,7 @@ import type { Collections } from '../database/collections.ts'
 import type { Roles } from '../participants/roles.ts'
 
 /** Conversations whose list of participants is kept, at most; the ones asked for longest ago go first. */
-const CAPACITY = 20_000
+const MAX_CONVERSATIONS = 20_000
 
 interface Wanted {
   cid: ObjectId
@@ -14,20 +14,20 @@ interface Wanted {
   authors: readonly string[]
 }
 
-export type Members = ReturnType<typeof createMembers>
+export type ParticipantCache = ReturnType<typeof createParticipantCache>
 
 /**
  * What the message log must know of who takes part: the roles of authors, and, in conversations of up to 50, everyone's
  * keys, which travel with the event. Both under `membersRev`, so a quiet conversation is read once.
  */
-export function createMembers({
+export function createParticipantCache({
   participants,
   roles,
 }: {
   participants: Collections['participants']
   roles: Roles
 }) {
-  const recipients = new LRUCache<string, string[]>({ max: CAPACITY })
+  const recipients = new LRUCache<string, string[]>({ max: MAX_CONVERSATIONS })
   const known = (membersRev: ObjectId): string[] | undefined => recipients.get(membersRev.toHexString())
   const isSmall = (wanted: Wanted): boolean => wanted.participantCount <= LIMITS.recipientsNamed
   const isKnown = (wanted: Wanted): boolean =>
@@ -35,7 +35,7 @@ export function createMembers({
     wanted.authors.every((key) => roles.known(wanted.membersRev, key) !== undefined)
 
   return {
-    /** Makes {@link Members.recipients} and the roles of the authors known. At most two reads, none when warm. */
+    /** Makes {@link ParticipantCache.recipients} and the authors' roles known. At most two reads, none when warm. */
     async load(wanted: readonly Wanted[]): Promise<void> {
       const unknown = wanted.filter((conversation) => !isKnown(conversation))
       if (unknown.length === 0) return
@@ -56,19 +56,19 @@ export function createMembers({
       ])
       const byConversation = Map.groupBy(rows, ({ cid }) => cid.toHexString())
       for (const { cid, membersRev, authors } of small) {
-        const members = byConversation.get(cid.toHexString()) ?? []
-        for (const { key, role } of members) roles.keep(membersRev, key, role)
+        const everyone = byConversation.get(cid.toHexString()) ?? []
+        for (const { key, role } of everyone) roles.keep(membersRev, key, role)
         for (const key of authors) {
-          if (!members.some((member) => member.key === key)) roles.keep(membersRev, key, null)
+          if (!everyone.some((row) => row.key === key)) roles.keep(membersRev, key, null)
         }
         recipients.set(
           membersRev.toHexString(),
-          members.map(({ key }) => key),
+          everyone.map(({ key }) => key),
         )
       }
     },
 
-    /** Everyone's keys; undefined for large conversations, and where {@link Members.load} was not called. */
+    /** Everyone's keys; undefined for large conversations, and where {@link ParticipantCache.load} was not called. */
     recipients: known,
     role: roles.known,
   }
