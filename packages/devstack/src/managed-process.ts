@@ -29,7 +29,7 @@ export type Exit = { code: number | null; signal: NodeJS.Signals | null }
 export type ManagedProcess = ReturnType<typeof createManagedProcess>
 
 const keptLines = 200
-const restartDelay = { firstMs: 50, mostMs: 2_000 }
+const restartDelay = { firstMs: 50, maxMs: 2_000 }
 
 /** One child process: started, stopped, killed, paused by name; its last 200 lines are kept for failure messages. */
 export function createManagedProcess(spec: ProcessSpec) {
@@ -87,7 +87,7 @@ export function createManagedProcess(spec: ProcessSpec) {
     keep(`[${spec.name} ${how}]`)
     if (!isRevived()) return
     deaths += 1
-    const delay = Math.min(restartDelay.mostMs, restartDelay.firstMs * 2 ** Math.min(deaths - 1, 10))
+    const delay = Math.min(restartDelay.maxMs, restartDelay.firstMs * 2 ** Math.min(deaths - 1, 10))
     spec.log(`${spec.name} ${how}; starting it again`)
     revival = setTimeout(() => {
       launch()

@@ -61,9 +61,9 @@ function parse(args: string[]) {
   }
 }
 
-function whole(text: string | undefined, option: string, fallback: number, most: number): number {
+function whole(text: string | undefined, option: string, fallback: number, max: number): number {
   if (text === undefined) return fallback
   const value = Number(text)
-  if (/^\d+$/.test(text) && value >= 1 && value <= most) return value
-  throw new StackError(`${option} takes a whole number from 1 to ${most}, not "${text}".`)
+  if (/^\d+$/.test(text) && value >= 1 && value <= max) return value
+  throw new StackError(`${option} takes a whole number from 1 to ${max}, not "${text}".`)
 }

@@ -12,10 +12,10 @@ const BATCH_SIZE = 1_000
  */
 const NOTE_MS = 700
 /** People in conversations whose last receipt is remembered, at most, and whose receipt waits to be published. */
-const MOST_TOLD = 50_000
-const MOST_UNTOLD = 10_000
+const MAX_TOLD = 50_000
+const MAX_UNTOLD = 10_000
 /** Receipts of one publication: few, since each mark tries again while Redis is away. */
-const TOLD_AT_ONCE = 200
+const TELL_BATCH_SIZE = 200
 /** Milliseconds after which what could not be published is tried again, by itself. */
 const RETELL_MS = 500
 
@@ -73,7 +73,7 @@ export function createReads({ participants, publisher, logger }: ReadsOptions) {
   let published = Promise.resolve()
   let retelling: NodeJS.Timeout | undefined
   /** A request that was overtaken by a later one must not take the room's receipt back. */
-  const told = createHighest(MOST_TOLD)
+  const told = createHighest(MAX_TOLD)
   /** Receipts that are not out yet, as far as is known: the furthest of each person in a conversation. */
   const untold = new Map<string, ReadPosition>()
 
@@ -149,7 +149,7 @@ export function createReads({ participants, publisher, logger }: ReadsOptions) {
     untold.delete(slot)
     untold.set(slot, position)
     const [oldest] = untold.keys()
-    if (untold.size > MOST_UNTOLD && oldest !== undefined) untold.delete(oldest)
+    if (untold.size > MAX_UNTOLD && oldest !== undefined) untold.delete(oldest)
   }
 
   function tell(positions: Mark[]): void {
@@ -165,7 +165,7 @@ export function createReads({ participants, publisher, logger }: ReadsOptions) {
     clearTimeout(retelling)
     try {
       while (untold.size > 0) {
-        const batch = [...untold].slice(0, TOLD_AT_ONCE)
+        const batch = [...untold].slice(0, TELL_BATCH_SIZE)
         await publisher.publish(batch.map(([, position]) => toEvent(position)))
         for (const [slot, position] of batch) if (untold.get(slot) === position) untold.delete(slot)
       }
