@@ -61,7 +61,7 @@ interface Left extends Line {
 const LEFT_KEPT = 10_000
 
 /** Conversations beside the agent's own that a gateway names as it connects, at most. */
-const MOST_NAMED = 499
+const MAX_NAMED = 499
 
 /** Milliseconds between looks into conversations that are not followed. */
 const LOOK_MS = 60_000
@@ -258,7 +258,7 @@ export function createAgent(options: AgentOptions): Agent {
       for (let next = queue.shift(); next; next = queue.shift()) await followOrReport(next.id, next.activeAt)
     }
     for (let i = 0; i < PARALLEL_JOINS; i++) void worker()
-    if (active.length >= MOST_NAMED) followOthers().catch((error: unknown) => report(error, null))
+    if (active.length >= MAX_NAMED) followOthers().catch((error: unknown) => report(error, null))
   })
   parley.on('failed', (error) => report(error, null))
   parley.on('conversation:added', ({ conversation }) => void followOrReport(conversation.id))
