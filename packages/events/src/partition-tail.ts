@@ -77,7 +77,8 @@ export function createPartitionTail(options: PartitionTailOptions) {
     const loss = seen.loss ?? (seen.hasPulse && !isHeard ? 'unheard' : null)
     isHeard = seen.hasPulse
     if (loss !== null) {
-      if (loss !== 'started') logger.warn({ partition, reason: loss }, 'stream entries may be lost')
+      const level = seen.loss === null || loss === 'started' ? 'debug' : 'warn'
+      logger[level]({ partition, reason: loss }, 'stream entries may be lost')
       onLoss(partition, loss, readUntil)
     }
     // After a full read there may be more, and some of it trimmed already.
