@@ -1,8 +1,8 @@
 import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { type ServerOptions, type WebSocket, WebSocketServer } from 'ws'
-import { terminate } from '../delivery/wire.ts'
 import type { ChatServer, ChatSocket } from '../sockets.ts'
+import { terminate } from './wire.ts'
 
 type Connection = ChatSocket['conn']
 

@@ -1,7 +1,7 @@
 import { LIMITS, type ServerEvent, type ServerPayload } from '@parley/contract'
 import { encodeFrame, type Frame } from '../delivery/frames.ts'
-import { bufferedBytes, terminate, writeFrames } from '../delivery/wire.ts'
 import type { ChatSocket } from '../sockets.ts'
+import { bufferedBytes, terminate, writeFrames } from './wire.ts'
 
 /** Bytes that may wait for one client. */
 const MAX_BUFFERED_BYTES = LIMITS.requestBytes

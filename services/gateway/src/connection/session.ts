@@ -1,7 +1,7 @@
 import type { TokenBucket } from '@parley/service-kit'
 import type { Attempt } from '../delivery/feed.ts'
 import type { Room } from '../delivery/room.ts'
-import type { Link } from '../delivery/wire.ts'
+import type { Link } from './wire.ts'
 
 /** What the gateway keeps for one socket, besides who it is. */
 export interface Session {
