@@ -40,10 +40,16 @@ export function raceSignal<T>(promise: Promise<T>, signal?: AbortSignal): Promis
   })
 }
 
+/** What a signal was made of, for as long as it lives: Node holds that weakly, and a time limit that is gone never fires. */
+const sources = new WeakMap<AbortSignal, AbortSignal[]>()
+
 /** One signal out of several; none if there are none. */
 export function anySignal(...signals: (AbortSignal | undefined)[]): AbortSignal | undefined {
   const given = signals.filter((signal) => signal !== undefined)
-  return given.length > 1 ? AbortSignal.any(given) : given[0]
+  if (given.length < 2) return given[0]
+  const either = AbortSignal.any(given)
+  sources.set(either, given)
+  return either
 }
 
 /**

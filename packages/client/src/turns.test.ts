@@ -1,11 +1,7 @@
-import { setFlagsFromString } from 'node:v8'
-import { runInNewContext } from 'node:vm'
 import { expect, it, vi } from 'vitest'
+import { collectGarbage } from './testing/collect-garbage.ts'
 import { stubRoom } from './testing/stub-room.ts'
 import { createTurns } from './turns.ts'
-
-setFlagsFromString('--expose-gc')
-const collectGarbage: () => void = runInNewContext('gc')
 
 it('keeps nothing of an answer that is over', async () => {
   const { room, world, connection, rest, closed } = stubRoom((_event, step) =>
