@@ -505,6 +505,15 @@ describe('connection', () => {
     timeout.mockRestore()
   })
 
+  it('takes the token of a function that is slower than it may be, though later calls give none', async () => {
+    const timeout = vi.spyOn(AbortSignal, 'timeout').mockReturnValueOnce(AbortSignal.timeout(10))
+    const slow = new Promise<string>((resolve) => setTimeout(resolve, 60, tokenOf('good')))
+    const token = vi.fn(() => new Promise<string>(() => undefined)).mockReturnValueOnce(slow)
+    expect(await client({ token }).me()).toMatchObject({ id: 'bot' })
+    expect(token).toHaveBeenCalledTimes(1)
+    timeout.mockRestore()
+  })
+
   it('fails for good with a fixed token that is refused', async () => {
     for (const each of servers) each.faults.badTokens.add('old')
     await expect(client({ token: 'old' }).connect()).rejects.toMatchObject({ code: 'token_expired' })

@@ -29,10 +29,10 @@ function expiryOf(token: string): number | null {
   }
 }
 
-async function ask(input: () => string | Promise<string>): Promise<string> {
+async function inTime(asked: Promise<string>): Promise<string> {
   const limit = AbortSignal.timeout(ASK_MS)
   try {
-    return await raceSignal(Promise.resolve(input()), limit)
+    return await raceSignal(asked, limit)
   } catch (error) {
     if (limit.aborted) throw new ParleyError('timeout', 'The token function gave nothing within 15 s')
     throw toParleyError(error)
@@ -49,20 +49,28 @@ function createFetchedTokens(input: () => string | Promise<string>): TokenSource
   let current: string | null = null
   let goodUntil = 0
   let pending: Promise<string> | null = null
+  let calls = 0
+  /** The call that gave the current one. */
+  let currentCall = 0
 
+  /** What the function gives is kept also where it comes too late for who asked, unless a later call was faster. */
   async function fetchToken(): Promise<string> {
-    const token = await ask(input)
+    const call = ++calls
+    const token = await input()
     const expiry = expiryOf(token)
     // An error page of something on the way, say: the next answer may be a token.
     if (expiry === null)
       throw new ParleyError('network', 'The token function gave no token that says when it expires')
-    current = token
-    goodUntil = expiry - MARGIN_MS
+    if (call > currentCall) {
+      currentCall = call
+      current = token
+      goodUntil = expiry - MARGIN_MS
+    }
     return token
   }
 
   function renew(): Promise<string> {
-    pending ??= fetchToken().finally(() => {
+    pending ??= inTime(fetchToken()).finally(() => {
       pending = null
     })
     return pending
