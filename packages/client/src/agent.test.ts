@@ -288,6 +288,17 @@ describe('agent', () => {
     expect(errors).toEqual([])
   })
 
+  it('looks each minute also where it left none: what was closed as it came is told by nobody', async () => {
+    vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
+    server.faults.quiet = true
+    ask('and now?')
+    agent.onMessage(({ content }, { reply }) => reply(`re ${content}`).then(() => undefined))
+    await agent.start()
+    vi.advanceTimersByTime(60_000)
+    await eventually(() => expect(texts()).toEqual(['sent: and now?', 'sent: re and now?']))
+    expect(errors).toEqual([])
+  })
+
   it('looks for what was written before it came until the api answers', async () => {
     ask('before')
     agent.onMessage(({ content }, { reply }) => reply(`re ${content}`).then(() => undefined))

@@ -237,7 +237,7 @@ export function createAgent(options: AgentOptions): Agent {
 
   let looking = false
   async function lookAround(): Promise<void> {
-    if (looking || left.size === 0) return
+    if (looking) return
     looking = true
     await followOthers().catch((error: unknown) => report(error, null))
     looking = false
