@@ -109,6 +109,45 @@ it('leaves again where all who waited for it gave up', async () => {
   expect(room.state).toBe('live')
 })
 
+it('leaves again where who waited for it gave up at what came with it', async () => {
+  const { room, seen, asked, acknowledge, receive } = setUp()
+  const stop = new AbortController()
+  room.on('joined', () => stop.abort())
+  acknowledge()
+  await expect(room.join({ signal: stop.signal })).rejects.toMatchObject({ code: 'aborted' })
+  receive()
+  expect([room.state, ...seen]).toEqual(['out'])
+  expect(asked).toEqual(['conversation:join', 'conversation:leave'])
+})
+
+it('stays for who asks as another gives up at what came with the join', async () => {
+  const { room, seen, asked, acknowledge, receive } = setUp()
+  const stop = new AbortController()
+  let second: Promise<unknown> | undefined
+  room.once('joined', () => {
+    stop.abort()
+    second = room.join()
+  })
+  acknowledge()
+  await expect(room.join({ signal: stop.signal })).rejects.toMatchObject({ code: 'aborted' })
+  await expect(second).resolves.toBe(joined)
+  receive()
+  expect([room.state, ...seen]).toEqual(['live', 6, 7])
+  expect(asked).toEqual(['conversation:join'])
+})
+
+it.each(['joined', 'message:new'] as const)('aborts a join left at its %s', async (event) => {
+  const { room, acknowledge, receive } = setUp()
+  room.on(event, () => void room.leave())
+  const joining = room.join()
+  await Promise.resolve()
+  await Promise.resolve()
+  acknowledge()
+  receive()
+  await expect(joining).rejects.toMatchObject({ code: 'aborted' })
+  expect(room.state).toBe('out')
+})
+
 it('stays in a room that it follows where a further join is given up', async () => {
   const { room, seen, asked, acknowledge, receive } = setUp()
   acknowledge()

@@ -197,7 +197,10 @@ export function createRoom(id: string, deps: RoomDependencies): RoomInside {
     for (let failures = 1; ; failures++) {
       await connection.connect(signal)
       try {
-        return await enter(place, stayed)
+        const result = await enter(place, stayed)
+        // A listener may have left at what came with it.
+        if (stayed.aborted) throw abortedBy(stayed)
+        return result
       } catch (thrown) {
         const error = toParleyError(thrown)
         if (!error.retryable) throw error
@@ -344,13 +347,17 @@ export function createRoom(id: string, deps: RoomDependencies): RoomInside {
     },
     async join({ signal, ...place } = {}) {
       if (signal?.aborted) throw abortedBy(signal)
+      const before = followed
       waiting += 1
       try {
         return await raceSignal(follow(place), signal)
+      } catch (error) {
+        // All who waited for it gave up. Where the leave is refused, what still comes is dropped.
+        const unwanted = waiting === 1 && !before && signal?.aborted
+        if (unwanted && (joining || followed)) depart().catch(() => undefined)
+        throw error
       } finally {
         waiting -= 1
-        // All who waited for it gave up. Where the leave is refused, what still comes is dropped.
-        if (waiting === 0 && joining && !followed) depart().catch(() => undefined)
       }
     },
     leave() {
