@@ -299,6 +299,24 @@ describe('agent', () => {
     expect(errors).toEqual([])
   })
 
+  it('says at each look that its token is refused, and asks no more until the next', async () => {
+    vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
+    server.faults.quiet = true
+    agent.onMessage(({ content }, { reply }) => reply(`re ${content}`).then(() => undefined))
+    await agent.start()
+    ask('and here?')
+    server.faults.badTokens.add('bot')
+    for (const looks of [1, 2]) {
+      vi.advanceTimersByTime(60_000)
+      await eventually(() => expect(errors).toHaveLength(looks))
+    }
+    expect(errors).toMatchObject([{ code: 'token_expired' }, { code: 'token_expired' }])
+    expect(server.rest.filter((call) => call.startsWith('GET /conversations?'))).toHaveLength(2)
+    server.faults.badTokens.clear()
+    vi.advanceTimersByTime(60_000)
+    await eventually(() => expect(texts()).toEqual(['sent: and here?', 'sent: re and here?']))
+  })
+
   it('looks for what was written before it came until the api answers', async () => {
     ask('before')
     agent.onMessage(({ content }, { reply }) => reply(`re ${content}`).then(() => undefined))

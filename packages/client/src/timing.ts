@@ -62,14 +62,18 @@ export function backoff(failures: number, atLeastMs = 0): number {
   return atLeastMs > jittered ? atLeastMs + Math.random() * 250 : jittered
 }
 
-/** Does it again unless it is gone, with pauses in between; until the signal fires, or the client is closed. */
+/**
+ * Does it again unless it is gone or the token is refused, with pauses in between; until the signal fires, or the
+ * client is closed.
+ */
 export async function insist<T>(work: () => Promise<T>, signal: AbortSignal): Promise<T> {
   for (let failures = 1; ; failures++) {
     try {
       return await work()
     } catch (thrown) {
       const error = toParleyError(thrown)
-      if (isGone(error) || error.code === 'closed' || error.code === 'aborted') throw error
+      const over = error.status === 401 || error.code === 'closed' || error.code === 'aborted'
+      if (over || isGone(error)) throw error
       await sleep(backoff(failures, error.retryAfterMs), signal)
     }
   }
