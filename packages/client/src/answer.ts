@@ -19,7 +19,7 @@ export interface Answer {
   /**
    * Ends the answer; resolves with the message as stored, which has its cost. `content` replaces what was written.
    * Where somebody else ended it before (a cancel), that is what one gets. Once the agent stops, what was written is
-   * taken for half an answer: without `content` it ends as failed.
+   * taken for half an answer: without `content` it ends as failed. Neither has its usage stored.
    */
   end(result?: StreamResult): Promise<Message>
   /** Ends it as failed, with what was written. */
