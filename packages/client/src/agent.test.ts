@@ -317,6 +317,15 @@ describe('agent', () => {
     await eventually(() => expect(texts()).toEqual(['sent: and here?', 'sent: re and here?']))
   })
 
+  it('looks no more once its client is closed', async () => {
+    vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
+    await agent.start()
+    expect(vi.getTimerCount()).toBe(1)
+    agent.parley.close()
+    await eventually(() => expect(agent.parley.state).toBe('closed'))
+    expect(vi.getTimerCount()).toBe(0)
+  })
+
   it('looks for what was written before it came until the api answers', async () => {
     ask('before')
     agent.onMessage(({ content }, { reply }) => reply(`re ${content}`).then(() => undefined))

@@ -261,6 +261,9 @@ export function createAgent(options: AgentOptions): Agent {
     if (active.length >= MAX_NAMED) followOthers().catch((error: unknown) => report(error, null))
   })
   parley.on('failed', (error) => report(error, null))
+  parley.on('state', (state) => {
+    if (state === 'closed') clearInterval(timer)
+  })
   parley.on('conversation:added', ({ conversation }) => void followOrReport(conversation.id))
   parley.on('conversation:activity', ({ conversationId }) => void followOrReport(conversationId))
   parley.on('conversation:removed', ({ conversationId }) => {
@@ -285,7 +288,6 @@ export function createAgent(options: AgentOptions): Agent {
       stopping.abort()
       await withinTime(tails(), 1_000)
       parley.close()
-      clearInterval(timer)
     },
   }
 }
