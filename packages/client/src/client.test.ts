@@ -351,6 +351,22 @@ describe('receiving', () => {
     expect(room.position).toEqual({ seq: 2, changeSeq: 1 })
   })
 
+  it('tells again what changed where it says only after which change it begins', async () => {
+    write(2)
+    const { room, seen } = await joined()
+    const deleted: number[] = []
+    room.on('message:deleted', ({ seq }) => deleted.push(seq))
+    world.remove(1)
+    await eventually(() => expect(deleted).toEqual([1]))
+    await room.leave()
+    world.remove(2)
+    write(1)
+    await room.join({ afterChangeSeq: 0 })
+    expect(deleted).toEqual([1, 1, 2])
+    expect(seqs(seen)).toEqual([3])
+    expect(room.position).toEqual({ seq: 3, changeSeq: 2 })
+  })
+
   it('leaves also where the connection goes meanwhile', async () => {
     const { parley, room } = await joined()
     const left = room.leave()

@@ -159,7 +159,8 @@ export function createRoom(id: string, deps: RoomDependencies): RoomInside {
 
   async function enter(place: Place, stayed: AbortSignal): Promise<JoinResult> {
     const known = started ? { afterSeq: timeline.seq, afterChangeSeq: timeline.changeSeq } : {}
-    const anew = !started || (!followed && place.afterSeq !== undefined)
+    const placed = place.afterSeq !== undefined || place.afterChangeSeq !== undefined
+    const anew = !started || (!followed && placed)
     const from = anew ? { ...known, ...place } : known
     const held: (() => void)[] = []
     behindJoin = held
