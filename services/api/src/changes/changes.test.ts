@@ -1,4 +1,4 @@
-import { Change, Message } from '@parley/contract'
+import { Change, LIMITS, Message, problem } from '@parley/contract'
 import fc from 'fast-check'
 import { ClientSession, ObjectId } from 'mongodb'
 import { afterAll, beforeAll, describe, expect, inject, test, vi } from 'vitest'
@@ -23,6 +23,7 @@ import { draft } from '../messages/testing/world.ts'
 import { createEventBuilder } from '../publishing/events.ts'
 import { createRelay } from '../publishing/relay.ts'
 import { createSearchIndexer } from '../search/indexer.ts'
+import type { ChangeTransaction } from './transaction.ts'
 
 let world: Awaited<ReturnType<typeof openConversationWorld>>
 let service: Service
@@ -180,6 +181,28 @@ describe('changes', () => {
     )
     const times = await world.database.audit.distinct('at', { cid: id(cid), changeSeq: { $gt: 0 } })
     expect(times.length).toBeLessThanOrEqual(5)
+  })
+
+  test('behind one that fails find everybody who takes part, whom it had looked at', async () => {
+    const cid = await open(service, ada, { participants: [{ type: 'user', id: 'bob' }] })
+    const gate = Promise.withResolvers<void>()
+    const apply = <T>(run: (transaction: ChangeTransaction) => Promise<T>) =>
+      service.changes.apply(id(cid), {
+        by: null,
+        run: async (transaction) => ({ value: await run(transaction) }),
+      })
+    const first = apply(() => gate.promise)
+    const refused = codeOf(
+      apply(async (transaction) => {
+        await transaction.participants()
+        throw problem('conflict')
+      }),
+    )
+    const third = apply(async (transaction) => (await transaction.participant('user:bob'))?.role)
+    gate.resolve()
+    await first
+    expect(await refused).toBe('conflict')
+    expect((await third).value).toBe('member')
   })
 
   test('that find nothing to change are answered once what they saw is on a majority', async () => {
@@ -362,6 +385,29 @@ describe('what has changed', () => {
     expect(await list(4, 1)).toEqual(['5 message.deleted', done])
     expect(await list(5)).toEqual([done])
     expect(await list(99)).toEqual([done])
+  })
+
+  test('is listed without a gap where its messages are too long for one answer', async () => {
+    const cid = await open(service, ada)
+    const content = 'x'.repeat(LIMITS.contentBytes)
+    for (const i of numbers(3)) {
+      const messageId = id(await say(service, ada, cid, `line ${i}`))
+      await service.changes.apply(id(cid), {
+        by: null,
+        async run(transaction) {
+          Object.assign((await transaction.message(messageId)) ?? {}, { content, thinking: content })
+          return { value: null, effect: { kind: 'message.updated', action: 'test', messageId } }
+        },
+      })
+    }
+    await service.conversations.update(ada, cid, { title: 'four' })
+    const seen: number[] = []
+    for (let more = true; more; ) {
+      const { data, page } = await service.history.changes(ada, cid, { after: seen.at(-1) ?? 0 })
+      seen.push(...data.map(({ changeSeq }) => changeSeq))
+      more = page.hasMore
+    }
+    expect(seen).toEqual([1, 2, 3, 4])
   })
 })
 
