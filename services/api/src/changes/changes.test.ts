@@ -21,6 +21,7 @@ import { isVoid } from '../database/collections.ts'
 import { createMessageStore } from '../messages/store.ts'
 import { draft } from '../messages/testing/world.ts'
 import { createEventBuilder } from '../publishing/events.ts'
+import { createOutbox } from '../publishing/outbox.ts'
 import { createRelay } from '../publishing/relay.ts'
 import { createSearchIndexer } from '../search/indexer.ts'
 import type { ChangeTransaction } from './transaction.ts'
@@ -271,6 +272,28 @@ describe('changes', () => {
     expect(events.map(({ change }) => change)).toEqual([1, 2, 3])
     expect(events.map(({ data }) => JSON.parse(data ?? '').conversation.title)).toEqual(['c', 'c', 'c'])
     expect(await world.database.outbox.countDocuments({ cid: id(cid) })).toBe(0)
+  })
+
+  test('go out in their order, though the first takes longest to put together', async () => {
+    const gate = Promise.withResolvers<void>()
+    const told: (number | undefined)[] = []
+    const outbox = createOutbox({
+      outbox: world.database.outbox,
+      publisher: { publish: async (events) => void told.push(...events.map(({ change }) => change)) },
+      async build(rows) {
+        if (rows[0]?.change === 1) await gate.promise
+        return rows.map(({ type, org, cid, change }) => ({ type, org, cid: cid.toHexString(), change }))
+      },
+      logger,
+    })
+    const cid = new ObjectId()
+    for (const change of [1, 2]) {
+      const row = { _id: new ObjectId(), cid, org: 'acme', type: 'conversation.updated' as const, change }
+      outbox.publish([{ ...row, createdAt: new Date() }])
+    }
+    setImmediate(gate.resolve)
+    await outbox.idle()
+    expect(told).toEqual([1, 2])
   })
 
   test('that their own process could not publish are any relay’s at once', async () => {
