@@ -169,6 +169,14 @@ describe('updating', () => {
     })
   })
 
+  test('counts as the last change, though a message from before it is counted later', async () => {
+    const cid = await open(service, ada, { participants: [{ type: 'user', id: 'bob' }] })
+    await say(service, bob, cid, 'hello')
+    const { updatedAt } = await service.conversations.update(ada, cid, { title: 'Two' })
+    await service.folder.flush()
+    expect(await service.conversations.get(ada, cid)).toMatchObject({ updatedAt, updatedBy: { id: 'ada' } })
+  })
+
   test('closed and archived take no messages, reopened ones do', async () => {
     const cid = await open(service, ada)
     for (const status of ['archived', 'closed'] as const) {
