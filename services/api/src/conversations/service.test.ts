@@ -243,6 +243,34 @@ describe('the auto conversation', () => {
     expect(ready.active).toEqual([{ id: first?.conversation.id, lastSeq: 0 }])
   })
 
+  test('is one in each org, though agents of one name ask for theirs at once', async () => {
+    const agent = caller(fresh(), { type: 'agent' })
+    const answers = await Promise.all(
+      ['acme', 'other'].map((orgId) => service.conversations.auto({ ...agent, orgId }, agent.id)),
+    )
+    expect(answers.map(({ conversation }) => conversation.orgId)).toEqual(['acme', 'other'])
+  })
+
+  test('shows an admin, who takes no part in it, no part of theirs', async () => {
+    for (const created of [true, false]) {
+      expect(await service.conversations.auto(admin, 'their-agent')).toMatchObject({
+        created,
+        conversation: { agentId: 'their-agent', me: null },
+      })
+    }
+  })
+
+  test('is another one once its agent has left it', async () => {
+    const agent = caller(fresh(), { type: 'agent' })
+    const left = (await service.conversations.auto(agent, agent.id)).conversation.id
+    await service.participants.add(agent, left, { type: 'user', id: 'ada', role: 'owner' })
+    await service.participants.remove(agent, left, agent)
+    expect((await service.conversations.auto(agent, agent.id)).conversation).toMatchObject({
+      agentId: agent.id,
+      me: { role: 'owner' },
+    })
+  })
+
   test('an agent is told of no more than its socket may be in', async () => {
     const agent = caller('crowded', { type: 'agent' })
     await service.conversations.agentReady(agent)
