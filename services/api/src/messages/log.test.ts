@@ -265,6 +265,15 @@ describe('who may not', () => {
     expect(await rowsOf(cid)).toEqual([])
   })
 
+  test('whoever takes part no more is told nothing of what they sent', async () => {
+    const process = world.process()
+    const cid = await world.conversation(people)
+    await send(process, cid, 'user:ada', 'one', 'key')
+    await world.database.participants.deleteOne({ cid, key: 'user:ada' })
+    await world.database.conversations.updateOne({ _id: cid }, { $set: { membersRev: new ObjectId() } })
+    await expect(send(process, cid, 'user:ada', 'one', 'key')).rejects.toMatchObject({ code: 'not_found' })
+  })
+
   test('a namesake of another org shares no fate with a send on its way, whoever comes first', async () => {
     const process = world.process()
     const cid = await world.conversation(people)
