@@ -276,6 +276,15 @@ describe('the sweeper', () => {
     expect(await redis.exists(streamTextKey(message.id))).toBe(1)
   })
 
+  test('never looks again at one that was deleted', async () => {
+    const cid = await talk()
+    const { message } = await begin(cid)
+    await service.deleteMessage(ada, message.id)
+    const row = await stored(message.id)
+    expect(row.status).toBe('cancelled')
+    expect(row).not.toHaveProperty('streamedAt')
+  })
+
   test('lets gateways speak first once MongoDB is back', async () => {
     const cid = await talk()
     const { message } = await begin(cid)
