@@ -27,11 +27,10 @@ export function createUnreadTotals({ client, participants, messages }: Database)
               localField: 'cid',
               foreignField: '_id',
               as: 'head',
-              pipeline: [{ $project: { settledSeq: 1, lastSeq: 1, deletedAt: 1 } }],
+              pipeline: [{ $project: { settledSeq: 1, lastSeq: 1 } }],
             },
           },
           { $unwind: '$head' },
-          { $match: { 'head.deletedAt': { $exists: false } } },
           {
             $project: {
               _id: 0,
