@@ -222,16 +222,6 @@ export function createFollowReader(options: {
             },
           },
           { $match: { other: { $ne: [] } } },
-          {
-            $lookup: {
-              from: conversations.collectionName,
-              localField: 'cid',
-              foreignField: '_id',
-              pipeline: [{ $match: { deletedAt: { $exists: false } } }, { $project: { _id: 1 } }],
-              as: 'head',
-            },
-          },
-          { $match: { head: { $ne: [] } } },
           { $limit: 1 },
           { $project: { _id: 1 } },
         ])

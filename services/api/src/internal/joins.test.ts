@@ -134,6 +134,20 @@ test('who may stay in a room is who may join it', async () => {
   })
 })
 
+test('two share a conversation until one has left it, or it is deleted', async () => {
+  const one = callerOf('one')
+  const shared = () => services.follow.share(one, { type: 'user', id: 'other' })
+  const participants = [{ type: 'user' as const, id: 'other' }]
+  const { conversation } = await services.conversations.create(one, { participants })
+  expect(await shared()).toBe(true)
+  await services.participants.remove(one, conversation.id, { type: 'user', id: 'other' })
+  expect(await shared()).toBe(false)
+  await services.participants.add(one, conversation.id, { type: 'user', id: 'other' })
+  expect(await shared()).toBe(true)
+  await services.conversations.remove(one, conversation.id)
+  expect(await shared()).toBe(false)
+})
+
 test('a call of many joins is four queries', async () => {
   const ids = await Promise.all(Array.from({ length: 10 }, newConversation))
   for (const id of ids) await send(id, 'hello')
