@@ -18,11 +18,11 @@ export function announcePresence({
   aggregates,
   rosters,
 }: {
-  bus: Bus
+  bus: Pick<Bus, 'handle'>
   outbound: Outbound
   audience: Audience
   aggregates: Aggregates
-  rosters: Rosters
+  rosters: Pick<Rosters, 'apply'>
 }): void {
   bus.handle('presence', (_channel, payload) => {
     const { orgId, type, id, status, at } = StatusChange.parse(JSON.parse(payload))
