@@ -1,6 +1,6 @@
-import { createRevocationList, createVerifier, signUserToken } from '@parley/auth'
+import { createRevocationList, createVerifier, signUserToken, type UserClaims } from '@parley/auth'
 import { createLogger, loadConfig } from '@parley/service-kit'
-import { expect, test } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
 import { GatewayConfig } from '../config.ts'
 import type { ChatSocket } from '../sockets.ts'
 import { createAdmission } from './admission.ts'
@@ -14,7 +14,27 @@ const config = loadConfig(GatewayConfig, {
   JWT_SECRET,
 })
 
-const tokenOf = (sub: string) => signUserToken(JWT_SECRET, { sub, orgId: 'acme' })
+const tokenOf = (sub: string, more: Partial<UserClaims> = {}) =>
+  signUserToken(JWT_SECRET, { sub, orgId: 'acme', ...more })
+
+function openHandshake(connectsPerMinute: number) {
+  const admission = createAdmission({ connectsPerMinute, now: () => 0 })
+  const handshake = createHandshake({
+    verifier: createVerifier(config, { revocations: createRevocationList() }),
+    admission,
+    isAllowedOrigin: () => true,
+    eventsPerSecond: 0,
+    onRefused: () => undefined,
+    logger: createLogger({ name: 'test', level: 'silent' }),
+  })
+  onTestFinished(admission.close)
+  return (auth: object) =>
+    new Promise<string>((resolve) =>
+      handshake({ handshake: { headers: {}, auth }, data: {} } as ChatSocket, (refused) =>
+        resolve(refused?.message ?? 'admitted'),
+      ),
+    )
+}
 
 test.for([
   ['who shows no token', 0, 'unauthenticated', () => ({})],
@@ -23,24 +43,16 @@ test.for([
 ] as const)(
   '%s takes nothing from what newcomers may: thousands of them kept everybody else out',
   async ([, connectsPerMinute, code, auth]) => {
-    const admission = createAdmission({ connectsPerMinute, now: () => 0 })
-    const handshake = createHandshake({
-      verifier: createVerifier(config, { revocations: createRevocationList() }),
-      admission,
-      isAllowedOrigin: () => true,
-      eventsPerSecond: 0,
-      onRefused: () => undefined,
-      logger: createLogger({ name: 'test', level: 'silent' }),
-    })
-    const shakeHands = (auth: object) =>
-      new Promise<string>((resolve) =>
-        handshake({ handshake: { headers: {}, auth }, data: {} } as ChatSocket, (refused) =>
-          resolve(refused?.message ?? 'admitted'),
-        ),
-      )
+    const shakeHands = openHandshake(connectsPerMinute)
     for (let n = 0; n < 2_000; n++)
       expect(await shakeHands(auth())).toBe(n < connectsPerMinute ? 'admitted' : code)
     expect(await shakeHands({ token: tokenOf('ada') })).toBe('admitted')
-    admission.close()
   },
 )
+
+test('connections are counted for each person, of whom another org, or an agent, has the name too', async () => {
+  const shakeHands = openHandshake(1)
+  const namesakes = [{}, { orgId: 'other' }, { type: 'agent' as const }]
+  for (const more of namesakes) expect(await shakeHands({ token: tokenOf('ada', more) })).toBe('admitted')
+  for (const more of namesakes) expect(await shakeHands({ token: tokenOf('ada', more) })).toBe('overloaded')
+})
