@@ -146,6 +146,23 @@ it('finds what is being written in a room that opened while Redis was away', asy
   await vi.waitFor(() => expect(told).toMatchObject([{ op: 'snapshot', text: 'Hello' }]), { timeout: 5_000 })
 })
 
+it('goes on with an answer while somebody else is put out of the conversation', async () => {
+  const agent = await gateway.connect(gateway.token('bot', 'acme', { type: 'agent' }))
+  const ada = await gateway.connect(gateway.token('ada', 'acme'))
+  const removed = new Promise((resolve) => ada.once('conversation:removed', resolve))
+  const start = { op: 'start', conversationId: left.id, clientMessageId: 'goes on' }
+  const { messageId } = await agent.emitWithAck('message:stream', start)
+  const before = ended.length
+  const change = left.remove(ADA)
+  const data = { participant: ADA, conversation: left.view() }
+  await gateway.publish([
+    gateway.event('participant.removed', left, { change, member: participantKey(ADA), data }),
+  ])
+  await removed
+  expect(await agent.emitWithAck('message:stream', { op: 'end', messageId })).toMatchObject({ ok: true })
+  expect(ended.slice(before)).toMatchObject([{ messageId, status: 'sent' }])
+})
+
 it('goes on with an answer that was resumed while Redis was away, which still named the connection before', async () => {
   const agent = await gateway.connect(gateway.token('bot', 'acme', { type: 'agent' }))
   const start = { op: 'start', conversationId: resumed.id, clientMessageId: 'resumed' }
