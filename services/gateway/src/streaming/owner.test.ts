@@ -85,3 +85,35 @@ it('gives one more sign of life as its agent is cut off, and none while nobody w
   await owner.leave()
   expect(calls).toEqual(['/internal/streams/checkpoint'])
 })
+
+it('goes on beyond the time for its agent to come back, since they have', async () => {
+  const [before, after] = [createFakeSocket().socket, createFakeSocket().socket]
+  const identity = { conversationId: newId(), messageId: newId(), seq: 1, orgId: 'acme', author: 'agent:bot' }
+  const { api, calls } = createFakeApi()
+  const store = createStreamStore({ redis, logger })
+  await store.claim(identity.conversationId, identity.messageId, 1, 'first')
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval'] })
+  const owner = createStreamOwner(
+    identity,
+    { text: 'Hel', token: 'first', claimed: true, socket: before, stored: true },
+    {
+      api,
+      store,
+      beat: createBeat(STREAM_TIMES.beatMs),
+      outbound: createOutbound(),
+      logger,
+      times: { ...STREAM_TIMES, checkpointMs: 60_000 },
+      deliver: () => undefined,
+      onOver: () => undefined,
+    },
+  )
+  owner.orphaned(before)
+  owner.resume({ socket: after, token: 'first', claimed: true, stored: 'Hel' })
+  vi.advanceTimersByTime(STREAM_TIMES.orphanMs)
+  vi.useRealTimers()
+  // Asked behind whatever its end would have asked.
+  expect(await owner.read()).toBe('Hel')
+  await new Promise(setImmediate)
+  expect(calls).toEqual(['/internal/streams/checkpoint'])
+  owner.drop()
+})
