@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { type ClaimConfig, type Claims, callerOf, claim } from './claims.ts'
+import { type ClaimConfig, type Claims, callerOf, claim, isForUs } from './claims.ts'
 
 const plain: ClaimConfig = { JWT_AUDIENCE: [], JWT_AUTHORIZED_PARTIES: [], JWT_ROLE_ADMIN: 'admin' }
 
@@ -123,6 +123,15 @@ describe('claims', () => {
     expect(of({ sub: 'ada' }, { JWT_DEFAULT_ORG: 'home' })?.orgId).toBe('home')
     expect(of({ ...base, orgId: '' }, { JWT_DEFAULT_ORG: 'home' })).toBeNull()
     expect(of({ ...base, orgId: 7 }, { JWT_DEFAULT_ORG: 'home' })).toBeNull()
+  })
+
+  it('of more than one org name nobody', () => {
+    const orgOf = (orgId: string[]) => callerOf({ sub: 'ada', orgId }, plain)?.orgId
+    expect([['acme'], ['acme', 'other']].map(orgOf)).toEqual(['acme', undefined])
+  })
+
+  it('may come from a clock that is five seconds ahead', () => {
+    expect([5, 6].map((ahead) => isForUs({ nbf: 1_000 + ahead }, plain, 1_000))).toEqual([true, false])
   })
 
   it('give the admin role by its configured name alone', () => {
