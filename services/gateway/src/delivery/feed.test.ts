@@ -17,12 +17,12 @@ afterEach(() => {
 function open(fetch: () => Promise<InternalFillResult>) {
   const conversation = createFakeConversation('acme', [{ type: 'user', id: 'ada' }])
   const { id: conversationId, orgId: org } = conversation
-  const counts = { gaps: 0, fills: 0, resyncs: 0 }
+  const counts = { gaps: 0, fills: 0, resyncs: 0, unsure: 0 }
   const none = () => undefined
   const feed = createFeed(createRoom({ conversationId, outbound: createOutbound(), onDirty: none }), {
     fetch,
     onGone: none,
-    onUnsure: none,
+    onUnsure: () => counts.unsure++,
     onSkipped: none,
     onMessage: none,
     onMessageChanged: none,
@@ -61,6 +61,14 @@ test('of changes that went out while the api was asked, none is held to be known
   await vi.advanceTimersByTimeAsync(0)
   expect([counts.resyncs, feed.position()]).toEqual([1, { seq: 1_010, stored: 1_010, change: 12 }])
   expect([feed.changesSince(10), feed.changesSince(12)]).toEqual([null, []])
+})
+
+test('a room that skips what happened asks who may still be there', async () => {
+  const nothing = { messages: [], changes: [], throughSeq: 0, throughChangeSeq: 0 }
+  const { counts, hear } = open(() => Promise.resolve({ ...nothing, lastSeq: 1_001, changeSeq: 0 }))
+  hear({ seq: 1_001 })
+  await vi.advanceTimersByTimeAsync(0)
+  expect(counts).toMatchObject({ resyncs: 1, unsure: 1 })
 })
 
 test('an api that is away is asked no more often for all that is known of by name alone, and it is one gap', async () => {
