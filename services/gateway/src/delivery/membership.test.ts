@@ -2,6 +2,7 @@ import {
   type Caller,
   type InternalAuthorize,
   type InternalAuthorizeResult,
+  isAdmin,
   LIMITS,
   problem,
 } from '@parley/contract'
@@ -99,6 +100,20 @@ test('who was added again while it was asked who takes part stays', async () => 
   answered.resolve()
   await vi.waitFor(() => expect(calls).toBe(2))
   expect([room.participants.has('user:bob'), bob && room.sockets.has(bob)]).toEqual([true, true])
+})
+
+test('an admin who was removed stays where the api lets them', async () => {
+  let calls = 0
+  const { membership, room, sockets } = open(['root'], ({ callers }) => {
+    calls++
+    return { exists: true, allowed: callers.map(isAdmin), members: [] }
+  })
+  for (const { data } of sockets) data.caller.roles.push('admin')
+  membership.removed(room, 'user:root', sockets)
+  await vi.waitFor(() => expect(calls).toBe(1))
+  await new Promise(setImmediate)
+  expect([...room.sockets]).toEqual(sockets)
+  expect([...room.participants]).toEqual([])
 })
 
 test('nobody is asked again once the gateway has ended', async () => {
