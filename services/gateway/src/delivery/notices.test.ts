@@ -63,3 +63,20 @@ test('notices of a conversation show nothing of a message that was deleted befor
     [4, 'hello'],
   ])
 })
+
+test('notices of a conversation are at least a second apart, those that waited too', () => {
+  const { told, hear } = open()
+  for (const [seq, atMs] of [
+    [1, 0],
+    [2, 900],
+    [3, 200],
+    [4, 700],
+  ] as const) {
+    vi.advanceTimersByTime(atMs)
+    hear(seq)
+  }
+  const seqs = () => told.map(([lastSeq]) => lastSeq)
+  expect(seqs()).toEqual([1, 2])
+  vi.advanceTimersByTime(200)
+  expect(seqs()).toEqual([1, 2, 4])
+})
