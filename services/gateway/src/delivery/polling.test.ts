@@ -1,4 +1,4 @@
-import type { Caller } from '@parley/contract'
+import { type Caller, LIMITS } from '@parley/contract'
 import { createLogger } from '@parley/service-kit'
 import { afterEach, beforeEach, expect, it, onTestFinished, vi } from 'vitest'
 import { createOutbound } from '../connection/outbound.ts'
@@ -41,6 +41,18 @@ function open() {
   return { fake, delivery, waits, asked: (what: string) => fake.calls.filter((path) => path === what).length }
 }
 
+const ada = { type: 'user', id: 'ada' } as const
+
+function openMember(orgId: string) {
+  const { socket, written } = createFakeSocket()
+  const caller: Caller = { ...ada, orgId, roles: ['member'], name: null, picture: null }
+  Object.assign(socket, { connected: true })
+  Object.assign(socket.data, { caller, key: 'user:ada', orgId })
+  const nobody = { users: [], agents: [] }
+  const view: RosterView = { now: () => nobody, join: () => nobody, close: () => undefined }
+  return { socket, written, view }
+}
+
 it('a gateway asks the api once a second, however often the streams come and go while it is being asked', async () => {
   const { fake, delivery, asked } = open()
   const answered = Promise.withResolvers<void>()
@@ -61,15 +73,9 @@ it('a gateway asks the api once a second, however often the streams come and go 
 
 it('a gateway finds within half a minute what only another Redis was told of, and leaves alone what is about to come', async () => {
   const { fake, delivery, waits, asked } = open()
-  const ada = { type: 'user', id: 'ada' } as const
   const conversation = fake.add(createFakeConversation('acme', [ada]))
   const { id: conversationId, orgId } = conversation
-  const { socket, written } = createFakeSocket()
-  const caller: Caller = { ...ada, orgId, roles: ['member'], name: null, picture: null }
-  Object.assign(socket, { connected: true })
-  Object.assign(socket.data, { caller, key: 'user:ada', orgId })
-  const nobody = { users: [], agents: [] }
-  const view: RosterView = { now: () => nobody, join: () => nobody, close: () => undefined }
+  const { socket, written, view } = openMember(orgId)
   delivery.onTailState(true)
   const joining = delivery.follow.join(
     socket,
@@ -98,4 +104,42 @@ it('a gateway finds within half a minute what only another Redis was told of, an
   expect([asked('/internal/heads'), asked('/internal/fill')]).toEqual([2, 1])
   // What rooms wait for is asked elsewhere before long where an api process hangs.
   for (const path of ['join', 'heads', 'fill']) expect(waits.get(`/internal/${path}`)).toBe(3_000)
+})
+
+it('a join that was answered before events were lost is asked again', async () => {
+  const { fake, delivery, asked } = open()
+  const conversation = fake.add(createFakeConversation('acme', [ada]))
+  const { socket, view } = openMember('acme')
+  fake.afterEach(() => {
+    fake.afterEach(() => undefined)
+    conversation.add('lost')
+    delivery.onLoss('control', Date.now())
+  })
+  const joining = delivery.follow.join(
+    socket,
+    { conversationId: conversation.id },
+    () => Promise.resolve(view),
+    ({ lastSeq }) => lastSeq,
+  )
+  await vi.advanceTimersByTimeAsync(100)
+  expect(await joining).toBe(1)
+  expect(asked('/internal/join')).toBe(2)
+})
+
+it('a socket asks for no more conversations at once than it may be in', () => {
+  const { fake, delivery } = open()
+  const { socket, view } = openMember('acme')
+  fake.beforeEach(() => new Promise(() => undefined))
+  const ids = Array.from({ length: LIMITS.roomsPerSocket }, newId)
+  for (const conversationId of ids) {
+    delivery.follow.assertSpace(socket, conversationId)
+    void delivery.follow.join(
+      socket,
+      { conversationId },
+      () => Promise.resolve(view),
+      () => undefined,
+    )
+  }
+  expect(() => delivery.follow.assertSpace(socket, ids[0] ?? '')).not.toThrow()
+  expect(() => delivery.follow.assertSpace(socket, newId())).toThrow(`${LIMITS.roomsPerSocket}`)
 })
