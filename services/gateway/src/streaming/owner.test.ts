@@ -1,4 +1,5 @@
-import { createLogger } from '@parley/service-kit'
+import { problem } from '@parley/contract'
+import { type ApiClient, createLogger } from '@parley/service-kit'
 import { Redis } from 'ioredis'
 import { afterAll, expect, inject, it, vi } from 'vitest'
 import { createOutbound } from '../connection/outbound.ts'
@@ -86,18 +87,18 @@ it('gives one more sign of life as its agent is cut off, and none while nobody w
   expect(calls).toEqual(['/internal/streams/checkpoint'])
 })
 
-it('goes on beyond the time for its agent to come back, since they have', async () => {
-  const [before, after] = [createFakeSocket().socket, createFakeSocket().socket]
+/** An answer that has `Hel` so far. */
+async function openAnswer(api: Pick<ApiClient, 'internal'>) {
+  const { socket } = createFakeSocket()
   const identity = { conversationId: newId(), messageId: newId(), seq: 1, orgId: 'acme', author: 'agent:bot' }
-  const { api, calls } = createFakeApi()
   const store = createStreamStore({ redis, logger })
   await store.claim(identity.conversationId, identity.messageId, 1, 'first')
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval'] })
   const owner = createStreamOwner(
     identity,
-    { text: 'Hel', token: 'first', claimed: true, socket: before, stored: true },
+    { text: 'Hel', token: 'first', claimed: true, socket, stored: true },
     {
-      api,
+      api: { ...createFakeApi().api, ...api },
       store,
       beat: createBeat(STREAM_TIMES.beatMs),
       outbound: createOutbound(),
@@ -107,8 +108,14 @@ it('goes on beyond the time for its agent to come back, since they have', async 
       onOver: () => undefined,
     },
   )
-  owner.orphaned(before)
-  owner.resume({ socket: after, token: 'first', claimed: true, stored: 'Hel' })
+  return { owner, socket }
+}
+
+it('goes on beyond the time for its agent to come back, since they have', async () => {
+  const { api, calls } = createFakeApi()
+  const { owner, socket } = await openAnswer(api)
+  owner.orphaned(socket)
+  owner.resume({ socket: createFakeSocket().socket, token: 'first', claimed: true, stored: 'Hel' })
   vi.advanceTimersByTime(STREAM_TIMES.orphanMs)
   vi.useRealTimers()
   // Asked behind whatever its end would have asked.
@@ -116,4 +123,12 @@ it('goes on beyond the time for its agent to come back, since they have', async 
   await new Promise(setImmediate)
   expect(calls).toEqual(['/internal/streams/checkpoint'])
   owner.drop()
+})
+
+it('can be ended again where its end was not stored', async () => {
+  const finish = vi.fn().mockRejectedValueOnce(problem('unavailable')).mockResolvedValueOnce({ won: true })
+  const { owner } = await openAnswer({ internal: finish })
+  vi.useRealTimers()
+  await expect(owner.finish('sent', {}, null)).rejects.toMatchObject({ code: 'unavailable' })
+  expect(await owner.finish('sent', {}, null)).toEqual({ won: true })
 })
