@@ -8,8 +8,10 @@ import {
 } from '@parley/contract'
 import { type ApiClient, createLogger } from '@parley/service-kit'
 import { afterAll, beforeAll, expect, it, vi } from 'vitest'
+import { busMessage } from '../bus/bus.ts'
 import { createFakeApi, createFakeConversation } from '../testing/fake-api.ts'
 import { startTestGateway } from '../testing/gateway.ts'
+import { encodePiece } from './piece.ts'
 import { createStreamStore } from './store.ts'
 
 const BOT = { type: 'agent', id: 'bot' } as const
@@ -23,6 +25,7 @@ const left = fake.add(createFakeConversation('acme', [BOT, ADA]))
 const blind = fake.add(createFakeConversation('acme', [BOT, ADA]))
 const resumed = fake.add(createFakeConversation('acme', [BOT]))
 const paused: Message = { ...resumed.add(''), status: 'streaming' }
+const behind = fake.add(createFakeConversation('acme', [BOT, ADA]))
 const moved = fake.add(createFakeConversation('acme', [BOT, ADA]))
 const continued: Message = { ...moved.add(''), status: 'streaming' }
 const started = Promise.withResolvers<void>()
@@ -115,6 +118,37 @@ it('tells the letters of an answer also where it came out in one turn with its e
     { op: 'delta', index: 0, text: 'Hello' },
     { op: 'end', index: 5 },
   ])
+})
+
+it('drops what comes of an answer after its end', async () => {
+  const ada = await gateway.connect(gateway.token('ada', 'acme'))
+  await ada.emitWithAck('conversation:join', { conversationId: late.id })
+  const updates: StreamUpdate[] = []
+  ada.on('message:stream', (update: StreamUpdate) => updates.push(update))
+  const [seq, messageId] = [2, late.messages[1]?.id ?? '']
+  const piece = encodePiece({ messageId, seq, index: 0, text: 'Hel' })
+  const channel = roomChannel(late.id)
+  await gateway.redis.publish(channel, busMessage('stream', piece))
+  const typing = new Promise((resolve) => ada.once('user:typing', resolve))
+  const told = { from: 'elsewhere', ...BOT, isTyping: true }
+  await gateway.redis.publish(channel, busMessage('typing', JSON.stringify(told)))
+  await typing
+  expect(updates).toEqual([])
+})
+
+it('begins anew what is being written in a room that was told to fetch for itself', async () => {
+  const ada = await gateway.connect(gateway.token('ada', 'acme'))
+  const updates: StreamUpdate[] = []
+  ada.on('message:stream', (update: StreamUpdate) => updates.push(update))
+  await ada.emitWithAck('conversation:join', { conversationId: behind.id })
+  const [live] = Array.from({ length: 1_001 }, () => behind.add('')).slice(-1) as [Message]
+  live.status = 'streaming'
+  await gateway.redis.hset(streamTextKey(live.id), { owner: 'somebody', 0: 'Hello' })
+  await gateway.redis.hset(roomStreamsKey(behind.id), live.id, live.seq)
+  await gateway.publish([gateway.event('message.created', behind, { seq: live.seq })])
+  await vi.waitFor(() =>
+    expect(updates).toMatchObject([{ messageId: live.id, op: 'snapshot', text: 'Hello' }]),
+  )
 })
 
 it('shows nothing as being written that ended while Redis was away, whose text is there still', async () => {
