@@ -2,7 +2,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net'
 import { createServiceVerifier } from '@parley/auth'
 import { problem } from '@parley/contract'
-import { expect, it, onTestFinished } from 'vitest'
+import { expect, it, onTestFinished, vi } from 'vitest'
 import { createApiClient } from './api-client.ts'
 
 const secret = 'a service secret of more than thirty-two bytes'
@@ -52,6 +52,19 @@ it('proves the service, and passes a caller’s own token on', async () => {
   expect(api.seen[1]?.headers).toMatchObject({ authorization: 'Bearer their-token', 'x-request-id': 'r-1' })
 })
 
+it('proves the service anew before its token ends', async () => {
+  vi.useFakeTimers({ toFake: ['Date'] })
+  onTestFinished(() => void vi.useRealTimers())
+  const api = await fakeApi(ok)
+  const client = clientOf(api.url)
+  for (const afterMs of [0, 110_000, 110_000]) {
+    vi.setSystemTime(Date.now() + afterMs)
+    await client.internal('/internal/heads', NONE)
+    const token = api.seen.at(-1)?.headers.authorization?.slice('Bearer '.length) ?? ''
+    expect(createServiceVerifier(secret).verify(token)).toBe('test')
+  }
+})
+
 it('hands on the problem that the api answers', async () => {
   const api = await fakeApi(refuse('not_found'))
   const failing = clientOf(api.url).internal('/internal/heads', NONE)
@@ -62,6 +75,13 @@ it('hands on the problem that the api answers', async () => {
     code: 'rate_limited',
     retryAfter: 7,
   })
+})
+
+it('asks a lone process that has too much to do once, and says when to come back', async () => {
+  const api = await fakeApi(refuse('unavailable'))
+  const failing = clientOf(api.url).internal('/internal/heads', NONE)
+  await expect(failing).rejects.toMatchObject({ code: 'unavailable', retryAfter: 7 })
+  expect(api.seen.filter(({ url }) => url === '/internal/heads')).toHaveLength(1)
 })
 
 it('sends a conversation’s calls to one process, and the keys of a lost one elsewhere', async () => {
