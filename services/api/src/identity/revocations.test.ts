@@ -49,6 +49,18 @@ test('what one process can not announce another does', async () => {
   await expect.poll(() => other.told, soon).toContain('ben')
 })
 
+test('what shows later than what came after it is announced all the same', async () => {
+  const { told, revoke } = await startProcess()
+  await revoke('new')
+  await expect.poll(() => told, soon).toContain('new')
+  await world.database.revocations.insertOne({
+    _id: { org: 'acme', key: 'user:late' },
+    before: 1,
+    createdAt: new Date(Date.now() - 5_000),
+  })
+  await expect.poll(() => told, soon).toContain('late')
+})
+
 test('what a process ended without announcing the next one announces, and nothing older', async () => {
   await (await startProcess({ broken: true })).revoke('cid')
   await world.database.revocations.insertOne({
