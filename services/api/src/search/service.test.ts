@@ -1,5 +1,5 @@
 import { SearchQuery } from '@parley/contract'
-import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, inject, test, vi } from 'vitest'
 import {
   ada,
   codeOf,
@@ -42,6 +42,39 @@ test('a cursor leads through all hits, also of a long query', async () => {
   expect(SearchQuery.parse({ q, cursor })).toEqual({ q, cursor })
   expect((await search.find(ada, cid, { q, cursor })).data).toHaveLength(1)
   expect(await codeOf(search.find(ada, cid, { q: '北京', cursor }))).toBe('invalid_cursor')
+})
+
+test('an answer is found by what it ended with, though it was looked for while it was being written', async () => {
+  const cid = await open(service, ada)
+  const answer = { ...draft('user:ada', 'Hel'), status: 'streaming' as const }
+  await service.log.append({ org: 'acme', cid: id(cid), draft: answer, admin: false })
+  await say(service, ada, cid, 'meanwhile')
+  await service.folder.flush()
+  const find = async (q: string) => (await search.find(ada, cid, { q })).data.map(({ seq }) => seq)
+  expect(await find('meanwhile')).toEqual([2])
+  const end = { content: 'Hello, world', status: 'sent' as const }
+  await world.database.messages.updateOne({ _id: answer._id }, { $set: end })
+  expect(await find('world')).toEqual([1])
+  expect(await find('meanwhile')).toEqual([2])
+})
+
+test('what is deleted while it is ranked is not shown', async () => {
+  const cid = await open(service, ada)
+  const message = await say(service, ada, cid, 'parcel')
+  const { messages } = world.database
+  const find = messages.find.bind(messages)
+  const spied = vi.spyOn(messages, 'find').mockImplementation((filter = {}, options = {}) => {
+    const cursor = find(filter, options)
+    if (options.projection) return cursor
+    const toArray = cursor.toArray.bind(cursor)
+    cursor.toArray = async () => {
+      await service.deleteMessage(ada, message)
+      return toArray()
+    }
+    return cursor
+  })
+  expect((await search.find(ada, cid, { q: 'parcel' })).data).toEqual([])
+  spied.mockRestore()
 })
 
 describe('long messages', () => {
