@@ -276,6 +276,15 @@ describe('the sweeper', () => {
     expect(await redis.exists(streamTextKey(message.id))).toBe(1)
   })
 
+  test('leaves alone what its agent has just come back to', async () => {
+    const cid = await talk()
+    const { message } = await begin(cid, 'resumed')
+    await silence(message.id)
+    await begin(cid, 'resumed')
+    await sweeper().sweep()
+    expect(await stored(message.id)).toMatchObject({ status: 'streaming' })
+  })
+
   test('never looks again at one that was deleted', async () => {
     const cid = await talk()
     const { message } = await begin(cid)
