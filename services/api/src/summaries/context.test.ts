@@ -1,7 +1,9 @@
 import type { Message, ToolCall } from '@parley/contract'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { fitting, messageTokens } from './context.ts'
+import { ada } from '../conversations/testing/world.ts'
+import type { ConversationDocument } from '../database/collections.ts'
+import { createContext, fitting, messageTokens } from './context.ts'
 
 function message(seq: number, fields: Partial<Message> = {}): Message {
   const at = new Date(0).toISOString()
@@ -114,4 +116,15 @@ test('never over budget, never half a tool call, always in order', () => {
     }),
     { numRuns: 300 },
   )
+})
+
+test('an answer that is still being written is no part of it', async () => {
+  const data = [message(1), message(2, { status: 'streaming', content: 'Hel' }), message(3)]
+  const context = createContext({
+    access: { of: async () => ({ head: {} as ConversationDocument, role: 'member' }) },
+    pages: { page: async () => ({ data, page: { nextCursor: null, prevCursor: null, hasMore: false } }) },
+    reader: { standing: async () => null },
+  })
+  const { messages } = await context.get(ada, '0'.repeat(24), {})
+  expect(messages.map(({ seq }) => seq)).toEqual([1, 3])
 })
