@@ -1,5 +1,5 @@
 import { ObjectId } from 'mongodb'
-import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, inject, test, vi } from 'vitest'
 import { draft } from '../messages/testing/world.ts'
 import { lines, openSummaryWorld, type SummaryWorld } from './testing/world.ts'
 
@@ -186,6 +186,23 @@ describe('what no longer stands', () => {
     const head = await world.head(cid)
     expect(head).not.toHaveProperty('summaryDue')
     expect(head?.summaryContentRev).toBe(head?.contentRev)
+  })
+
+  test('what falls due while it is found that nothing is stays due', async () => {
+    const cid = await world.conversation(people)
+    await world.say(cid, lines(10))
+    await world.run(cid)
+    const { conversations } = world.database
+    await conversations.updateOne({ _id: cid }, { $set: { summaryDue: true } })
+    const look = vi.spyOn(conversations, 'findOne')
+    look.mockImplementationOnce(async (...asked: Parameters<typeof conversations.findOne>) => {
+      const head = await conversations.findOne(...asked)
+      await world.say(cid, lines(10, 'more'))
+      return head
+    })
+    expect(await world.reader.read(cid.toHexString())).toEqual({ state: 'current' })
+    look.mockRestore()
+    expect(await world.head(cid)).toMatchObject({ settledSeq: 20, summaryDue: true })
   })
 
   test('a conversation that is gone is no work and takes no summary', async () => {
