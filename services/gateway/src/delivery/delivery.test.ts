@@ -641,6 +641,17 @@ describe('delivery', () => {
     expect(await ada.join(conversation)).toMatchObject({ lastSeq: 1, readSeq: 1, unread: 0 })
   })
 
+  it('counts as unread for who joins what came while the answer was on its way', async () => {
+    const conversation = newConversation()
+    const [ada, bob] = [await openClient('ada'), await openClient('bob')]
+    await bob.join(conversation)
+    onceJoinIsAnswered(async () => {
+      const message = created(conversation, conversation.add('one'))
+      await Promise.all([once(bob.socket, 'message:new'), gateway.publish([message])])
+    })
+    expect(await ada.join(conversation)).toMatchObject({ lastSeq: 1, readSeq: 0, unread: 1 })
+  })
+
   it('tells those who are not in the room what happens, at most once a second, without what was deleted by then', async () => {
     const conversation = newConversation()
     const bob = await openClient('bob')
