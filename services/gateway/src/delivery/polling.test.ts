@@ -143,3 +143,20 @@ it('a socket asks for no more conversations at once than it may be in', () => {
   expect(() => delivery.follow.assertSpace(socket, ids[0] ?? '')).not.toThrow()
   expect(() => delivery.follow.assertSpace(socket, newId())).toThrow(`${LIMITS.roomsPerSocket}`)
 })
+
+it('a socket that goes while its join is being asked about comes into no room', async () => {
+  const { fake, delivery } = open()
+  const { id: conversationId } = fake.add(createFakeConversation('acme', [ada]))
+  const { socket, view } = openMember('acme')
+  fake.afterEach(() => void Object.assign(socket, { connected: false }))
+  const joining = delivery.follow.join(
+    socket,
+    { conversationId },
+    () => Promise.resolve(view),
+    () => undefined,
+  )
+  const refused = expect(joining).rejects.toMatchObject({ code: 'unavailable' })
+  await vi.advanceTimersByTimeAsync(100)
+  await refused
+  expect([socket.data.session.rooms.size, delivery.follow.feed(conversationId)]).toEqual([0, undefined])
+})
