@@ -17,3 +17,12 @@ test('an older answer that comes later does not make a socket hear twice what a 
   room.flush()
   expect(written.join().match(/"(seq|change)":\d/g)).toEqual(['"seq":6', '"change":4'])
 })
+
+test('what waits for a message does so no longer than until that is out, whoever began to wait first', () => {
+  const room = createRoom({ conversationId: newId(), outbound: createOutbound(), onDirty: () => undefined })
+  const ran: number[] = []
+  for (const seq of [3, 1, 2, 0]) room.afterMessage(seq, () => ran.push(seq))
+  expect(ran).toEqual([0])
+  room.setPosition({ seq: 2, stored: 2, change: 0 })
+  expect(ran).toEqual([0, 1, 2])
+})
