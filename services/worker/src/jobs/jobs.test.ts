@@ -216,3 +216,38 @@ test('a lease that is kept alive outlives its time, and is given back', async ()
   await first
   expect(await leases.run(id(8), async () => 'mine')).toBe('mine')
 })
+
+test('a lease that was lost to another is left to them', async () => {
+  const key = summaryLeaseKey('lost')
+  await createLeases(redis, 60_000).run('lost', () => redis.set(key, 'another'))
+  expect(await redis.get(key)).toBe('another')
+})
+
+test('any number of buckets is done in one go, unless this worker has to go: then it says that there is more', async () => {
+  const api = fakeApi({ [id(10)]: 150, [id(11)]: 30 })
+  const stopping = new AbortController()
+  const deps = { api, summarise, metrics, signal: stopping.signal }
+  expect(await summariseConversation(id(10), deps)).toBe('current')
+  expect(api.effects).toHaveLength(15)
+  const last: ConversationSummaries['summarise'] = (...work) => {
+    stopping.abort()
+    return summarise(...work)
+  }
+  expect(await summariseConversation(id(11), { ...deps, summarise: last })).toBe('stopped')
+  expect(api.effects).toHaveLength(16)
+})
+
+test('a worker that is always overtaken leaves it to a later attempt', async () => {
+  const api = fakeApi({ [id(12)]: 10 })
+  const overtaken: ConversationSummaries['api'] = {
+    async internal(path, body) {
+      if (api.reads > 10) throw new Error('asked on and on')
+      return path.endsWith('/write') ? ({ applied: false } as never) : api.internal(path, body)
+    },
+  }
+  const { signal } = new AbortController()
+  await expect(summariseConversation(id(12), { api: overtaken, summarise, metrics, signal })).rejects.toThrow(
+    '10 times in a row',
+  )
+  expect(api.reads).toBe(10)
+})
