@@ -29,6 +29,16 @@ test('a model that fails is replaced by the extractive summary, which says so, i
   expect(logged.join()).not.toContain('CANARY')
 })
 
+test('a worker that has to go makes no lesser summary of what the model was just asked for', async () => {
+  const stopping = new AbortController()
+  const { registry, run } = summariseWith(() => {
+    stopping.abort(new Error('going'))
+    return Promise.reject(new Error('cut off'))
+  })
+  await expect(run(workOf(['We agreed on 3 May 2027.']), stopping.signal)).rejects.toThrow('going')
+  expect(await registry.metrics()).not.toMatch(/summary_model_fallbacks_total\{[^}]*\} 1/)
+})
+
 test('what the model used is counted, and notes are taken all the same', async () => {
   const usage = { inputTokens: 70, outputTokens: 8, totalTokens: 78 }
   const { registry, run } = summariseWith(async () => ({ text: 'Goal:\n- x', model: 'small', usage }))
