@@ -1,0 +1,94 @@
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { createHttp } from './http.ts'
+import { problem } from './testing/fake-server.ts'
+import { createTokenSource } from './tokens.ts'
+
+type Answer = (request: IncomingMessage, response: ServerResponse) => void
+
+/** An api that answers with one of these after the other, and with the last from then on. */
+async function startApi(...answers: Answer[]) {
+  const asked: number[] = []
+  const server = createServer((request, response) => {
+    answers[Math.min(asked.push(performance.now()), answers.length) - 1]?.(request, response)
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  open.push(() => {
+    server.closeAllConnections()
+    server.close()
+  })
+  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, asked }
+}
+const open: (() => void)[] = []
+afterEach(() => {
+  for (const close of open.splice(0)) close()
+})
+
+const fine: Answer = (_, response) => response.end('{"fine":true}')
+const cut: Answer = (request) => request.socket.destroy()
+const say =
+  (status: number, headers: Record<string, string> = {}): Answer =>
+  (_, response) =>
+    response
+      .writeHead(status, { ...headers, 'content-type': 'application/problem+json' })
+      .end(
+        JSON.stringify(
+          status === 429 ? problem('rate_limited', 429, true) : problem('unavailable', 503, true),
+        ),
+      )
+
+describe('calls', () => {
+  let closed: AbortController
+  const http = (...urls: string[]) => createHttp(urls, createTokenSource('token'), closed.signal)
+  beforeEach(() => {
+    closed = new AbortController()
+  })
+
+  it('are made again after no answer, unless that may do something twice', async () => {
+    const api = await startApi(cut, fine)
+    expect(await http(api.url).request('GET', '/')).toEqual({ fine: true })
+    const once = await startApi(cut, fine)
+    await expect(http(once.url).request('POST', '/')).rejects.toMatchObject({ code: 'network' })
+    expect(once.asked.length).toBe(1)
+    const twice = await startApi(cut, fine)
+    expect(await http(twice.url).request('POST', '/', { repeatable: true })).toEqual({ fine: true })
+  })
+
+  it('are made as often as was said, and no more', async () => {
+    const api = await startApi(cut)
+    await expect(http(api.url).request('GET', '/', { attempts: 3 })).rejects.toMatchObject({
+      code: 'network',
+    })
+    expect(api.asked.length).toBe(3)
+  })
+
+  it('come back in as many seconds as they are told, also those that may do something twice', async () => {
+    const api = await startApi(say(429, { 'retry-after': '0.5' }), fine)
+    expect(await http(api.url).request('POST', '/')).toEqual({ fine: true })
+    const [first = 0, second = 0] = api.asked
+    expect(second - first).toBeGreaterThanOrEqual(490)
+  })
+
+  it('go to the next api after a 503', async () => {
+    const [away, there] = [await startApi(say(503)), await startApi(fine)]
+    const both = http(away.url, there.url)
+    expect(await both.request('GET', '/')).toEqual({ fine: true })
+    expect(await both.request('GET', '/')).toEqual({ fine: true })
+    expect([away.asked.length, there.asked.length]).toEqual([1, 2])
+  })
+})
+
+describe('a token', () => {
+  const expiring = (inSeconds: number): string =>
+    `${inSeconds}.${btoa(JSON.stringify({ exp: Math.floor(Date.now() / 1_000) + inSeconds }))}.s`
+
+  it('is asked for once by all who want it, and again half a minute before it expires', async () => {
+    const given = [expiring(20), expiring(3_600), expiring(7_200)]
+    const source = createTokenSource(() => given.shift() ?? '')
+    const all = await Promise.all([source.get(), source.get(), source.renew()])
+    expect(all.map((token) => token.split('.')[0])).toEqual(['20', '20', '20'])
+    expect((await source.get()).split('.')[0]).toBe('3600')
+    expect((await source.get()).split('.')[0]).toBe('3600')
+  })
+})
