@@ -14,7 +14,12 @@ export default defineConfig({
     projects: [
       {
         extends: true,
-        test: { name: 'unit', include: ['packages/*/src/**/*.test.ts', 'services/*/src/**/*.test.ts'] },
+        test: {
+          name: 'unit',
+          include: ['packages/*/src/**/*.test.ts', 'services/*/src/**/*.test.ts'],
+          // Most of their time they wait, also where there are only two cores.
+          maxWorkers: 2,
+        },
       },
       {
         extends: true,
@@ -23,6 +28,9 @@ export default defineConfig({
           include: ['tests/**/*.test.ts'],
           exclude: ['**/node_modules/**', 'tests/faults/**'],
           testTimeout: 60_000,
+          // Each file starts services of its own.
+          fileParallelism: false,
+          sequence: { groupOrder: 1 },
         },
       },
       {
@@ -34,6 +42,7 @@ export default defineConfig({
           hookTimeout: 120_000,
           // Each of these loads the machine by itself; side by side they would only measure each other.
           fileParallelism: false,
+          sequence: { groupOrder: 2 },
         },
       },
     ],

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import {
   CLIENT_EVENTS,
   type ClientEvent,
@@ -20,6 +21,19 @@ export type Listener = Awaited<ReturnType<typeof listen>>
 
 const isServerEvent = (event: string): event is ServerEvent => Object.hasOwn(SERVER_EVENTS, event)
 
+/** As clients do, comes back when it is told to where the gateway has too much to do just now; up to ten times. */
+async function openWhenAdmitted(url: string, token: string, hear: (event: string, payload: unknown) => void) {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await openSocket(url, token, { prepare: (opened) => opened.onAny(hear) })
+    } catch (error) {
+      const { data } = error as { data?: { code?: string; reconnectAfterMs?: number } }
+      if (data?.code !== 'overloaded' || tries === 10) throw error
+      await delay(data.reconnectAfterMs)
+    }
+  }
+}
+
 /** A bare socket that remembers all it is told, and throws at what the contract does not know. */
 export async function listen(url: string, token: string) {
   const heard: Heard[] = []
@@ -27,7 +41,7 @@ export async function listen(url: string, token: string) {
     if (!isServerEvent(event)) throw new Error(`an event that no client knows: ${event}`)
     heard.push({ event, payload: SERVER_EVENTS[event].payload.parse(payload) })
   }
-  const socket = await openSocket(url, token, { prepare: (opened) => opened.onAny(hear) })
+  const socket = await openWhenAdmitted(url, token, hear)
 
   const matches = (payload: object, fields: object) =>
     Object.entries(fields).every(([name, value]) => Reflect.get(payload, name) === value)
