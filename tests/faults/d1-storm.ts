@@ -21,7 +21,7 @@ export const d1: Row<{ sockets: number; times: number }, Bed> = {
   name: 'D1',
   title: 'all idle sockets reconnect at once',
   short: { sockets: 200, times: 1 },
-  full: (minutes) => ({ sockets: Math.min(10_000, minutes * 2_000), times: 2 }),
+  full: (minutes) => ({ sockets: Math.min(10_000, Math.ceil(minutes * 2_000)), times: 2 }),
   async run(bed, { random, size, log }) {
     const faults: string[] = []
     const prefix = `storm${random.int(0, 1e9)}`

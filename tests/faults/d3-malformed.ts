@@ -26,7 +26,7 @@ export const d3: Row<{ packets: number }, Bed> = {
   name: 'D3',
   title: 'malformed packets and frames, from who reads the answers and who does not',
   short: { packets: 4_000 },
-  full: (minutes) => ({ packets: Math.min(1_000_000, minutes * 150_000) }),
+  full: (minutes) => ({ packets: Math.min(1_000_000, Math.ceil(minutes * 150_000)) }),
   async run(bed, { random, size, log }) {
     const faults: string[] = []
     const prefix = `odd${random.int(0, 1e9)}`
