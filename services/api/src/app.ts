@@ -84,7 +84,7 @@ export async function buildApp(deps: ApiDependencies): Promise<HttpServer> {
   })
   await app.register(searchRoutes, { prefix: '/messages', search: services.search })
   await app.register(internalRoutes, {
-    follow: services.follow,
+    gatewayReads: services.gatewayReads,
     agentReady: services.conversations.agentReady,
     revocations: deps.revocations,
   })

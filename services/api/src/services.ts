@@ -10,9 +10,9 @@ import { createConversationReader } from './conversations/reader.ts'
 import { createConversationService } from './conversations/service.ts'
 import type { Database } from './database/client.ts'
 import { createProfiles } from './identity/profiles.ts'
-import { createFollowReader } from './internal/follow.ts'
+import { createGatewayReads } from './internal/gateway-reads.ts'
 import { createDeleteMessage } from './messages/delete.ts'
-import { createFolder } from './messages/fold.ts'
+import { createHeadUpdater } from './messages/head-updater.ts'
 import { type AppendRequest, createMessageLog } from './messages/log.ts'
 import { createMessagePages } from './messages/pages.ts'
 import { createParticipantCache } from './messages/participant-cache.ts'
@@ -84,7 +84,7 @@ export async function createServices(options: ServicesOptions) {
 
   const indexer = createSearchIndexer({ ...database, logger })
   const participantCache = createParticipantCache({ participants, roles })
-  const folder = createFolder({
+  const headUpdater = createHeadUpdater({
     conversations,
     messages,
     store,
@@ -95,7 +95,7 @@ export async function createServices(options: ServicesOptions) {
     },
     logger,
   })
-  const shared = { conversations, messages, store, participantCache, folder, publisher, logger }
+  const shared = { conversations, messages, store, participantCache, headUpdater, publisher, logger }
   const sweeper = createSweeper(shared)
   const log = createMessageLog({ ...shared, sweeper, hopLimit })
   /** Who sends has read up to there. Noted for repeats too: whoever stored the message may have died before that. */
@@ -153,7 +153,7 @@ export async function createServices(options: ServicesOptions) {
     }),
     participants: createParticipantService({ participants, access, changes, profiles }),
     search: createSearch({ ...database, access, pages, indexer }),
-    follow: createFollowReader({ database, store, pages, history, reader }),
+    gatewayReads: createGatewayReads({ database, store, pages, history, reader }),
     messages: messageService,
     deleteMessage: createDeleteMessage({
       ...rows,
@@ -179,7 +179,7 @@ export async function createServices(options: ServicesOptions) {
       log.close()
       await streamSweeper.close()
       await Promise.all([sweeper.close(), relay.close(), reconciler.close(), indexer.close()])
-      await folder.close()
+      await headUpdater.close()
       await Promise.all([changes.idle(), reads.idle(), activity.idle(), profiles.close()])
       await queue.close()
     },

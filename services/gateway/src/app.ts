@@ -94,12 +94,12 @@ export async function buildApp(dependencies: GatewayDependencies): Promise<Gatew
   const shared = { ...core, redis, bus, gatewayId }
   hearRooms(bus, core.lifecycle)
   const delivery = createDelivery(core, figures)
-  const { follow, recheck } = delivery
+  const { roomAccess, recheck } = delivery
   const expiry = createExpiry<ChatSocket>(outbound)
   const presence = createPresence(shared)
   const typing = createTyping(shared)
   const streams = createStreams(shared)
-  const services: Services = { ...core, follow, expiry, presence, typing, streams, recheck }
+  const services: Services = { ...core, roomAccess, expiry, presence, typing, streams, recheck }
 
   const admission = createAdmission({ connectsPerMinute: config.RATE_LIMIT_CONNECT })
   const dispatch = createDispatch({
@@ -122,7 +122,7 @@ export async function buildApp(dependencies: GatewayDependencies): Promise<Gatew
   namespace.on(
     'connection',
     createAccept(core, {
-      follow,
+      roomAccess,
       expiry,
       dispatch,
       viewRoster: presence.viewRoster,

@@ -3,7 +3,7 @@ import type { ApiClient, Logger, Registry } from '@parley/service-kit'
 import type { Expiry } from './connection/expiry.ts'
 import type { Outbound } from './connection/outbound.ts'
 import type { People } from './connection/people.ts'
-import type { Follow } from './delivery/follow.ts'
+import type { RoomAccess } from './delivery/room-access.ts'
 import type { Room, Rooms } from './delivery/rooms.ts'
 import type { Lifecycle } from './lifecycle.ts'
 import type { PresenceFeature } from './presence/presence.ts'
@@ -26,7 +26,7 @@ export interface Core {
 
 /** What handlers of client events use. */
 export interface Services extends Core {
-  follow: Follow
+  roomAccess: RoomAccess
   expiry: Expiry<ChatSocket>
   /** Asks again, in the background, who may be in a room. */
   recheck(room: Room): void

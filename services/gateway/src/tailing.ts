@@ -24,7 +24,7 @@ export function createTailing(
 ) {
   const revocationFeed = createRevocationFeed(core, {
     namespace,
-    follow: delivery.follow,
+    roomAccess: delivery.roomAccess,
     isLive: () => tail.live(),
   })
   const tail = createTail({

@@ -7,7 +7,7 @@ import type { ChangeTransaction } from './transaction.ts'
  * author must not happen.
  * @throws ProblemError not_found, forbidden
  */
-export async function assertAllowed(
+export async function recheckAllowed(
   transaction: ChangeTransaction,
   caller: Caller,
   permission: Permission,

@@ -116,15 +116,15 @@ describe('changes', () => {
                   await codeOf(by.participants.remove(ada, cid, { type: 'user', id: operation.name })),
                 )
               case 'fold':
-                return by.folder.flush()
+                return by.headUpdater.flush()
             }
           }),
         )
 
         const unfolded = await counted(cid)
         expect(unfolded.shown).toEqual(unfolded.added)
-        for (const { folder, outbox } of services) {
-          await folder.flush()
+        for (const { headUpdater, outbox } of services) {
+          await headUpdater.flush()
           await outbox.idle()
         }
         const folded = await counted(cid)
@@ -354,7 +354,7 @@ describe('changes', () => {
       const message = { ...draft('user:ada', 'a line'), thinking }
       await service.log.append({ org: 'acme', cid: id(cid), draft: message, admin: false })
     }
-    await service.folder.flush()
+    await service.headUpdater.flush()
     const { messages } = world.database
     const told = await messages
       .find({ cid: id(cid) })
@@ -457,7 +457,7 @@ describe('a deleted message', () => {
     const before = await service.conversations.get(ada, cid)
     expect(before).toMatchObject({ messageCount: 1, lastMessage: { preview: secret } })
     const message = row._id.toHexString()
-    await service.folder.flush()
+    await service.headUpdater.flush()
     await service.deleteMessage(ada, message)
     await service.deleteMessage(ada, message)
 
@@ -490,7 +490,7 @@ describe('a deleted message', () => {
   test('leaves no words to be searched, though they are indexed while it is deleted', async () => {
     const cid = await open(service, ada)
     const message = await say(service, ada, cid, secret)
-    await service.folder.flush()
+    await service.headUpdater.flush()
     const { conversations, searchTerms } = world.database
     const indexer = createSearchIndexer({ ...world.database, logger })
     const look = vi.spyOn(conversations, 'findOne')
@@ -507,7 +507,7 @@ describe('a deleted message', () => {
   test('keeps its empty place in the index, though it is indexed as it was', async () => {
     const cid = await open(service, ada)
     const message = await say(service, ada, cid, secret)
-    await service.folder.flush()
+    await service.headUpdater.flush()
     const { searchTerms } = world.database
     const insert = vi.spyOn(searchTerms, 'insertMany')
     insert.mockImplementationOnce(async (...rows: Parameters<typeof searchTerms.insertMany>) => {
@@ -524,7 +524,7 @@ describe('a deleted message', () => {
     const [first] = [await say(service, ada, cid, 'one'), await say(service, ada, cid, 'two')]
     await service.deleteMessage(ada, first)
     expect((await counted(cid)).shown).toMatchObject({ messageCount: 1, lastSeq: 2, preview: 'two' })
-    await service.folder.flush()
+    await service.headUpdater.flush()
     expect((await counted(cid)).shown).toMatchObject({ messageCount: 1, lastSeq: 2, preview: 'two' })
   })
 
@@ -536,7 +536,7 @@ describe('a deleted message', () => {
       ],
     })
     const message = await say(service, bob, cid, 'one')
-    await service.folder.flush()
+    await service.headUpdater.flush()
     expect(await codeOf(service.deleteMessage(eve, message))).toBe('forbidden')
     expect(await codeOf(service.deleteMessage(caller('nobody'), message))).toBe('not_found')
     expect(await codeOf(service.deleteMessage(ada, cid))).toBe('not_found')

@@ -89,14 +89,14 @@ export function createHistory({
         limit = LIMITS.defaultPageSize,
       }: { after?: number | undefined; limit?: number | undefined },
     ) {
-      const { head } = await access.of(caller, cid, 'conversation:changes')
+      const { head } = await access.require(caller, cid, 'conversation:changes')
       const { changes, more, lastChangeSeq } = await since(head, after, limit)
       return { data: changes, page: { hasMore: more, lastChangeSeq } }
     },
 
     /** `GET /conversations/:id/audit`: newest first. */
     async audit(caller: Caller, cid: string, request: PageRequest): Promise<Page<AuditEntry>> {
-      const { head } = await access.of(caller, cid, 'conversation:audit')
+      const { head } = await access.require(caller, cid, 'conversation:audit')
       const found = await keysetPage<AuditDocument>({
         ...request,
         list: ['audit', head._id.toHexString()],

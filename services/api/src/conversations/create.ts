@@ -15,7 +15,7 @@ import type {
 import { isDuplicateKey } from '../database/duplicate-key.ts'
 import { transact } from '../database/transaction.ts'
 import type { Profiles } from '../identity/profiles.ts'
-import { emptyFold } from '../messages/tail.ts'
+import { emptyFold } from '../messages/fold.ts'
 import { minuteOf, type Shown, shownAs } from '../participants/participant.ts'
 import type { Outbox } from '../publishing/outbox.ts'
 import type { ReadState } from './reader.ts'

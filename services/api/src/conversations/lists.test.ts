@@ -158,7 +158,7 @@ describe('lists', () => {
   test('the conversation spoken in last comes first', async () => {
     const cid = ids[3] ?? ''
     await say(service, ada, cid, 'news')
-    await service.folder.flush()
+    await service.headUpdater.flush()
     expect((await service.lists.list(admin, { limit: 1 })).data[0]?.id).toBe(cid)
     // By the minute, for those who take part.
     const later = new Date(Date.now() + 120_000)

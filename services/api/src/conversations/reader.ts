@@ -1,9 +1,9 @@
 import { LIMITS, type RoomConversation } from '@parley/contract'
 import type { ObjectId } from 'mongodb'
 import type { Collections, ConversationDocument, ParticipantDocument } from '../database/collections.ts'
-import { COUNTED } from '../messages/fold.ts'
+import { foldTail } from '../messages/fold.ts'
+import { COUNTED } from '../messages/head-updater.ts'
 import type { MessageStore } from '../messages/store.ts'
-import { foldTail } from '../messages/tail.ts'
 import { byJoining } from '../participants/participant.ts'
 import { type ConversationState, toRoomConversation } from './conversation.ts'
 

@@ -173,7 +173,7 @@ describe('updating', () => {
     const cid = await open(service, ada, { participants: [{ type: 'user', id: 'bob' }] })
     await say(service, bob, cid, 'hello')
     const { updatedAt } = await service.conversations.update(ada, cid, { title: 'Two' })
-    await service.folder.flush()
+    await service.headUpdater.flush()
     expect(await service.conversations.get(ada, cid)).toMatchObject({ updatedAt, updatedBy: { id: 'ada' } })
   })
 

@@ -10,7 +10,7 @@ import {
   type ReadResult,
   type UpdateConversation,
 } from '@parley/contract'
-import { assertAllowed } from '../changes/authorize.ts'
+import { recheckAllowed } from '../changes/authorize.ts'
 import type { Changes } from '../changes/changes.ts'
 import type { Collections, ConversationDocument } from '../database/collections.ts'
 import type { Access } from '../participants/access.ts'
@@ -94,11 +94,11 @@ export function createConversationService(options: ConversationServiceOptions) {
     fields: UpdateConversation,
     permission: 'conversation:update' | 'conversation:status' = 'conversation:update',
   ): Promise<Conversation> {
-    const { head } = await access.of(caller, cid, permission)
+    const { head } = await access.require(caller, cid, permission)
     const applied = await changes.apply(head._id, {
       by: participantKey(caller),
       async run(transaction) {
-        await assertAllowed(transaction, caller, permission)
+        await recheckAllowed(transaction, caller, permission)
         const { changed, before, after } = edit(transaction.head, fields)
         if (changed.length === 0) return { value: undefined }
         return {
@@ -115,7 +115,7 @@ export function createConversationService(options: ConversationServiceOptions) {
     update,
 
     async get(caller: Caller, cid: string): Promise<Conversation> {
-      const { head } = await access.of(caller, cid, 'conversation:read')
+      const { head } = await access.require(caller, cid, 'conversation:read')
       return view(caller, head)
     },
 
@@ -124,11 +124,11 @@ export function createConversationService(options: ConversationServiceOptions) {
 
     /** Ends the conversation for everybody. Its messages stay in the database, out of everyone's reach. */
     async remove(caller: Caller, cid: string): Promise<void> {
-      const { head } = await access.of(caller, cid, 'conversation:delete')
+      const { head } = await access.require(caller, cid, 'conversation:delete')
       await changes.apply(head._id, {
         by: participantKey(caller),
         async run(transaction) {
-          await assertAllowed(transaction, caller, 'conversation:delete')
+          await recheckAllowed(transaction, caller, 'conversation:delete')
           const draft = transaction.head
           const { title, status, externalId = null } = draft
           const everyone = await transaction.participants()
@@ -159,7 +159,7 @@ export function createConversationService(options: ConversationServiceOptions) {
 
     /** Moves the caller's read position forward, at most to the last message. */
     async markRead(caller: Caller, cid: string, seq: number): Promise<ReadResult> {
-      const { head } = await access.of(caller, cid, 'conversation:mark-read')
+      const { head } = await access.require(caller, cid, 'conversation:mark-read')
       const key = participantKey(caller)
       const [[current], before] = await Promise.all([reader.current([head]), reads.position(head._id, key)])
       const lastSeq = current?.lastSeq ?? head.lastSeq

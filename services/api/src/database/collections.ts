@@ -12,7 +12,7 @@ import type { Collection, Db, ObjectId } from 'mongodb'
 
 /**
  * The head of a conversation: its own fields, and a fold of its messages up to `settledSeq`.
- * What lies above `settledSeq` is folded in by whoever reads; see messages/fold.ts.
+ * What lies above `settledSeq` is folded in by whoever reads; see messages/head-updater.ts.
  */
 export interface ConversationDocument {
   _id: ObjectId

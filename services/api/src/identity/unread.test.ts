@@ -14,7 +14,7 @@ test('what a head has counted is not counted again before it is marked so, nor w
   const unreadTotals = createUnreadTotals(database)
   const cid = await open(service, ada, { participants: [{ type: 'user', id: 'bob' }] })
   await say(service, ada, cid, 'one')
-  await service.folder.flush()
+  await service.headUpdater.flush()
   await database.messages.updateOne({ cid: id(cid), seq: 1 }, { $set: { unsettled: true } })
   await say(service, ada, cid, 'two')
   expect(await unreadTotals(bob)).toEqual({ conversations: 1, messages: 2 })

@@ -2,7 +2,7 @@ import type { Caller, Me } from '@parley/contract'
 import { participantKey } from '@parley/contract'
 import type { ObjectId } from 'mongodb'
 import type { Database } from '../database/client.ts'
-import { endWith } from '../messages/tail.ts'
+import { endWith } from '../messages/fold.ts'
 
 interface Row {
   cid: ObjectId

@@ -4,9 +4,9 @@ import { type Caller, LIMITS, type Message, participantKey, problem, type Receip
 import { ObjectId } from 'mongodb'
 import type { Database } from '../database/client.ts'
 import { type ConversationDocument, isVoid, type ParticipantDocument } from '../database/collections.ts'
+import { contiguous } from '../messages/fold.ts'
 import { toMessage } from '../messages/message.ts'
 import type { MessageStore, Numbered, Opening } from '../messages/store.ts'
-import { contiguous } from '../messages/tail.ts'
 import { receiptOf } from '../participants/participant.ts'
 
 /** Joins answered by one round of queries at most. */

@@ -26,7 +26,7 @@ const send = (cid: string, content: string) =>
   services.messages.create(ada, { conversationId: cid, role: 'user', content }, undefined)
 /** As a gateway reads it; the schema finds what a gateway would not expect. */
 const answersTo = async (joins: Parameters<typeof answerJoins>[1]) =>
-  answersIn(await answerJoins(services.follow, joins, context))
+  answersIn(await answerJoins(services.gatewayReads, joins, context))
 function answersIn(text: string) {
   const { pages, reads, answers } = InternalJoinsResult.parse(JSON.parse(text))
   return answers.map((answer) => {
@@ -121,14 +121,14 @@ test('who may stay in a room is who may join it', async () => {
     (answer) => 'result' in answer,
   )
   const members = [ada, bob].map(({ type, id }) => ({ type, id }))
-  expect(await services.follow.authorize({ conversationId: id, callers, members: true })).toEqual({
+  expect(await services.gatewayReads.whoMayJoin({ conversationId: id, callers, members: true })).toEqual({
     exists: true,
     allowed: mayJoin,
     members,
   })
   expect(mayJoin).toEqual([true, false, true, false, false, true, false])
   await services.conversations.remove(ada, id)
-  expect(await services.follow.authorize({ conversationId: id, callers })).toEqual({
+  expect(await services.gatewayReads.whoMayJoin({ conversationId: id, callers })).toEqual({
     exists: false,
     allowed: callers.map(() => false),
   })
@@ -136,7 +136,7 @@ test('who may stay in a room is who may join it', async () => {
 
 test('two share a conversation until one has left it, or it is deleted', async () => {
   const one = callerOf('one')
-  const shared = () => services.follow.share(one, { type: 'user', id: 'other' })
+  const shared = () => services.gatewayReads.shareConversation(one, { type: 'user', id: 'other' })
   const participants = [{ type: 'user' as const, id: 'other' }]
   const { conversation } = await services.conversations.create(one, { participants })
   expect(await shared()).toBe(true)
@@ -177,7 +177,7 @@ test('who comes back to one room from one place shares a page, written once', as
     ...(afterSeq === undefined ? {} : { afterSeq }),
   })
   const joins = [from(ada, 1), from(bob, 1), from(bob, 2), from(ada), from(ada, 3)]
-  const text = await answerJoins(services.follow, joins, context)
+  const text = await answerJoins(services.gatewayReads, joins, context)
   const shown = answersIn(text).map((answer) =>
     'result' in answer ? answer.result.messages?.map(({ seq }) => seq) : answer,
   )
@@ -189,7 +189,7 @@ test('what would make a long answer longer is to be asked for alone', async () =
   const id = await newConversation()
   for (let n = 0; n < 20; n++) await send(id, LONG)
   const joins = Array.from({ length: 15 }, (_, afterSeq) => ({ caller: ada, conversationId: id, afterSeq }))
-  const text = await answerJoins(services.follow, joins, context)
+  const text = await answerJoins(services.gatewayReads, joins, context)
   expect(text.length).toBeLessThan(1024 * 1024 + 2 * LIMITS.joinBytes)
   const kinds = answersIn(text).map((answer) => Object.keys(answer)[0])
   const answered = kinds.indexOf('alone')
@@ -213,7 +213,7 @@ describe('messages that are long', () => {
     )
     await send(id, 'short')
     const joins = between(0, 10).map((afterSeq) =>
-      services.follow.join({ caller: ada, conversationId: id, afterSeq }),
+      services.gatewayReads.join({ caller: ada, conversationId: id, afterSeq }),
     )
     for (const [afterSeq, { messages, hasMore }] of (await Promise.all(joins)).entries()) {
       const last = messages.at(-1)?.seq ?? afterSeq
@@ -230,7 +230,7 @@ describe('messages that are long', () => {
     const seqs: number[] = []
     for (let lastSeq = 1; seqs.length < lastSeq; ) {
       const request = { conversationId: id, afterSeq: seqs.length, afterChangeSeq: 0, limit: 100 }
-      const answer = await services.follow.fill(request)
+      const answer = await services.gatewayReads.fill(request)
       expect(bytes(answer.messages)).toBeLessThan(LIMITS.joinBytes)
       seqs.push(...answer.messages.map(({ seq }) => seq))
       expect(answer.throughSeq).toBe(seqs.at(-1))
@@ -254,7 +254,7 @@ describe('messages that are long', () => {
         caller: bot,
       })
     }
-    const first = await services.follow.join({ caller: bot, conversationId, afterChangeSeq: 0 })
+    const first = await services.gatewayReads.join({ caller: bot, conversationId, afterChangeSeq: 0 })
     expect(first.hasMore).toBe(true)
     expect(bytes(first.changes)).toBeLessThan(LIMITS.joinBytes)
     const numbers = first.changes.map(({ changeSeq }) => changeSeq)
@@ -265,7 +265,12 @@ describe('messages that are long', () => {
       expect(page.hasMore).toBe(numbers.length < 6)
     }
     expect(numbers).toEqual(between(1, 6))
-    const filled = await services.follow.fill({ conversationId, afterSeq: 6, afterChangeSeq: 0, limit: 100 })
+    const filled = await services.gatewayReads.fill({
+      conversationId,
+      afterSeq: 6,
+      afterChangeSeq: 0,
+      limit: 100,
+    })
     expect(filled).toMatchObject({ throughChangeSeq: filled.changes.length, changeSeq: 6 })
     expect(filled.changes.length).toBeLessThan(6)
     expect(bytes(filled.changes)).toBeLessThan(LIMITS.joinBytes)
@@ -273,7 +278,9 @@ describe('messages that are long', () => {
 })
 
 test('a store that is away fails the call, so that another process is asked', async () => {
-  const follow = { join: () => Promise.reject(Object.assign(new Error('reset'), { code: 'ECONNRESET' })) }
+  const gatewayReads = {
+    join: () => Promise.reject(Object.assign(new Error('reset'), { code: 'ECONNRESET' })),
+  }
   const joins = [{ caller: ada, conversationId: new ObjectId().toHexString() }]
-  await expect(answerJoins(follow, joins, context)).rejects.toMatchObject({ code: 'unavailable' })
+  await expect(answerJoins(gatewayReads, joins, context)).rejects.toMatchObject({ code: 'unavailable' })
 })

@@ -7,7 +7,7 @@ import {
 } from '@parley/contract'
 import { toProblemError } from '@parley/service-kit'
 import type { FastifyBaseLogger } from 'fastify'
-import type { FollowReader } from './follow.ts'
+import type { GatewayReads } from './gateway-reads.ts'
 
 /** Characters after which the joins that are left are told to ask alone, so that nobody parses a long answer for others. */
 const MAX_CHARACTERS = 1024 * 1024
@@ -21,13 +21,13 @@ type Outcome = InternalJoinResult | { problem: { code: ProblemCode; detail: stri
  * @throws ProblemError unavailable, where not one could be answered: another process may be able to
  */
 export async function answerJoins(
-  follow: Pick<FollowReader, 'join'>,
+  gatewayReads: Pick<GatewayReads, 'join'>,
   joins: readonly InternalJoin[],
   { log, requestId }: { log: Pick<FastifyBaseLogger, 'error'>; requestId: string },
 ): Promise<string> {
   const outcomes = await Promise.all(
     joins.map((join) =>
-      follow.join(join).catch((error: unknown): Outcome => {
+      gatewayReads.join(join).catch((error: unknown): Outcome => {
         const { code, message: detail, cause } = toProblemError(error)
         if (code === 'internal') log.error({ requestId, err: cause ?? error }, 'join failed')
         return { problem: { code, detail } }

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, expect, inject, test } from 'vitest'
 import { createConversationReader } from '../conversations/reader.ts'
 import { createMessagePages } from '../messages/pages.ts'
 import { createMessageStore } from '../messages/store.ts'
-import { createFollowReader } from './follow.ts'
+import { createGatewayReads } from './gateway-reads.ts'
 import { ada, bob, callerOf, openServices } from './testing/world.ts'
 
 let world: Awaited<ReturnType<typeof openServices>>
@@ -29,7 +29,7 @@ test('who was added since then is told, of their own org alone, and of what is s
   const theirs = await make(stranger)
 
   const added = async (...people: { orgId: string; type: 'user' | 'agent'; id: string }[]) => {
-    const { added: found } = await world.services.follow.added({ people, since: Date.now() - 30_000 })
+    const { added: found } = await world.services.gatewayReads.added({ people, since: Date.now() - 30_000 })
     return Object.fromEntries(
       found.map(({ conversation, participants: who }) => [conversation.id, who.map(({ id }) => id).sort()]),
     )
@@ -50,7 +50,7 @@ test('who is removed while it is put together is told of nothing', async () => {
   for (const id of [left, kept]) await participants.add(ada, id, { type: 'user', id: who.id })
   const store = createMessageStore(database)
   const reader = createConversationReader({ rows: database, store })
-  const follow = createFollowReader({
+  const gatewayReads = createGatewayReads({
     ...{ database, store, history, pages: createMessagePages({ ...database, store }) },
     reader: {
       async roomViews(ids) {
@@ -61,12 +61,12 @@ test('who is removed while it is put together is told of nothing', async () => {
       },
     },
   })
-  const { added } = await follow.added({ people: [who], since: Date.now() - 30_000 })
+  const { added } = await gatewayReads.added({ people: [who], since: Date.now() - 30_000 })
   expect(added.map(({ conversation }) => conversation.id)).toEqual([kept])
 })
 
 test('however many were added since then, all are told, 500 at a time', async () => {
-  const { conversations, follow } = world.services
+  const { conversations, gatewayReads } = world.services
   const people = Array.from({ length: 600 }, (_, n) => callerOf(`one-of-many-${n}`))
   const ids = await Promise.all([ada, bob].map((caller) => conversations.create(caller, {})))
   const now = new Date()
@@ -88,7 +88,7 @@ test('however many were added since then, all are told, 500 at a time', async ()
   const told = new Set<string>()
   let after: string | undefined
   do {
-    const page = await follow.added({ people, since: now.getTime() - 1_000, after })
+    const page = await gatewayReads.added({ people, since: now.getTime() - 1_000, after })
     const pairs = page.added.flatMap(({ conversation, participants }) =>
       participants.map(({ id }) => `${conversation.id} ${id}`),
     )
@@ -116,7 +116,11 @@ test('whoever was added to a thousand large conversations is told of all of them
   const told = new Set<string>()
   let after: string | undefined
   do {
-    const page = await world.services.follow.added({ people: [who], since: now.getTime() - 1_000, after })
+    const page = await world.services.gatewayReads.added({
+      people: [who],
+      since: now.getTime() - 1_000,
+      after,
+    })
     for (const { conversation } of page.added) told.add(conversation.id)
     after = page.next
   } while (after !== undefined)
@@ -124,7 +128,7 @@ test('whoever was added to a thousand large conversations is told of all of them
 })
 
 test('who has read since then is told, of these conversations alone; who only wrote is not', async () => {
-  const { conversations, messages, reads, follow } = world.services
+  const { conversations, messages, reads, gatewayReads } = world.services
   const make = async () =>
     (await conversations.create(ada, { participants: [{ type: 'user', id: 'bob' }] })).conversation.id
   const [asked, other] = [await make(), await make()]
@@ -136,7 +140,7 @@ test('who has read since then is told, of these conversations alone; who only wr
   }
   await reads.idle()
   const since = async (before: number) =>
-    (await follow.reads([asked], new Date(Date.now() - before))).map(({ participantId, readSeq }) => [
+    (await gatewayReads.reads([asked], new Date(Date.now() - before))).map(({ participantId, readSeq }) => [
       participantId,
       readSeq,
     ])

@@ -2,11 +2,11 @@ import { type Caller, INTERNAL, type InternalAgentReadyResult } from '@parley/co
 import type { HttpServer } from '@parley/service-kit'
 import type { Revocations } from '../identity/revocations.ts'
 import { internalCall } from './call.ts'
-import type { FollowReader } from './follow.ts'
+import type { GatewayReads } from './gateway-reads.ts'
 import { answerJoins } from './joins.ts'
 
 export interface InternalRoutes {
-  follow: FollowReader
+  gatewayReads: GatewayReads
   /** An agent's auto conversation, found or made, and its other active ones. */
   agentReady(caller: Caller): Promise<InternalAgentReadyResult>
   revocations: Revocations
@@ -14,11 +14,11 @@ export interface InternalRoutes {
 
 /** What gateways ask for, under a service token. */
 export async function internalRoutes(app: HttpServer, options: InternalRoutes): Promise<void> {
-  const { follow, agentReady, revocations } = options
+  const { gatewayReads, agentReady, revocations } = options
 
   app.route({
     ...internalCall('/internal/join'),
-    handler: ({ body }) => follow.join(body),
+    handler: ({ body }) => gatewayReads.join(body),
   })
 
   app.route({
@@ -26,37 +26,39 @@ export async function internalRoutes(app: HttpServer, options: InternalRoutes): 
     // What it answers is text already.
     schema: { body: INTERNAL['/internal/joins'].body },
     handler: async ({ body, log, id: requestId }, reply) =>
-      reply.type('application/json').send(await answerJoins(follow, body.joins, { log, requestId })),
+      reply.type('application/json').send(await answerJoins(gatewayReads, body.joins, { log, requestId })),
   })
 
   app.route({
     ...internalCall('/internal/fill'),
-    handler: ({ body }) => follow.fill(body),
+    handler: ({ body }) => gatewayReads.fill(body),
   })
 
   app.route({
     ...internalCall('/internal/heads'),
-    handler: async ({ body }) => ({ heads: await follow.heads(body.ids) }),
+    handler: async ({ body }) => ({ heads: await gatewayReads.heads(body.ids) }),
   })
 
   app.route({
     ...internalCall('/internal/added'),
-    handler: ({ body }) => follow.added(body),
+    handler: ({ body }) => gatewayReads.added(body),
   })
 
   app.route({
     ...internalCall('/internal/reads'),
-    handler: async ({ body }) => ({ receipts: await follow.reads(body.ids, new Date(body.since)) }),
+    handler: async ({ body }) => ({ receipts: await gatewayReads.reads(body.ids, new Date(body.since)) }),
   })
 
   app.route({
     ...internalCall('/internal/authorize'),
-    handler: ({ body }) => follow.authorize(body),
+    handler: ({ body }) => gatewayReads.whoMayJoin(body),
   })
 
   app.route({
     ...internalCall('/internal/relations'),
-    handler: async ({ body: { caller, ...other } }) => ({ shared: await follow.share(caller, other) }),
+    handler: async ({ body: { caller, ...other } }) => ({
+      shared: await gatewayReads.shareConversation(caller, other),
+    }),
   })
 
   app.route({

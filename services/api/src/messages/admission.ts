@@ -6,10 +6,10 @@ import type {
   MessageRow,
 } from '../database/collections.ts'
 import { isVoid } from '../database/collections.ts'
+import { contiguous, nextAgentRun } from './fold.ts'
 import type { Entry, Lane } from './lanes.ts'
 import type { ParticipantCache } from './participant-cache.ts'
 import type { MessageStore } from './store.ts'
-import { contiguous, nextAgentRun } from './tail.ts'
 
 const HEAD = {
   org: 1,

@@ -1,6 +1,6 @@
 import { type Caller, parseParticipantKey, participantKey, problem } from '@parley/contract'
 import type { ObjectId } from 'mongodb'
-import { assertAllowed } from '../changes/authorize.ts'
+import { recheckAllowed } from '../changes/authorize.ts'
 import type { Changes } from '../changes/changes.ts'
 import { textChanged } from '../changes/content.ts'
 import type { Collections, MessageDocument } from '../database/collections.ts'
@@ -31,7 +31,7 @@ export function createDeleteMessage({
     const { head } = await changes.apply(found.cid, {
       by: participantKey(caller),
       async run(transaction) {
-        await assertAllowed(transaction, caller, 'message:delete', author)
+        await recheckAllowed(transaction, caller, 'message:delete', author)
         const row = await transaction.message(found._id)
         if (!row) throw problem('not_found')
         if (row.deletedAt) return { value: undefined }

@@ -371,7 +371,7 @@ describe('the fold', () => {
         }),
       ),
     )
-    await process.folder.flush()
+    await process.headUpdater.flush()
     expect(await world.database.conversations.findOne({ _id: cid })).toMatchObject({
       settledSeq: 25,
       lastSeq: 25,
@@ -393,7 +393,7 @@ describe('the fold', () => {
       await Promise.all(
         numbers(10).map((i) => send(i % 2 ? one : two, cid, 'user:ada', `line ${round}.${i}`)),
       )
-      await Promise.all([one.folder.flush(), two.folder.flush()])
+      await Promise.all([one.headUpdater.flush(), two.headUpdater.flush()])
     }
     expect(await world.database.conversations.findOne({ _id: cid })).toMatchObject({
       settledSeq: 50,
@@ -417,7 +417,7 @@ describe('the fold', () => {
       cids.flatMap((cid) => numbers(10).map((i) => send(process, cid, 'user:ada', `line ${i}`))),
     )
     change = () => world.database.conversations.updateOne({ _id: { $in: cids } }, { $inc: { changeSeq: 1 } })
-    await process.folder.flush()
+    await process.headUpdater.flush()
     expect(process.due).toEqual(cids.map(() => 10))
     const heads = await world.database.conversations.find({ _id: { $in: cids } }).toArray()
     expect(heads.map(({ settledSeq }) => settledSeq)).toEqual(cids.map(() => 10))
@@ -436,7 +436,7 @@ describe('the fold', () => {
     }))
     await process.store.insert(rows)
     vi.useFakeTimers({ toFake: ['setTimeout'] })
-    process.folder.published(rows)
+    process.headUpdater.markPublished(rows)
     vi.useRealTimers()
     await expect
       .poll(async () => (await world.database.conversations.findOne({ _id: cid }))?.settledSeq)
@@ -484,7 +484,7 @@ describe('the sweeper', () => {
     process.wire.broken = true
     await send(process, cid, 'user:ada', 'one')
     await send(process, cid, 'user:ada', 'two')
-    await process.folder.flush()
+    await process.headUpdater.flush()
     expect(await world.database.messages.countDocuments({ cid, unsettled: true })).toBe(2)
     // A process that died between two inserts left number 3 free and 4 stored.
     const orphan = {
@@ -549,7 +549,7 @@ describe('pages', () => {
     const process = world.process()
     const cid = await world.conversation(people)
     await Promise.all(numbers(23).map((i) => send(process, cid, 'user:ada', `line ${i}`)))
-    await process.folder.flush()
+    await process.headUpdater.flush()
     const scope = { _id: cid, org: 'acme', settledSeq: 23 }
     const read = (range: object) => process.pages.page(scope, ['messages'], {}, range, 5)
     const back: number[] = []

@@ -3,7 +3,7 @@ import { BSON, type ObjectId } from 'mongodb'
 import type { Collections, MessageDocument, VoidDocument } from '../database/collections.ts'
 import { isVoid } from '../database/collections.ts'
 import { type Admitted, createAdmission } from './admission.ts'
-import type { Folder } from './fold.ts'
+import type { HeadUpdater } from './head-updater.ts'
 import { type Appended, createLanes, type Entry, idempotencyName, type Lane } from './lanes.ts'
 import { eventOf, type MessageDraft, toMessage } from './message.ts'
 import type { ParticipantCache } from './participant-cache.ts'
@@ -41,7 +41,7 @@ export interface LogOptions {
   conversations: Collections['conversations']
   store: MessageStore
   participantCache: ParticipantCache
-  folder: Pick<Folder, 'touch' | 'published'>
+  headUpdater: Pick<HeadUpdater, 'touch' | 'markPublished'>
   publisher: { publish(events: StreamEvent[]): Promise<void> }
   sweeper: Pick<Sweeper, 'note'>
   /** Messages by agents in a row after which agents wait for a person. */
@@ -58,7 +58,7 @@ export type MessageLog = ReturnType<typeof createMessageLog>
  * conversations go in one command. A send is answered once it, and every number below it, is on a majority.
  */
 export function createMessageLog(options: LogOptions) {
-  const { store, folder, publisher, sweeper, logger } = options
+  const { store, headUpdater, publisher, sweeper, logger } = options
   const admit = createAdmission(options)
   const resolver = createOutcomeResolver(options)
   const lanes = createLanes()
@@ -331,7 +331,7 @@ export function createMessageLog(options: LogOptions) {
       const message = toMessage(row)
       const json = JSON.stringify(message)
       entry.resolve({ row, message, json, created: true })
-      folder.touch(row.cid)
+      headUpdater.touch(row.cid)
       return eventOf(row, to, json)
     })
     publish(
@@ -341,7 +341,7 @@ export function createMessageLog(options: LogOptions) {
   }
 
   function publishVoid(row: VoidDocument): void {
-    folder.touch(row.cid)
+    headUpdater.touch(row.cid)
     publish([eventOf(row, undefined)], [row])
   }
 
@@ -350,7 +350,7 @@ export function createMessageLog(options: LogOptions) {
     publisher.publish(events).then(
       () => {
         failing = false
-        folder.published(rows)
+        headUpdater.markPublished(rows)
       },
       (error: unknown) => {
         for (const { cid } of rows) sweeper.note(cid)

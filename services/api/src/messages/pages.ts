@@ -5,10 +5,10 @@ import type { Filter, ObjectId } from 'mongodb'
 import { z } from 'zod'
 import type { Collections, MessageDocument, MessageRow } from '../database/collections.ts'
 import { isVoid } from '../database/collections.ts'
+import { contiguous } from './fold.ts'
 import { toMessage } from './message.ts'
 import { firstOf, PAGE_BYTES } from './page-bytes.ts'
 import type { MessageStore } from './store.ts'
-import { contiguous } from './tail.ts'
 
 /** Milliseconds that a reader waits for a number in flight before it seals it. */
 const IN_FLIGHT_MS = 1_000

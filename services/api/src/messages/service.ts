@@ -89,7 +89,7 @@ export function createMessageService({
   ): Promise<{ row: MessageDocument; accessed: Accessed }> {
     const row = await pages.byId(caller.orgId, new ObjectId(id))
     const subject: ParticipantRef | undefined = row ? parseParticipantKey(row.author) : undefined
-    const accessed = await access.of(caller, row?.cid ?? new ObjectId(), permission, subject)
+    const accessed = await access.require(caller, row?.cid ?? new ObjectId(), permission, subject)
     if (!row) throw problem('not_found')
     return { row, accessed }
   }
@@ -101,7 +101,7 @@ export function createMessageService({
     filter: Filter<MessageRow>,
     { limit = LIMITS.defaultPageSize, ...range }: SeqRange & { limit?: number | undefined },
   ): Promise<Page<Message>> {
-    const { head } = await access.of(caller, cid, 'message:list')
+    const { head } = await access.require(caller, cid, 'message:list')
     return pages.page(head, name, filter, range, limit)
   }
 
@@ -148,12 +148,12 @@ export function createMessageService({
       ),
 
     async last(caller: Caller, cid: string, count: number): Promise<{ data: Message[] }> {
-      const { head } = await access.of(caller, cid, 'message:list')
+      const { head } = await access.require(caller, cid, 'message:list')
       return { data: await pages.last(head, count) }
     },
 
     async statistics(caller: Caller, cid: string) {
-      const { head } = await access.of(caller, cid, 'message:statistics')
+      const { head } = await access.require(caller, cid, 'message:statistics')
       return statistics(messages, head._id, await pages.decided(head))
     },
 

@@ -2,7 +2,7 @@ import type { StreamEvent } from '@parley/contract'
 import { createPeriodic } from '@parley/service-kit'
 import { type Filter, ObjectId } from 'mongodb'
 import type { Collections, MessageRow } from '../database/collections.ts'
-import type { Folder } from './fold.ts'
+import type { HeadUpdater } from './head-updater.ts'
 import { eventOf } from './message.ts'
 import { firstOf, PAGE_BYTES } from './page-bytes.ts'
 import type { ParticipantCache } from './participant-cache.ts'
@@ -24,7 +24,7 @@ export interface SweeperOptions {
   messages: Collections['messages']
   store: MessageStore
   participantCache: ParticipantCache
-  folder: Pick<Folder, 'touch' | 'published' | 'now'>
+  headUpdater: Pick<HeadUpdater, 'touch' | 'markPublished' | 'foldNow'>
   publisher: { publish(events: StreamEvent[]): Promise<void> }
   logger: { warn(details: object, message: string): void }
 }
@@ -36,7 +36,7 @@ export type Sweeper = ReturnType<typeof createSweeper>
  * folded. Every api process runs one; doing it twice does no harm.
  */
 export function createSweeper(options: SweeperOptions) {
-  const { conversations, messages, store, participantCache, folder, publisher, logger } = options
+  const { conversations, messages, store, participantCache, headUpdater, publisher, logger } = options
   /** Conversations with messages that this process could not publish. */
   const unpublished = new Map<string, ObjectId>()
   /** The last round left something. */
@@ -78,7 +78,7 @@ export function createSweeper(options: SweeperOptions) {
   async function finish(rows: MessageRow[], { seal }: { seal: boolean }): Promise<void> {
     const byConversation = Map.groupBy(rows, ({ cid }) => cid.toHexString())
     for (const own of byConversation.values()) await finishOne(own, seal)
-    await folder.now([...byConversation.values()].flatMap(([first]) => first?.cid ?? []))
+    await headUpdater.foldNow([...byConversation.values()].flatMap(([first]) => first?.cid ?? []))
   }
 
   async function finishOne(rows: MessageRow[], seal: boolean): Promise<void> {
@@ -86,7 +86,7 @@ export function createSweeper(options: SweeperOptions) {
     const last = rows.at(-1)
     if (!first || !last) return
     const { cid } = first
-    folder.touch(cid)
+    headUpdater.touch(cid)
     const head = await conversations.findOne(
       { _id: cid },
       { projection: { settledSeq: 1, membersRev: 1, participantCount: 1 } },
@@ -97,7 +97,7 @@ export function createSweeper(options: SweeperOptions) {
     const all = [...rows, ...sealed].sort((a, b) => a.seq - b.seq)
     const to = participantCache.recipients(head.membersRev)
     await publisher.publish(all.map((row) => eventOf(row, to)))
-    folder.published(all)
+    headUpdater.markPublished(all)
   }
 
   async function round(): Promise<number> {

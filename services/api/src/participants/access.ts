@@ -45,7 +45,7 @@ export function createAccess({
      * @param subject whom or whose the request is about, for permissions that depend on it; see `authorize`
      * @throws ProblemError not_found, forbidden
      */
-    async of(
+    async require(
       caller: Caller,
       cid: ObjectId | string,
       permission: Permission,

@@ -10,7 +10,7 @@ import {
   problem,
 } from '@parley/contract'
 import { ObjectId } from 'mongodb'
-import { assertAllowed } from '../changes/authorize.ts'
+import { recheckAllowed } from '../changes/authorize.ts'
 import type { Changes } from '../changes/changes.ts'
 import type { ChangeTransaction } from '../changes/transaction.ts'
 import type { Collections, ParticipantDocument } from '../database/collections.ts'
@@ -35,7 +35,7 @@ export function createParticipantService(options: ParticipantServiceOptions) {
   return {
     /** In the order of joining. */
     async list(caller: Caller, cid: string, request: PageRequest): Promise<Page<Participant>> {
-      const { head } = await access.of(caller, cid, 'participant:list')
+      const { head } = await access.require(caller, cid, 'participant:list')
       const { rows, page } = await keysetPage<ParticipantDocument>({
         ...request,
         list: ['participants', head._id.toHexString()],
@@ -62,13 +62,13 @@ export function createParticipantService(options: ParticipantServiceOptions) {
       cid: string,
       { type, id, role }: AddParticipant,
     ): Promise<{ participant: Participant; created: boolean }> {
-      const { head } = await access.of(caller, cid, 'participant:add')
+      const { head } = await access.require(caller, cid, 'participant:add')
       const key = participantKey({ type, id })
       const names = await profiles.of(head.org, [key])
       const { value } = await changes.apply(head._id, {
         by: participantKey(caller),
         async run(transaction) {
-          await assertAllowed(transaction, caller, 'participant:add')
+          await recheckAllowed(transaction, caller, 'participant:add')
           const present = await transaction.participant(key)
           if (present) return setRole(transaction, present, role ?? present.role)
           if (transaction.head.participantCount >= LIMITS.participants) {
@@ -105,12 +105,12 @@ export function createParticipantService(options: ParticipantServiceOptions) {
      * @throws ProblemError not_found (also: takes no part), forbidden, last_owner
      */
     async remove(caller: Caller, cid: string, who: ParticipantRef): Promise<void> {
-      const { head } = await access.of(caller, cid, 'participant:remove', who)
+      const { head } = await access.require(caller, cid, 'participant:remove', who)
       const key = participantKey(who)
       await changes.apply(head._id, {
         by: participantKey(caller),
         async run(transaction) {
-          await assertAllowed(transaction, caller, 'participant:remove', who)
+          await recheckAllowed(transaction, caller, 'participant:remove', who)
           const row = await transaction.participant(key)
           if (!row) throw problem('not_found')
           if (row.role === 'owner') await assertAnotherOwner(transaction, key)

@@ -34,7 +34,7 @@ export interface AuthenticationOptions {
 const AgentPath = z.object({ agentId: z.string() })
 
 /** What the rule says where no conversation is needed to decide; the services decide the rest. */
-function assertAllowed(permission: Permission, request: FastifyRequest): void {
+function assertAllowedWithoutConversation(permission: Permission, request: FastifyRequest): void {
   const rule = permissions[permission]
   if (rule !== 'admin' && rule !== 'agent_or_admin') return
   const { data } = AgentPath.safeParse(request.params)
@@ -75,7 +75,7 @@ export function authentication(app: HttpServer, options: AuthenticationOptions):
     }
     const accept = (identity: VerifiedToken) => {
       request.identity = identity
-      assertAllowed(permission, request)
+      assertAllowedWithoutConversation(permission, request)
       seen(identity)
       done()
     }

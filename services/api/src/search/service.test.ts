@@ -49,7 +49,7 @@ test('an answer is found by what it ended with, though it was looked for while i
   const answer = { ...draft('user:ada', 'Hel'), status: 'streaming' as const }
   await service.log.append({ org: 'acme', cid: id(cid), draft: answer, admin: false })
   await say(service, ada, cid, 'meanwhile')
-  await service.folder.flush()
+  await service.headUpdater.flush()
   const find = async (q: string) => (await search.find(ada, cid, { q })).data.map(({ seq }) => seq)
   expect(await find('meanwhile')).toEqual([2])
   const end = { content: 'Hello, world', status: 'sent' as const }
@@ -117,7 +117,7 @@ describe('long messages', () => {
     const cid = await open(service, ada)
     const rows = numbers(30)
     await Promise.all(rows.map(() => say(service, ada, cid, 'a '.repeat(32_000))))
-    await service.folder.flush()
+    await service.headUpdater.flush()
     const wait = await longestWait(async () => {
       expect((await search.find(ada, cid, { q: 'a', limit: 10 })).data).toHaveLength(10)
     })

@@ -118,7 +118,7 @@ export function createSearch({
         cursor,
       }: { q: string; limit?: number | undefined; cursor?: string | undefined },
     ): Promise<Page<SearchHit>> {
-      const { head } = await access.of(caller, cid, 'message:search')
+      const { head } = await access.require(caller, cid, 'message:search')
       const wanted = queryTerms(q)
       if (wanted.length === 0) {
         throw problem('validation_failed', {

@@ -15,7 +15,7 @@ import {
   type StreamStart,
 } from '@parley/contract'
 import { ObjectId } from 'mongodb'
-import { assertAllowed } from '../changes/authorize.ts'
+import { recheckAllowed } from '../changes/authorize.ts'
 import type { Changes } from '../changes/changes.ts'
 import { textChanged } from '../changes/content.ts'
 import type { Collections, MessageDocument } from '../database/collections.ts'
@@ -29,7 +29,7 @@ import type { Access } from '../participants/access.ts'
 export type StreamService = ReturnType<typeof createStreamService>
 
 export interface StreamServiceOptions extends Pick<Collections, 'messages'> {
-  access: Pick<Access, 'of'>
+  access: Pick<Access, 'require'>
   append(request: AppendRequest): Promise<Appended>
   changes: Changes
   pricing: Pricing
@@ -91,7 +91,7 @@ export function createStreamService(options: StreamServiceOptions) {
 
   async function mayStream(caller: Caller, conversationId: string): Promise<boolean> {
     try {
-      await access.of(caller, conversationId, 'message:stream')
+      await access.require(caller, conversationId, 'message:stream')
       return true
     } catch (error) {
       if (!(error instanceof ProblemError) || !['not_found', 'forbidden'].includes(error.code)) throw error
@@ -117,7 +117,7 @@ export function createStreamService(options: StreamServiceOptions) {
         const row = await transaction.message(id)
         if (caller) {
           const permission = status === 'cancelled' ? 'message:cancel' : 'message:read'
-          await assertAllowed(
+          await recheckAllowed(
             transaction,
             caller,
             permission,

@@ -81,7 +81,7 @@ describe('a streamed answer', () => {
     for (const folded of [true, false]) {
       const cid = await talk()
       const { message } = await begin(cid)
-      if (folded) await service.folder.flush()
+      if (folded) await service.headUpdater.flush()
       const result = {
         content: 'Hello',
         usage,
@@ -103,7 +103,7 @@ describe('a streamed answer', () => {
         changeSeq: 1,
         cost: 0.000014,
       })
-      await service.folder.flush()
+      await service.headUpdater.flush()
       const shown = await service.conversations.get(ada, cid)
       expect(shown).toMatchObject({
         messageCount: 1,
@@ -188,8 +188,8 @@ describe('a streamed answer', () => {
         async (endings, folded) => {
           const cid = await talk()
           const { message } = await begin(cid)
-          if (folded) await service.folder.flush()
-          const others = [say(service, ada, cid, 'meanwhile'), service.folder.flush()]
+          if (folded) await service.headUpdater.flush()
+          const others = [say(service, ada, cid, 'meanwhile'), service.headUpdater.flush()]
           const answers = await Promise.all(
             endings.map(({ status, content, withUsage }) =>
               streams.finish({
@@ -205,7 +205,7 @@ describe('a streamed answer', () => {
           expect(answers.filter(({ won }) => won)).toHaveLength(1)
           const winner = answers.find(({ won }) => won)?.message
           for (const answer of answers) expect(answer.message).toEqual(winner)
-          await service.folder.flush()
+          await service.headUpdater.flush()
           const shown = await service.conversations.get(ada, cid)
           expect(shown.changeSeq).toBe(1)
           expect(shown.usage.totalTokens).toBe(winner?.usage ? 7 : 0)

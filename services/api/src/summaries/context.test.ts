@@ -121,7 +121,7 @@ test('never over budget, never half a tool call, always in order', () => {
 test('an answer that is still being written is no part of it', async () => {
   const data = [message(1), message(2, { status: 'streaming', content: 'Hel' }), message(3)]
   const context = createContext({
-    access: { of: async () => ({ head: {} as ConversationDocument, role: 'member' }) },
+    access: { require: async () => ({ head: {} as ConversationDocument, role: 'member' }) },
     pages: { page: async () => ({ data, page: { nextCursor: null, prevCursor: null, hasMore: false } }) },
     reader: { standing: async () => null },
   })

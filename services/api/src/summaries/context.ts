@@ -78,7 +78,7 @@ export function createContext({ access, pages, reader }: ContextOptions) {
       conversationId: string,
       { maxTokens = DEFAULT_TOKENS, recent = DEFAULT_RECENT }: ContextRequest,
     ): Promise<ConversationContext> {
-      const { head } = await access.of(caller, conversationId, 'conversation:context')
+      const { head } = await access.require(caller, conversationId, 'conversation:context')
       const standing = await reader.standing(head)
       const cost = standing ? FRAME + tokensOf(standing.text) : 0
       const candidates = await newest(head, recent, maxTokens)

@@ -44,7 +44,7 @@ export function createSummaryService({
     (throughSeq === 0 || (head.summaryContentRev ?? 0) >= Math.min(contentRev, head.contentRev))
 
   async function met(wanted: WantedSummary): Promise<ConversationSummary | null> {
-    const { head } = await access.of(wanted.caller, wanted.cid, 'conversation:summarize')
+    const { head } = await access.require(wanted.caller, wanted.cid, 'conversation:summarize')
     if (!isMet(wanted, head)) return null
     return { contextSummary: head.summary ?? null, summaryCoversSeq: head.summaryCoversSeq }
   }
@@ -67,7 +67,7 @@ export function createSummaryService({
      * @throws ProblemError not_found, forbidden
      */
     async request(caller: Caller, conversationId: string): Promise<WantedSummary> {
-      const { head } = await access.of(caller, conversationId, 'conversation:summarize')
+      const { head } = await access.require(caller, conversationId, 'conversation:summarize')
       const throughSeq = await pages.decided(head)
       const wanted: WantedSummary = { caller, cid: head._id, throughSeq, contentRev: head.contentRev }
       if (isMet(wanted, head)) return wanted

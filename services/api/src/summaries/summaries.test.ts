@@ -82,7 +82,7 @@ describe('every ten messages', () => {
     await world.say(cid, lines(4))
     await world.database.messages.insertOne({ _id: new ObjectId(), cid, org: 'acme', seq: 5, void: true })
     const other = world.process
-    await other.folder.touch(cid)
+    await other.headUpdater.touch(cid)
     await world.say(cid, lines(5, 'more'))
     expect(await world.run(cid)).toEqual([10])
     expect((await world.head(cid))?.summary).toContain('more 5')
@@ -227,7 +227,7 @@ test('messages sent while summaries are made lose nothing of either', async () =
     while ((await world.head(cid))?.summaryCoversSeq !== 60) await world.run(cid)
   })()
   await Promise.all([sending, working])
-  await world.process.folder.flush()
+  await world.process.headUpdater.flush()
   expect((await world.stored(cid)).map(({ bucket }) => bucket)).toEqual([1, 2, 3, 4, 5, 6])
   expect(await world.head(cid)).toMatchObject({ messageCount: 60, changeSeq: 6 })
 })

@@ -2,7 +2,7 @@ import { setImmediate } from 'node:timers/promises'
 import { type Caller, LIMITS, problem } from '@parley/contract'
 import { createLogger } from '@parley/service-kit'
 import { expect, test, vi } from 'vitest'
-import { createFollow } from '../delivery/follow.ts'
+import { createRoomAccess } from '../delivery/room-access.ts'
 import { createRooms } from '../delivery/rooms.ts'
 import { conversationJoin } from '../events/conversation-join.ts'
 import { createLifecycle } from '../lifecycle.ts'
@@ -29,7 +29,7 @@ function open() {
     lifecycle: createLifecycle(),
     logger: createLogger({ name: 'test', level: 'silent' }),
   }
-  const follow = createFollow(core, {
+  const roomAccess = createRoomAccess(core, {
     fetch: () => Promise.reject(problem('not_found')),
     onUnsure: nothing,
     onSkipped: nothing,
@@ -43,7 +43,7 @@ function open() {
     join: () => nobody,
     close: nothing,
   })
-  const handler = conversationJoin({ follow, presence: { viewRoster } } as unknown as Services)
+  const handler = conversationJoin({ roomAccess, presence: { viewRoster } } as unknown as Services)
   const { socket, written } = createFakeSocket()
   const caller: Caller = { ...BOT, orgId: 'acme', roles: ['member'], name: null, picture: null }
   Object.assign(socket, { connected: true, onAny: nothing, on: nothing })
@@ -57,7 +57,7 @@ function open() {
     ready,
     joins,
     accept: createAccept(core, {
-      follow,
+      roomAccess,
       expiry: { watch: nothing, stop: nothing },
       dispatch: nothing,
       viewRoster,

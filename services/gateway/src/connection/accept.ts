@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { ProblemError, problem } from '@parley/contract'
 import { ANSWER_TIMEOUT_MS } from '../delivery/feed.ts'
-import type { Follow } from '../delivery/follow.ts'
+import type { RoomAccess } from '../delivery/room-access.ts'
 import type { Dispatch } from '../events/dispatch.ts'
 import type { RosterView } from '../presence/rosters.ts'
 import type { Core } from '../services.ts'
@@ -14,7 +14,7 @@ const RETRY_MS = 500
 export function createAccept(
   core: Pick<Core, 'api' | 'people' | 'lifecycle' | 'outbound' | 'logger'>,
   dependencies: {
-    follow: Follow
+    roomAccess: RoomAccess
     expiry: Expiry<ChatSocket>
     dispatch: Dispatch
     viewRoster(conversationId: string): Promise<RosterView>
@@ -22,7 +22,7 @@ export function createAccept(
   },
 ) {
   const { api, people, lifecycle, outbound, logger } = core
-  const { follow, expiry, dispatch, viewRoster, forget } = dependencies
+  const { roomAccess, expiry, dispatch, viewRoster, forget } = dependencies
 
   /** An agent's auto conversation: found or made, joined, told; tried again while the api is away. */
   async function welcomeAgent(socket: ChatSocket): Promise<void> {
@@ -35,7 +35,7 @@ export function createAccept(
           { key: caller.id, timeoutMs: ANSWER_TIMEOUT_MS },
         )
         const conversationId = conversation.id
-        await follow.join(
+        await roomAccess.join(
           socket,
           { conversationId },
           () => viewRoster(conversationId),
@@ -67,7 +67,7 @@ export function createAccept(
     socket.onAny((...args: unknown[]) => dispatch(socket, args))
     socket.on('disconnect', () => {
       expiry.stop(socket)
-      for (const room of [...socket.data.session.rooms]) follow.leave(socket, room)
+      for (const room of [...socket.data.session.rooms]) roomAccess.leave(socket, room)
       people.remove(socket)
       lifecycle.emit('disconnected', socket)
     })

@@ -32,7 +32,7 @@ export interface HandshakeOptions {
 export function createHandshake(options: HandshakeOptions) {
   const { verifier, admission, isAllowedOrigin, eventsPerSecond, onRefused, logger } = options
 
-  function overloaded(reconnectAfterMs: number | null): void {
+  function throwIfRefused(reconnectAfterMs: number | null): void {
     if (reconnectAfterMs !== null) throw new HandshakeError({ code: 'overloaded', reconnectAfterMs })
   }
 
@@ -52,10 +52,10 @@ export function createHandshake(options: HandshakeOptions) {
     }
     const token: unknown = auth.token
     if (typeof token !== 'string') throw new HandshakeError({ code: 'unauthenticated' })
-    overloaded(admission.refuse())
+    throwIfRefused(admission.refuse())
     const { caller, issuedAt, expiresAt } = await verifier.verify(token)
     const key = participantKey(caller)
-    overloaded(admission.refusePerson(`${caller.orgId}\n${key}`))
+    throwIfRefused(admission.refusePerson(`${caller.orgId}\n${key}`))
     const bucket = createTokenBucket(eventsPerSecond, eventsPerSecond * BURST_SECONDS)
     Object.assign(socket.data, {
       userId: caller.id,

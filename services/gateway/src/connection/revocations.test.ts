@@ -1,7 +1,7 @@
 import { createRevocationList } from '@parley/auth'
 import { createLogger } from '@parley/service-kit'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
-import type { Follow } from '../delivery/follow.ts'
+import type { RoomAccess } from '../delivery/room-access.ts'
 import type { ChatNamespace } from '../sockets.ts'
 import { createFakeApi } from '../testing/fake-api.ts'
 import { createPeople } from './people.ts'
@@ -21,7 +21,7 @@ test('revocations that may have been missed are read again within a second, wher
     { api, revocations, people: createPeople(), logger: createLogger({ name: 'test', level: 'silent' }) },
     {
       namespace: { sockets: new Map() } as unknown as ChatNamespace,
-      follow: {} as Follow,
+      roomAccess: {} as RoomAccess,
       isLive: () => true,
     },
   )

@@ -3,7 +3,7 @@ import { ParticipantType, ProblemError, participantKey, problem } from '@parley/
 import type { TailEvent } from '@parley/events'
 import { createPeriodic } from '@parley/service-kit'
 import { z } from 'zod'
-import type { Follow } from '../delivery/follow.ts'
+import type { RoomAccess } from '../delivery/room-access.ts'
 import type { Core } from '../services.ts'
 import type { ChatNamespace, ChatSocket } from '../sockets.ts'
 
@@ -17,13 +17,13 @@ const Revoked = z.object({ type: ParticipantType, id: z.string(), before: z.int(
 /** Ends the sockets of revoked tokens: by the control stream, or by asking the api where that is silent. */
 export function createRevocationFeed(
   core: Pick<Core, 'api' | 'revocations' | 'people' | 'logger'>,
-  { namespace, follow, isLive }: { namespace: ChatNamespace; follow: Follow; isLive(): boolean },
+  { namespace, roomAccess, isLive }: { namespace: ChatNamespace; roomAccess: RoomAccess; isLive(): boolean },
 ) {
   const { api, revocations, people, logger } = core
   let loaded = false
 
   function end(socket: ChatSocket): void {
-    for (const room of [...socket.data.session.rooms]) follow.expel(socket, room, 'revoked')
+    for (const room of [...socket.data.session.rooms]) roomAccess.expel(socket, room, 'revoked')
     socket.disconnect(true)
   }
 

@@ -2,8 +2,8 @@ import { ProblemError, partitionOf } from '@parley/contract'
 import type { Partition } from '@parley/events'
 import type { Core } from '../services.ts'
 import { ANSWER_TIMEOUT_MS, type Feed } from './feed.ts'
-import type { Follow } from './follow.ts'
-import type { Persist } from './persist.ts'
+import type { Retry } from './retry.ts'
+import type { RoomAccess } from './room-access.ts'
 
 const BATCH_SIZE = 1_000
 /** Milliseconds between looks at the api: while events may not arrive by the streams, and otherwise. */
@@ -12,7 +12,7 @@ const POLL_MS = { silent: 1_000, usual: 30_000 }
 /** Compares the rooms here with the api: where events may have been missed, and from time to time. */
 export function createCompare(
   { api }: Pick<Core, 'api'>,
-  { follow, persist }: { follow: Pick<Follow, 'feeds' | 'restartJoins' | 'end'>; persist: Persist },
+  { roomAccess, retry }: { roomAccess: Pick<RoomAccess, 'feeds' | 'restartJoins' | 'endRoom'>; retry: Retry },
 ) {
   let polling: NodeJS.Timeout | null = null
   let live = false
@@ -31,7 +31,7 @@ export function createCompare(
       for (const feed of some) {
         if (!feed.position()) continue
         const head = byId.get(feed.room.conversationId)
-        if (!head) follow.end(feed.room.conversationId)
+        if (!head) roomAccess.endRoom(feed.room.conversationId)
         else feed.hint({ seq: head.throughSeq, change: head.changeSeq })
       }
     }
@@ -45,7 +45,7 @@ export function createCompare(
   /** `timer`: the one that led here; where the tail's state changed meanwhile, another has taken its place. */
   async function poll(timer: NodeJS.Timeout): Promise<void> {
     try {
-      await compare([...follow.feeds()])
+      await compare([...roomAccess.feeds()])
     } catch (error) {
       if (!(error instanceof ProblemError)) throw error
     }
@@ -55,12 +55,12 @@ export function createCompare(
   return {
     /** Events of the partition may have been missed. */
     onLoss(partition: Partition): void {
-      const concerned = [...follow.feeds()].filter(
+      const concerned = [...roomAccess.feeds()].filter(
         ({ room }) => partition === 'control' || partitionOf(room.conversationId) === partition,
       )
       // Joins under way may have been answered before what was lost had happened.
-      for (const { room } of concerned) follow.restartJoins(room)
-      void persist(() => compare(concerned))
+      for (const { room } of concerned) roomAccess.restartJoins(room)
+      void retry(() => compare(concerned))
     },
     /**
      * Events arrive by the streams, or may not: then rooms are compared at a low rate. Rarely also while they do: an api

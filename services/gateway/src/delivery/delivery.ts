@@ -5,11 +5,11 @@ import { z } from 'zod'
 import type { Core } from '../services.ts'
 import { createCompare } from './compare.ts'
 import { ANSWER_TIMEOUT_MS, type Feed, type FeedMetrics } from './feed.ts'
-import { createFollow, type Follow } from './follow.ts'
 import { createMembership } from './membership.ts'
 import { createMissed } from './missed.ts'
 import { createNotices } from './notices.ts'
-import { createPersist } from './persist.ts'
+import { createRetry } from './retry.ts'
+import { createRoomAccess, type RoomAccess } from './room-access.ts'
 import { createSlots } from './slots.ts'
 
 const MAX_CONCURRENT_FILLS = 16
@@ -29,11 +29,11 @@ export function createDelivery(core: Core, metrics: FeedMetrics) {
   const slots = createSlots(MAX_CONCURRENT_FILLS)
   const changes = createHighest(MAX_PEOPLE)
   const notices = createNotices(core)
-  const persistence = createPersist(core)
-  const { persist } = persistence
-  const missed = createMissed(core, { notices, onReceipt: tellReceipt, persist })
-  const membership = createMembership(core, { notices, follow: () => follow })
-  const follow: Follow = createFollow(core, {
+  const retries = createRetry(core)
+  const { retry } = retries
+  const missed = createMissed(core, { notices, onReceipt: tellReceipt, retry })
+  const membership = createMembership(core, { notices, roomAccess: () => roomAccess })
+  const roomAccess: RoomAccess = createRoomAccess(core, {
     fetch: (conversationId, { seq, change }) =>
       slots.run(() =>
         api.internal(
@@ -48,12 +48,12 @@ export function createDelivery(core: Core, metrics: FeedMetrics) {
     onMessageChanged: (room, message) => lifecycle.emit('messageChanged', room, message),
     metrics,
   })
-  const comparison = createCompare(core, { follow, persist })
+  const comparison = createCompare(core, { roomAccess, retry })
 
   function onEvents(events: readonly TailEvent[]): void {
     const touched = new Set<Feed>()
     for (const event of events) {
-      const feed = follow.feed(event.cid)
+      const feed = roomAccess.feed(event.cid)
       if (feed) {
         touched.add(feed)
         feed.apply(event)
@@ -79,7 +79,7 @@ export function createDelivery(core: Core, metrics: FeedMetrics) {
         break
       case 'conversation.deleted':
         notices.ended(event)
-        follow.end(event.cid)
+        roomAccess.endRoom(event.cid)
         break
       case 'participant.added':
       case 'participant.removed':
@@ -101,7 +101,7 @@ export function createDelivery(core: Core, metrics: FeedMetrics) {
     const { type, org, cid, member, data } = event
     const overtaken = isOvertaken(event)
     const behind = overtaken || isBehind(event, feed)
-    if (feed) follow.restartJoins(feed.room)
+    if (feed) roomAccess.restartJoins(feed.room)
     if (feed && (behind || member === undefined)) membership.recheck(feed.room)
     if (member === undefined) return
     if (type === 'participant.added') {
@@ -130,7 +130,7 @@ export function createDelivery(core: Core, metrics: FeedMetrics) {
   }
 
   function onReceipt({ cid, data }: TailEvent): void {
-    if (data === undefined || !follow.feed(cid)) return
+    if (data === undefined || !roomAccess.feed(cid)) return
     const { type, id, readSeq } = ReadData.parse(JSON.parse(data))
     tellReceipt({ conversationId: cid, participantType: type, participantId: id, userId: id, readSeq })
   }
@@ -138,7 +138,7 @@ export function createDelivery(core: Core, metrics: FeedMetrics) {
   /** Tells each position once, and never a lower one after a higher: api processes publish them in any order. */
   function tellReceipt(receipt: Receipt): void {
     const { conversationId, participantType: type, participantId: id, readSeq } = receipt
-    const room = follow.feed(conversationId)?.room
+    const room = roomAccess.feed(conversationId)?.room
     const key = participantKey({ type, id })
     if (!room || readSeq <= (room.readPositions.get(key) ?? 0)) return
     room.readPositions.set(key, readSeq)
@@ -146,9 +146,9 @@ export function createDelivery(core: Core, metrics: FeedMetrics) {
   }
 
   return {
-    follow,
+    roomAccess,
     /** Does anybody here have to do with this conversation, or could? */
-    wants: (org: string, cid: string): boolean => people.hasOrg(org) || follow.feed(cid) !== undefined,
+    wants: (org: string, cid: string): boolean => people.hasOrg(org) || roomAccess.feed(cid) !== undefined,
     onEvents,
     /** Events of the partition may have been missed since then (milliseconds since 1970). */
     onLoss(partition: Partition, since: number): void {
@@ -159,12 +159,12 @@ export function createDelivery(core: Core, metrics: FeedMetrics) {
     onTailState: comparison.onTailState,
     recheck: membership.recheck,
     close(): void {
-      persistence.close()
+      retries.close()
       comparison.close()
       missed.close()
       notices.close()
       membership.close()
-      for (const feed of follow.feeds()) feed.close()
+      for (const feed of roomAccess.feeds()) feed.close()
     },
   }
 }

@@ -13,8 +13,8 @@ import { createLifecycle } from '../lifecycle.ts'
 import type { Core } from '../services.ts'
 import { createFakeApi, newId } from '../testing/fake-api.ts'
 import { createFakeSocket } from '../testing/fake-socket.ts'
-import { createFollow, type Follow } from './follow.ts'
 import { createMembership } from './membership.ts'
+import { createRoomAccess, type RoomAccess } from './room-access.ts'
 import { createRooms } from './rooms.ts'
 
 /** A room with a socket for each of these, whose api answers by `answer`. */
@@ -35,7 +35,7 @@ function open(
     logger: createLogger({ name: 'test', level: 'silent' }),
   }
   const none = () => undefined
-  const follow: Follow = createFollow(core, {
+  const roomAccess: RoomAccess = createRoomAccess(core, {
     fetch: () => Promise.reject(problem('not_found')),
     onUnsure: none,
     onSkipped: none,
@@ -43,7 +43,7 @@ function open(
     onMessageChanged: none,
     metrics: { gap: none, fill: none, resync: none },
   })
-  const membership = createMembership(core, { notices: { removed: none }, follow: () => follow })
+  const membership = createMembership(core, { notices: { removed: none }, roomAccess: () => roomAccess })
   const room = core.rooms.ensure(newId())
   room.open({ orgId: 'acme', participants: ids.map((id) => `user:${id}`) })
   const sockets = ids.map((id) => {

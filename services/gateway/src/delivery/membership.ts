@@ -2,9 +2,9 @@ import { isAdmin, ProblemError, participantKey } from '@parley/contract'
 import type { Core } from '../services.ts'
 import type { ChatSocket } from '../sockets.ts'
 import { ANSWER_TIMEOUT_MS } from './feed.ts'
-import type { Follow } from './follow.ts'
 import type { Notices } from './notices.ts'
 import type { Room } from './room.ts'
+import type { RoomAccess } from './room-access.ts'
 
 const BATCH_SIZE = 1_000
 const RETRY_MS = 500
@@ -14,7 +14,7 @@ export type Membership = ReturnType<typeof createMembership>
 /** Keeps a room's sockets and its list of participants to those who take part. */
 export function createMembership(
   { api, lifecycle, logger }: Pick<Core, 'api' | 'lifecycle' | 'logger'>,
-  { notices, follow }: { notices: Pick<Notices, 'removed'>; follow(): Follow },
+  { notices, roomAccess }: { notices: Pick<Notices, 'removed'>; roomAccess(): RoomAccess },
 ) {
   /** Rooms being checked; true: to be checked again, since something happened meanwhile. */
   const checking = new Map<Room, boolean>()
@@ -35,14 +35,14 @@ export function createMembership(
         { key: conversationId, timeoutMs: ANSWER_TIMEOUT_MS },
       )
       if (!exists) {
-        follow().end(conversationId)
+        roomAccess().endRoom(conversationId)
         return
       }
       // Something happened since this was asked: the next check decides.
       if (!room.isOpen || checking.get(room) === true) return
       if (members) setParticipants(room, new Set(members.map(participantKey)))
       some.forEach((socket, index) => {
-        if (allowed[index] !== true && room.sockets.has(socket)) follow().expel(socket, room, 'removed')
+        if (allowed[index] !== true && room.sockets.has(socket)) roomAccess().expel(socket, room, 'removed')
       })
     }
   }
@@ -74,7 +74,7 @@ export function createMembership(
 
   async function recheck(room: Room): Promise<void> {
     // Joins under way may have been answered before what happened.
-    follow().restartJoins(room)
+    roomAccess().restartJoins(room)
     if (!room.isOpen || closed) return
     if (checking.has(room)) {
       checking.set(room, true)
@@ -117,7 +117,7 @@ export function createMembership(
       for (const socket of [...sockets]) {
         if (!room.sockets.has(socket)) continue
         if (isAdmin(socket.data.caller)) void recheck(room)
-        else follow().expel(socket, room, 'removed')
+        else roomAccess().expel(socket, room, 'removed')
       }
     },
     close(): void {

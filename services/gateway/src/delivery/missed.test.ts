@@ -30,7 +30,7 @@ test('who was added is told of all of it, however many answers that takes', asyn
     {
       notices: { addedBefore: (_keys, { id }) => void told.push(id) },
       onReceipt: () => undefined,
-      persist: (work) => work(),
+      retry: (work) => work(),
     },
   )
   missed.note(Date.now())

@@ -1,7 +1,7 @@
 import { type InternalAdded, parseParticipantKey, participantKey, type Receipt } from '@parley/contract'
 import type { Core } from '../services.ts'
 import type { Notices } from './notices.ts'
-import type { Persist } from './persist.ts'
+import type { Retry } from './retry.ts'
 
 /** Milliseconds in which losses of several streams are taken together: one wipe empties them all. */
 const GATHER_MS = 200
@@ -20,11 +20,11 @@ export function createMissed(
   {
     notices,
     onReceipt,
-    persist,
+    retry,
   }: {
     notices: Pick<Notices, 'addedBefore'>
     onReceipt(receipt: Receipt): void
-    persist: Persist
+    retry: Retry
   },
 ) {
   let since = Number.POSITIVE_INFINITY
@@ -78,14 +78,14 @@ export function createMissed(
         const earliest = since - CLOCKS_MS
         since = Number.POSITIVE_INFINITY
         timer = null
-        void persist(() => askAdded(people.all(), { since: earliest }))
-        void persist(() => askReceipts(earliest))
+        void retry(() => askAdded(people.all(), { since: earliest }))
+        void retry(() => askReceipts(earliest))
       }, GATHER_MS)
     },
     /** These were added to a conversation that their event does not describe. */
     lookUp(orgId: string, conversationId: string, keys: readonly string[]): void {
       const added = keys.map((key) => [orgId, key] as const)
-      void persist(() => askAdded(added, { since: 0, conversationId }))
+      void retry(() => askAdded(added, { since: 0, conversationId }))
     },
     close(): void {
       if (timer) clearTimeout(timer)

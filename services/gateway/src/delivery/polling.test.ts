@@ -60,7 +60,7 @@ it('a gateway asks the api once a second, however often the streams come and go 
   fake.beforeEach((path) => (path === '/internal/heads' ? answered.promise : new Promise(() => undefined)))
   const viewRoster = () => Promise.reject(new Error('nobody views'))
   const { socket } = createFakeSocket()
-  void delivery.follow.join(socket, { conversationId: newId() }, viewRoster, () => undefined)
+  void delivery.roomAccess.join(socket, { conversationId: newId() }, viewRoster, () => undefined)
   delivery.onTailState(false)
   await vi.advanceTimersByTimeAsync(1_000)
   expect(asked('/internal/heads')).toBe(1)
@@ -77,7 +77,7 @@ it('a gateway finds within half a minute what only another Redis was told of, an
   const { id: conversationId, orgId } = conversation
   const { socket, written, view } = openMember(orgId)
   delivery.onTailState(true)
-  const joining = delivery.follow.join(
+  const joining = delivery.roomAccess.join(
     socket,
     { conversationId },
     () => Promise.resolve(view),
@@ -115,7 +115,7 @@ it('a join that was answered before events were lost is asked again', async () =
     conversation.add('lost')
     delivery.onLoss('control', Date.now())
   })
-  const joining = delivery.follow.join(
+  const joining = delivery.roomAccess.join(
     socket,
     { conversationId: conversation.id },
     () => Promise.resolve(view),
@@ -132,16 +132,16 @@ it('a socket asks for no more conversations at once than it may be in', () => {
   fake.beforeEach(() => new Promise(() => undefined))
   const ids = Array.from({ length: LIMITS.roomsPerSocket }, newId)
   for (const conversationId of ids) {
-    delivery.follow.assertSpace(socket, conversationId)
-    void delivery.follow.join(
+    delivery.roomAccess.assertSpace(socket, conversationId)
+    void delivery.roomAccess.join(
       socket,
       { conversationId },
       () => Promise.resolve(view),
       () => undefined,
     )
   }
-  expect(() => delivery.follow.assertSpace(socket, ids[0] ?? '')).not.toThrow()
-  expect(() => delivery.follow.assertSpace(socket, newId())).toThrow(`${LIMITS.roomsPerSocket}`)
+  expect(() => delivery.roomAccess.assertSpace(socket, ids[0] ?? '')).not.toThrow()
+  expect(() => delivery.roomAccess.assertSpace(socket, newId())).toThrow(`${LIMITS.roomsPerSocket}`)
 })
 
 it('a socket that goes while its join is being asked about comes into no room', async () => {
@@ -149,7 +149,7 @@ it('a socket that goes while its join is being asked about comes into no room', 
   const { id: conversationId } = fake.add(createFakeConversation('acme', [ada]))
   const { socket, view } = openMember('acme')
   fake.afterEach(() => void Object.assign(socket, { connected: false }))
-  const joining = delivery.follow.join(
+  const joining = delivery.roomAccess.join(
     socket,
     { conversationId },
     () => Promise.resolve(view),
@@ -158,5 +158,5 @@ it('a socket that goes while its join is being asked about comes into no room', 
   const refused = expect(joining).rejects.toMatchObject({ code: 'unavailable' })
   await vi.advanceTimersByTimeAsync(100)
   await refused
-  expect([socket.data.session.rooms.size, delivery.follow.feed(conversationId)]).toEqual([0, undefined])
+  expect([socket.data.session.rooms.size, delivery.roomAccess.feed(conversationId)]).toEqual([0, undefined])
 })

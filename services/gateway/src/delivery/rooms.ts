@@ -29,7 +29,7 @@ export function createRooms({ outbound }: { outbound: Outbound }) {
     get size(): number {
       return rooms.size
     },
-    /** Finds or makes a room; see delivery/follow.ts for who opens and closes them. */
+    /** Finds or makes a room; see delivery/room-access.ts for who opens and closes them. */
     ensure(conversationId: string): Room {
       let room = rooms.get(conversationId)
       if (!room) {

@@ -50,7 +50,7 @@ export type Service = ReturnType<typeof openService>
 function openService(world: Awaited<ReturnType<typeof openWorld>>) {
   const { database } = world
   const { client, participants, conversations, messages } = database
-  const { log, pages, store, folder } = world.process()
+  const { log, pages, store, headUpdater } = world.process()
   const events: StreamEvent[] = []
   const wire = { broken: false }
   const publisher = {
@@ -81,7 +81,7 @@ function openService(world: Awaited<ReturnType<typeof openWorld>>) {
     wire,
     access,
     changes,
-    folder,
+    headUpdater,
     lists,
     outbox,
     profiles,

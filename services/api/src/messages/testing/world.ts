@@ -2,7 +2,7 @@ import type { StreamEvent } from '@parley/contract'
 import { ObjectId } from 'mongodb'
 import { connectDatabase, type Database } from '../../database/client.ts'
 import { createRoles } from '../../participants/roles.ts'
-import { createFolder } from '../fold.ts'
+import { createHeadUpdater } from '../head-updater.ts'
 import { createMessageLog } from '../log.ts'
 import type { MessageDraft } from '../message.ts'
 import { createMessagePages } from '../pages.ts'
@@ -44,20 +44,20 @@ function openProcess(database: Database, change: (store: MessageStore) => Messag
     participants: database.participants,
     roles: createRoles({ participants: database.participants }),
   })
-  const folder = createFolder({
+  const headUpdater = createHeadUpdater({
     ...database,
     store,
     summaryDue: ({ settledSeq }) => due.push(settledSeq),
     touched: () => {},
     logger: silent,
   })
-  const shared = { ...database, store, participantCache, folder, publisher, logger: silent }
+  const shared = { ...database, store, participantCache, headUpdater, publisher, logger: silent }
   const sweeper = createSweeper(shared)
   return {
     log: createMessageLog({ ...shared, sweeper, hopLimit: 8 }),
     pages: createMessagePages(shared),
     sweeper,
-    folder,
+    headUpdater,
     store,
     events,
     due,

@@ -75,7 +75,7 @@ export async function openSummaryWorld(mongodbUri: string) {
         const author = i % 2 === 0 ? 'user:ada' : 'user:bob'
         await process.log.append({ org: 'acme', cid, draft: draft(author, line), admin: false })
       }
-      await process.folder.flush()
+      await process.headUpdater.flush()
     },
 
     /** Deletes a message as the service does it. */

@@ -22,10 +22,10 @@ import type { Room, Watermark } from './room.ts'
 const MAX_ASKS = 5
 
 type Removal = ServerPayload<'conversation:removed'>['reason']
-export type Follow = ReturnType<typeof createFollow>
+export type RoomAccess = ReturnType<typeof createRoomAccess>
 
-/** Who follows which conversation: joins, leaves, removals. */
-export function createFollow(
+/** Which sockets are in which room: joins, leaves, removals; and a feed for each room as long as anyone needs it. */
+export function createRoomAccess(
   { api, rooms, lifecycle, outbound }: Pick<Core, 'api' | 'rooms' | 'lifecycle' | 'outbound'>,
   dependencies: Omit<FeedDependencies, 'onGone'>,
 ) {
@@ -36,7 +36,7 @@ export function createFollow(
     let feed = feeds.get(conversationId)
     if (!feed) {
       const room = rooms.ensure(conversationId)
-      feed = createFeed(room, { ...dependencies, onGone: end })
+      feed = createFeed(room, { ...dependencies, onGone: endRoom })
       feeds.set(conversationId, feed)
     }
     return feed
@@ -83,7 +83,7 @@ export function createFollow(
   }
 
   /**
-   * Lets a socket follow a conversation. Registers interest before asking the api, so that no event falls between its
+   * Lets a socket into the room of a conversation. Registers interest before asking the api, so that no event falls between its
    * answer and the room. Acknowledging, entering the room and closing the view happen synchronously.
    */
   async function join<T>(
@@ -184,7 +184,7 @@ export function createFollow(
   }
 
   /** The conversation is gone, and with it everybody's part in it. */
-  function end(conversationId: string): void {
+  function endRoom(conversationId: string): void {
     lifecycle.emit('expelled', conversationId, null)
     const room = feeds.get(conversationId)?.room
     if (!room) return
@@ -200,7 +200,7 @@ export function createFollow(
     leave,
     expel,
     restartJoins,
-    end,
+    endRoom,
   }
 }
 

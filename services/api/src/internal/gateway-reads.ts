@@ -23,9 +23,9 @@ import type { History } from '../changes/history.ts'
 import type { ConversationReader } from '../conversations/reader.ts'
 import type { Database } from '../database/client.ts'
 import type { ConversationDocument } from '../database/collections.ts'
+import { type End, endWith } from '../messages/fold.ts'
 import type { MessagePages } from '../messages/pages.ts'
 import type { MessageStore } from '../messages/store.ts'
-import { type End, endWith } from '../messages/tail.ts'
 import { minuteOf, receiptOf } from '../participants/participant.ts'
 import { createJoinBatches } from './join-batch.ts'
 
@@ -37,10 +37,10 @@ const NONE: Message[] = []
  */
 const MAX_ADDED = 500
 
-export type FollowReader = ReturnType<typeof createFollowReader>
+export type GatewayReads = ReturnType<typeof createGatewayReads>
 
 /** What gateways ask to let sockets follow conversations, and to fill what the streams did not bring. */
-export function createFollowReader(options: {
+export function createGatewayReads(options: {
   database: Pick<Database, 'conversations' | 'participants'>
   store: MessageStore
   pages: MessagePages
@@ -181,7 +181,7 @@ export function createFollowReader(options: {
     },
 
     /** Who of these may follow the conversation, in their order, and, asked for it, who takes part: read at once. */
-    async authorize(request: InternalAuthorize): Promise<InternalAuthorizeResult> {
+    async whoMayJoin(request: InternalAuthorize): Promise<InternalAuthorizeResult> {
       const { conversationId, callers, members = false } = request
       const cid = new ObjectId(conversationId)
       const whom = members ? {} : { key: { $in: callers.map(participantKey) } }
@@ -205,7 +205,7 @@ export function createFollowReader(options: {
     },
 
     /** Do the two take part in one conversation? Admins are taken to. */
-    async share(caller: Caller, other: { type: Caller['type']; id: string }): Promise<boolean> {
+    async shareConversation(caller: Caller, other: { type: Caller['type']; id: string }): Promise<boolean> {
       const [mine, theirs] = [participantKey(caller), participantKey(other)]
       if (isAdmin(caller) || mine === theirs) return true
       const shared = await participants

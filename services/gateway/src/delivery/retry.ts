@@ -4,13 +4,13 @@ import type { Core } from '../services.ts'
 
 const RETRY_MS = 1_000
 
-export type Persist = (work: () => Promise<void>) => Promise<void>
+export type Retry = (work: () => Promise<void>) => Promise<void>
 
 /** Does what the api is asked for, and does it again once a second while that is away, until `close`. */
-export function createPersist({ logger }: Pick<Core, 'logger'>) {
+export function createRetry({ logger }: Pick<Core, 'logger'>) {
   let closed = false
   return {
-    async persist(work: () => Promise<void>): Promise<void> {
+    async retry(work: () => Promise<void>): Promise<void> {
       while (!closed) {
         try {
           await work()
