@@ -54,6 +54,8 @@ export const onlineKey = (orgId: string, type: ParticipantType): string => `pres
 export const PRESENCE_CHANNEL = 'presence'
 /** Pub/sub between gateways: what passes in a conversation and is not stored. */
 export const roomChannel = (conversationId: string): string => `room:${conversationId}`
+/** The conversation of a room's channel. */
+export const conversationOfChannel = (channel: string): string => channel.slice('room:'.length)
 
 /** Hash: text so far of a streamed answer, and who owns it. */
 export const streamTextKey = (messageId: string): string => `stream:${messageId}`

@@ -68,6 +68,7 @@ export interface ProblemOptions {
 export class ProblemError extends Error {
   readonly code: ProblemCode
   readonly status: number
+  readonly retryable: boolean
   readonly errors: FieldError[] | undefined
   readonly retryAfter: number | undefined
 
@@ -76,21 +77,22 @@ export class ProblemError extends Error {
     this.name = 'ProblemError'
     this.code = code
     this.status = PROBLEMS[code].status
+    this.retryable = PROBLEMS[code].retryable
     this.errors = options.errors
     this.retryAfter = options.retryAfter
   }
 
   toProblem(requestId: string, instance: string): Problem {
-    const { status, title, retryable } = PROBLEMS[this.code]
+    const { title } = PROBLEMS[this.code]
     const problem: Problem = {
       type: `/docs/problems#${this.code}`,
       title,
-      status,
+      status: this.status,
       detail: this.message,
       instance,
       code: this.code,
       requestId,
-      retryable,
+      retryable: this.retryable,
     }
     if (this.errors) problem.errors = this.errors
     return problem

@@ -6,7 +6,7 @@ import { closeRedis, connectRedis, redisReady } from './redis.ts'
 
 const logger = createLogger({ name: 'test', level: 'silent' })
 const open: ReturnType<typeof connectRedis>[] = []
-const connectTo = (url: string, kind: 'fast' | 'subscribing' | 'queue') => {
+const connectTo = (url: string, kind: 'fast' | 'subscribing' | 'waiting') => {
   const redis = connectRedis(url, { name: 'test', kind, logger })
   open.push(redis)
   return redis
@@ -38,14 +38,14 @@ it('comes back after its connection was cut', async () => {
 it('leaves a connection that answers nothing any more, although nobody closed it', async () => {
   const proxy = await createProxy(Number(new URL(inject('redisUrl')).port))
   try {
-    const [fast, queue] = (['fast', 'queue'] as const).map((kind) =>
+    const [fast, patient] = (['fast', 'waiting'] as const).map((kind) =>
       connectTo(`redis://127.0.0.1:${proxy.port}`, kind),
     )
-    if (!fast || !queue) throw new Error('not connected')
-    await Promise.all([redisReady(fast, 5_000), redisReady(queue, 5_000)])
+    if (!fast || !patient) throw new Error('not connected')
+    await Promise.all([redisReady(fast, 5_000), redisReady(patient, 5_000)])
     proxy.strand()
     const key = randomUUID()
-    const waiting = queue.bzpopmin(key, 10)
+    const waiting = patient.bzpopmin(key, 10)
     await expect(fast.ping()).rejects.toThrow('timed out')
     await vi.waitFor(async () => expect(await fast.ping()).toBe('PONG'), { timeout: 3_000 })
     // What was asked is asked again on the next connection.

@@ -7,10 +7,10 @@ import type { Logger } from './logging.ts'
  *   and its address lead elsewhere by now, which TCP alone would find out after a quarter of an hour.
  * - `subscribing`: for code that itself subscribes again on each connection, and pings it every 2 s: a silent
  *   connection is given up after 6 s, and no command that was meant for it is repeated on the next.
- * - `queue`: as BullMQ's workers want it: commands wait for the connection. A silent one is given up after 13 s: they ask
+ * - `waiting`: as BullMQ's workers want it: commands wait for the connection. A silent one is given up after 13 s: they ask
  *   Redis to wait for up to ten.
  */
-export type RedisKind = 'fast' | 'subscribing' | 'queue'
+export type RedisKind = 'fast' | 'subscribing' | 'waiting'
 
 const KINDS = {
   fast: { maxRetriesPerRequest: 1, enableOfflineQueue: false, commandTimeout: 2_000, socketTimeout: 3_000 },
@@ -20,7 +20,7 @@ const KINDS = {
     enableOfflineQueue: false,
     socketTimeout: 6_000,
   },
-  queue: { maxRetriesPerRequest: null, socketTimeout: 13_000 },
+  waiting: { maxRetriesPerRequest: null, socketTimeout: 13_000 },
 } satisfies Record<RedisKind, RedisOptions>
 
 /** Milliseconds between attempts to reconnect. */

@@ -13,6 +13,7 @@ import {
 import type { Redis } from 'ioredis'
 import { createBus } from './bus/bus.ts'
 import { hearRooms } from './bus/room-channels.ts'
+import { createCallerOf } from './caller.ts'
 import type { GatewayConfig } from './config.ts'
 import { createAccept } from './connection/accept.ts'
 import { createAdmission } from './connection/admission.ts'
@@ -30,7 +31,6 @@ import { clientEvents } from './events/index.ts'
 import { openHttp } from './http.ts'
 import { createLifecycle } from './lifecycle.ts'
 import { createMetrics } from './metrics.ts'
-import { createCallerOf } from './presence/caller.ts'
 import { createPresence } from './presence/presence.ts'
 import { presenceRoutes } from './presence/routes.ts'
 import type { Core, Services } from './services.ts'
@@ -47,10 +47,10 @@ export interface GatewayDependencies {
   api: ApiClient
   /** Commands that fail fast. */
   redis: Redis
-  /** Its own connection for subscriptions. */
-  subscriber: Redis
-  /** Another one, for what gateways tell each other of rooms; given up when silent. */
-  listener: Redis
+  /** Another connection, for Socket.IO's adapter to subscribe on. */
+  adapterRedis: Redis
+  /** A third, for what gateways tell each other of rooms; given up when silent. */
+  busRedis: Redis
   /** A connection for one partition of the streams. */
   connectTail(): StreamConnection
 }
@@ -65,8 +65,8 @@ export interface Gateway {
 
 /** The gateway, not yet listening. */
 export async function buildApp(dependencies: GatewayDependencies): Promise<Gateway> {
-  const { config, logger, registry, api, redis, subscriber, listener, connectTail } = dependencies
-  const figures = createMetrics(registry)
+  const { config, logger, registry, api, redis, adapterRedis, busRedis, connectTail } = dependencies
+  const metrics = createMetrics(registry)
   const revocations = createRevocationList()
   const verifier = onceLoaded(createVerifier(config, { revocations }), () => tailing.isLoaded())
   const callerOf = createCallerOf(verifier)
@@ -75,9 +75,14 @@ export async function buildApp(dependencies: GatewayDependencies): Promise<Gatew
     production: config.NODE_ENV === 'production',
   })
   const app = await openHttp({ config, logger, registry, isAllowedOrigin })
-  const { io, namespace } = await openSockets(app, { publisher: redis, subscriber, logger, isAllowedOrigin })
+  const { io, namespace } = await openSockets(app, {
+    publisher: redis,
+    subscriber: adapterRedis,
+    logger,
+    isAllowedOrigin,
+  })
 
-  const outbound = createOutbound({ onOverflow: figures.overflow })
+  const outbound = createOutbound({ onOverflow: metrics.overflow })
   const core: Core = {
     logger,
     registry,
@@ -90,10 +95,10 @@ export async function buildApp(dependencies: GatewayDependencies): Promise<Gatew
     lifecycle: createLifecycle(),
   }
   const gatewayId = randomBytes(6).toString('hex')
-  const bus = createBus({ subscriber: listener, publisher: redis, logger })
+  const bus = createBus({ subscriber: busRedis, publisher: redis, logger })
   const shared = { ...core, redis, bus, gatewayId }
   hearRooms(bus, core.lifecycle)
-  const delivery = createDelivery(core, figures)
+  const delivery = createDelivery(core, metrics)
   const { roomAccess, recheck } = delivery
   const expiry = createExpiry<ChatSocket>(outbound)
   const presence = createPresence(shared)
@@ -107,7 +112,7 @@ export async function buildApp(dependencies: GatewayDependencies): Promise<Gatew
     outbound,
     logger,
     isRevoked: ({ data }) => revocations.isRevoked(data.caller, data.session.issuedAt),
-    onEvent: figures.clientEvent,
+    onEvent: metrics.clientEvent,
   })
   namespace.use(
     createHandshake({
@@ -115,7 +120,7 @@ export async function buildApp(dependencies: GatewayDependencies): Promise<Gatew
       admission,
       isAllowedOrigin,
       eventsPerSecond: config.RATE_LIMIT_EVENTS,
-      onRefused: figures.refused,
+      onRefused: metrics.refused,
       logger,
     }),
   )
@@ -130,8 +135,8 @@ export async function buildApp(dependencies: GatewayDependencies): Promise<Gatew
     }),
   )
 
-  const tailing = createTailing(core, { connect: connectTail, namespace, delivery, figures })
-  const isRedisConnected = () => [redis, subscriber, listener].every(({ status }) => status === 'ready')
+  const tailing = createTailing(core, { connect: connectTail, namespace, delivery, metrics })
+  const isRedisConnected = () => [redis, adapterRedis, busRedis].every(({ status }) => status === 'ready')
   let draining = false
   function stopAdmitting(): void {
     draining = true
@@ -146,12 +151,12 @@ export async function buildApp(dependencies: GatewayDependencies): Promise<Gatew
   })
   await rateLimits(app, { redis, restPerMinute: config.RATE_LIMIT_REST, callerOf })
   presenceRoutes(app, { presence, callerOf, api })
-  figures.observe({
+  metrics.observe({
     sockets: () => namespace.sockets.size,
     rooms: () => core.rooms.size,
     answers: () => streams.size,
-    streamsConnected: tailing.connected,
-    streamsLive: tailing.live,
+    tailsConnected: tailing.connected,
+    tailsLive: tailing.live,
     redisConnected: isRedisConnected,
   })
 

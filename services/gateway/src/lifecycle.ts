@@ -1,3 +1,4 @@
+import { EventEmitter } from 'node:events'
 import type { Receipt } from '@parley/contract'
 import type { Room } from './delivery/room.ts'
 import type { ChatSocket } from './sockets.ts'
@@ -28,31 +29,7 @@ interface LifecycleEvents {
   /** A read position moved. */
   receipt: [room: Room, receipt: Receipt]
 }
-type Handlers = { [E in keyof LifecycleEvents]: ((...args: LifecycleEvents[E]) => void)[] }
 
-export type Lifecycle = ReturnType<typeof createLifecycle>
+export type Lifecycle = EventEmitter<LifecycleEvents>
 
-export function createLifecycle() {
-  const handlers: Handlers = {
-    connected: [],
-    disconnected: [],
-    joined: [],
-    left: [],
-    roomOpened: [],
-    roomClosed: [],
-    skipped: [],
-    participantsChanged: [],
-    message: [],
-    messageChanged: [],
-    expelled: [],
-    receipt: [],
-  }
-  return {
-    on<E extends keyof LifecycleEvents>(event: E, handler: (...args: LifecycleEvents[E]) => void): void {
-      handlers[event].push(handler)
-    },
-    emit<E extends keyof LifecycleEvents>(event: E, ...args: LifecycleEvents[E]): void {
-      for (const handler of handlers[event]) handler(...args)
-    },
-  }
-}
+export const createLifecycle = (): Lifecycle => new EventEmitter()

@@ -19,8 +19,8 @@ runService('gateway', async ({ env }) => {
   const shutdown = createShutdown({ logger, timeoutMs: config.SHUTDOWN_TIMEOUT_MS })
   const streamsUrl = config.REDIS_STREAMS_URL ?? config.REDIS_URL
   const redis = connectRedis(config.REDIS_URL, { name: 'gateway', kind: 'fast', logger })
-  const subscriber = connectRedis(config.REDIS_URL, { name: 'gateway-control', kind: 'queue', logger })
-  const listener = connectRedis(config.REDIS_URL, { name: 'gateway-bus', kind: 'subscribing', logger })
+  const adapterRedis = connectRedis(config.REDIS_URL, { name: 'gateway-control', kind: 'waiting', logger })
+  const busRedis = connectRedis(config.REDIS_URL, { name: 'gateway-bus', kind: 'subscribing', logger })
   const api = createApiClient({
     urls: config.API_URL,
     serviceSecret: config.SERVICE_SECRET,
@@ -32,15 +32,15 @@ runService('gateway', async ({ env }) => {
     registry,
     api,
     redis,
-    subscriber,
-    listener,
+    adapterRedis,
+    busRedis,
     connectTail: () => connectStreams(streamsUrl, { name: 'gateway-tail' }),
   })
   const drainMs = config.SHUTDOWN_TIMEOUT_MS * 0.4
   shutdown.phase('drain', config.SHUTDOWN_TIMEOUT_MS * 0.6, () => gateway.drain(drainMs))
   shutdown.phase('close', 5_000, () => gateway.close())
   shutdown.phase('connections', 2_000, async () => {
-    await Promise.all([closeRedis(redis), closeRedis(subscriber), closeRedis(listener), api.close()])
+    await Promise.all([closeRedis(redis), closeRedis(adapterRedis), closeRedis(busRedis), api.close()])
   })
   // Together: who comes first need not be sent away until it is known which tokens were revoked.
   await Promise.all([gateway.start(), gateway.app.listen({ host: config.HOST, port: config.PORT })])

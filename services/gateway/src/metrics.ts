@@ -2,7 +2,7 @@ import { Counter, Gauge, type Registry } from '@parley/service-kit'
 
 export type GatewayMetrics = ReturnType<typeof createMetrics>
 
-/** The gateway's own figures. Labels are events and codes only: nothing of persons, conversations or text. */
+/** The gateway's own sources. Labels are events and codes only: nothing of persons, conversations or text. */
 export function createMetrics(registry: Registry) {
   const registers = [registry]
   const counter = (name: string, help: string, labelNames: string[] = []) =>
@@ -27,12 +27,12 @@ export function createMetrics(registry: Registry) {
     loss: (reason: string) => losses.inc({ reason }),
     tailed: (count: number) => tailed.inc(count),
     /** Figures that are looked up when somebody asks. */
-    observe(figures: {
+    observe(sources: {
       sockets(): number
       rooms(): number
       answers(): number
-      streamsConnected(): boolean
-      streamsLive(): boolean
+      tailsConnected(): boolean
+      tailsLive(): boolean
       redisConnected(): boolean
     }): void {
       const gauge = (name: string, help: string, value: () => number) =>
@@ -44,17 +44,17 @@ export function createMetrics(registry: Registry) {
             this.set(value())
           },
         })
-      gauge('gateway_sockets', 'Sockets connected', figures.sockets)
-      gauge('gateway_rooms', 'Conversations with a socket here', figures.rooms)
-      gauge('gateway_answers_streaming', 'Answers that agents stream through this gateway', figures.answers)
+      gauge('gateway_sockets', 'Sockets connected', sources.sockets)
+      gauge('gateway_rooms', 'Conversations with a socket here', sources.rooms)
+      gauge('gateway_answers_streaming', 'Answers that agents stream through this gateway', sources.answers)
       gauge('gateway_streams_connected', '1 while all event streams are followed', () =>
-        Number(figures.streamsConnected()),
+        Number(sources.tailsConnected()),
       )
       gauge('gateway_redis_connected', '1 while gateways share presence and tell each other of typing', () =>
-        Number(figures.redisConnected()),
+        Number(sources.redisConnected()),
       )
       gauge('gateway_streams_live', '1 while events arrive by them; rooms are compared otherwise', () =>
-        Number(figures.streamsLive()),
+        Number(sources.tailsLive()),
       )
     },
   }

@@ -13,13 +13,13 @@ export function createTailing(
     connect,
     namespace,
     delivery,
-    figures,
+    metrics,
   }: {
     /** A connection for one partition of the streams. */
     connect(): StreamConnection
     namespace: ChatNamespace
     delivery: Delivery
-    figures: GatewayMetrics
+    metrics: GatewayMetrics
   },
 ) {
   const revocationFeed = createRevocationFeed(core, {
@@ -32,13 +32,13 @@ export function createTailing(
     partitions: ALL_PARTITIONS,
     logger: core.logger,
     wants: (partition, org, cid) => partition === 'control' || delivery.wants(org, cid),
-    onRead: figures.tailed,
+    onRead: metrics.tailed,
     onEvents: (partition, events) => {
       if (partition === 'control') revocationFeed.onEvents(events)
       else delivery.onEvents(events)
     },
     onLoss: (partition, reason, readUntil) => {
-      figures.loss(reason)
+      metrics.loss(reason)
       if (partition === 'control') revocationFeed.readNow()
       else delivery.onLoss(partition, readUntil)
     },

@@ -27,7 +27,7 @@ runService('worker', async ({ env }) => {
 
   const redis = connectRedis(config.REDIS_QUEUE_URL ?? config.REDIS_URL, {
     name: 'worker',
-    kind: 'queue',
+    kind: 'waiting',
     logger,
   })
   const api = createApiClient({

@@ -6,7 +6,7 @@ import { createQueueView } from './jobs/queue-view.ts'
 import { observeModel, observeQueue } from './metrics.ts'
 
 test('the queue is shown by state, and left out while Redis is away', async () => {
-  const redis = connectRedis(`${inject('redisUrl')}/8`, { name: 'metrics-test', kind: 'queue' })
+  const redis = connectRedis(`${inject('redisUrl')}/8`, { name: 'metrics-test', kind: 'waiting' })
   await redisReady(redis, 5_000)
   await redis.flushdb()
   const queue = new Queue(SUMMARY_QUEUE, { connection: redis })

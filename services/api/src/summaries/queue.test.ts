@@ -51,7 +51,7 @@ const job = (cid: ObjectId, bucket: number | string) => seen.getJob(summaryJobId
 
 /** Ends the job of a conversation as a worker without luck would. */
 async function fail(cid: ObjectId): Promise<void> {
-  const connection = connectRedis(`${inject('redisUrl')}/${DATABASE}`, { name: 'failing', kind: 'queue' })
+  const connection = connectRedis(`${inject('redisUrl')}/${DATABASE}`, { name: 'failing', kind: 'waiting' })
   const worker = new Worker(SUMMARY_QUEUE, null, { connection, autorun: false })
   worker.on('error', () => undefined)
   const taken = await worker.getNextJob('token')

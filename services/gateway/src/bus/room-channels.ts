@@ -7,6 +7,3 @@ export function hearRooms(bus: Bus, lifecycle: Lifecycle): void {
   lifecycle.on('roomOpened', ({ conversationId }) => void bus.hold(roomChannel(conversationId)))
   lifecycle.on('roomClosed', ({ conversationId }) => bus.release(roomChannel(conversationId)))
 }
-
-/** The conversation that a channel is about. */
-export const conversationOf = (channel: string): string => channel.slice(channel.indexOf(':') + 1)

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { ProblemError, problem } from '@parley/contract'
-import { ANSWER_TIMEOUT_MS } from '../delivery/feed.ts'
 import type { RoomAccess } from '../delivery/room-access.ts'
+import { ANSWER_TIMEOUT_MS } from '../delivery/timeouts.ts'
 import type { Dispatch } from '../events/dispatch.ts'
 import type { RosterView } from '../presence/rosters.ts'
 import type { Core } from '../services.ts'
@@ -42,7 +42,7 @@ export function createAccept(
           ({ lastSeq, changeSeq }) => {
             // What happened between the two answers would be in neither.
             if (lastSeq !== conversation.lastSeq || changeSeq !== conversation.changeSeq) {
-              throw problem('unavailable', { detail: 'It went on meanwhile' })
+              throw problem('unavailable', { detail: 'The conversation changed while it was being joined' })
             }
             outbound.emit(socket, 'conversation:ready', { conversation, active })
           },
@@ -51,7 +51,7 @@ export function createAccept(
       } catch (error) {
         if (!(error instanceof ProblemError)) throw error
         // Closed or deleted in between: the next round makes another.
-        if (!error.toProblem('', '').retryable && error.code !== 'not_found') {
+        if (!error.retryable && error.code !== 'not_found') {
           logger.warn({ err: error }, 'an agent got no conversation of its own')
           return
         }

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
-import { encodeFrame } from '../delivery/frames.ts'
 import { createFakeSocket } from '../testing/fake-socket.ts'
+import { encodeFrame } from './frames.ts'
 import { createOutbound } from './outbound.ts'
 
 const KIB = 1024

@@ -1,6 +1,6 @@
 import { LIMITS, type ServerEvent, type ServerPayload } from '@parley/contract'
-import { encodeFrame, type Frame } from '../delivery/frames.ts'
 import type { ChatSocket } from '../sockets.ts'
+import { encodeFrame, type Frame } from './frames.ts'
 import { bufferedBytes, terminate, writeFrames } from './wire.ts'
 
 /** Bytes that may wait for one client. */

@@ -1,5 +1,5 @@
-import type { Frame } from '../delivery/frames.ts'
 import type { ChatSocket } from '../sockets.ts'
+import type { Frame } from './frames.ts'
 
 /** What a `ws` socket looks like from below, where its types don't reach. Engine.IO uses `_sender` in the same way. */
 interface RawWebSocket {

@@ -1,9 +1,10 @@
 import { ProblemError, partitionOf } from '@parley/contract'
 import type { Partition } from '@parley/events'
 import type { Core } from '../services.ts'
-import { ANSWER_TIMEOUT_MS, type Feed } from './feed.ts'
+import type { Feed } from './feed.ts'
 import type { Retry } from './retry.ts'
 import type { RoomAccess } from './room-access.ts'
+import { ANSWER_TIMEOUT_MS } from './timeouts.ts'
 
 const BATCH_SIZE = 1_000
 /** Milliseconds between looks at the api: while events may not arrive by the streams, and otherwise. */

@@ -4,13 +4,14 @@ import { createHighest } from '@parley/service-kit'
 import { z } from 'zod'
 import type { Core } from '../services.ts'
 import { createCompare } from './compare.ts'
-import { ANSWER_TIMEOUT_MS, type Feed, type FeedMetrics } from './feed.ts'
+import type { Feed, FeedMetrics } from './feed.ts'
 import { createMembership } from './membership.ts'
 import { createMissed } from './missed.ts'
 import { createNotices } from './notices.ts'
 import { createRetry } from './retry.ts'
 import { createRoomAccess, type RoomAccess } from './room-access.ts'
 import { createSlots } from './slots.ts'
+import { ANSWER_TIMEOUT_MS } from './timeouts.ts'
 
 const MAX_CONCURRENT_FILLS = 16
 /** Messages, and changes, of one fill. */

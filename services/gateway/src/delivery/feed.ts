@@ -1,6 +1,6 @@
 import { type Caller, type InternalFillResult, ProblemError } from '@parley/contract'
 import type { TailEvent } from '@parley/events'
-import { encodeFrame } from './frames.ts'
+import { encodeFrame } from '../connection/frames.ts'
 import {
   type ChangePayload,
   changeFrame,
@@ -16,8 +16,6 @@ import { createSequencer, type Position, type Sequencer } from './sequencer.ts'
 
 /** Milliseconds that a gap may last before the api is asked: two api processes write a little out of order. */
 export const GAP_MS = 50
-/** Milliseconds that what a room or a join waits for may take: where an api process hangs, another is asked then. */
-export const ANSWER_TIMEOUT_MS = 3_000
 /** A room this far behind is told to fetch for itself. */
 const MAX_BEHIND = 1_000
 /** Events kept for a room whose first join is under way, or behind a gap; more are asked for again. */

@@ -8,7 +8,7 @@ import {
 } from '@parley/contract'
 import type { ApiClient } from '@parley/service-kit'
 import DataLoader from 'dataloader'
-import { ANSWER_TIMEOUT_MS } from './feed.ts'
+import { ANSWER_TIMEOUT_MS } from './timeouts.ts'
 
 /** Joins of one call; as many as the api takes. */
 const BATCH_SIZE = 50

@@ -1,10 +1,10 @@
 import { isAdmin, ProblemError, participantKey } from '@parley/contract'
 import type { Core } from '../services.ts'
 import type { ChatSocket } from '../sockets.ts'
-import { ANSWER_TIMEOUT_MS } from './feed.ts'
 import type { Notices } from './notices.ts'
 import type { Room } from './room.ts'
 import type { RoomAccess } from './room-access.ts'
+import { ANSWER_TIMEOUT_MS } from './timeouts.ts'
 
 const BATCH_SIZE = 1_000
 const RETRY_MS = 500

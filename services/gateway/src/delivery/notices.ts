@@ -1,9 +1,9 @@
 import { type LastMessage, type Message, previewOf, type RoomConversation } from '@parley/contract'
 import type { TailEvent } from '@parley/events'
 import { createHighest } from '@parley/service-kit'
+import { encodeFrame, type Frame } from '../connection/frames.ts'
 import type { Core } from '../services.ts'
 import type { ChatSocket } from '../sockets.ts'
-import { encodeFrame, type Frame } from './frames.ts'
 import { numbersOf } from './payloads.ts'
 
 /** Milliseconds between two `conversation:activity` of one conversation. */

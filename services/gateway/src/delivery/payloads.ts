@@ -1,6 +1,6 @@
 import { type Change, type ChangeKind, ConversationField } from '@parley/contract'
 import { z } from 'zod'
-import { encodeFrame, type Frame } from './frames.ts'
+import { encodeFrame, type Frame } from '../connection/frames.ts'
 
 /** A change as it goes out: JSON texts, so that nothing is parsed which nobody reads here. */
 export interface ChangePayload {

@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest'
+import { encodeFrame } from '../connection/frames.ts'
 import { createOutbound } from '../connection/outbound.ts'
 import { newId } from '../testing/fake-api.ts'
 import { createFakeSocket } from '../testing/fake-socket.ts'
-import { encodeFrame } from './frames.ts'
 import { createRoom } from './room.ts'
 
 test('an older answer that comes later does not make a socket hear twice what a newer one held', () => {

@@ -1,6 +1,6 @@
+import type { Frame } from '../connection/frames.ts'
 import type { Outbound } from '../connection/outbound.ts'
 import type { ChatSocket } from '../sockets.ts'
-import type { Frame } from './frames.ts'
 import type { Position } from './sequencer.ts'
 
 /** The number of what a frame tells, if it has one. */

@@ -1,7 +1,7 @@
 import { problem, type ServerEvent, type ServerPayload } from '@parley/contract'
+import { encodeFrame } from '../connection/frames.ts'
 import type { Outbound } from '../connection/outbound.ts'
 import type { ChatSocket } from '../sockets.ts'
-import { encodeFrame } from './frames.ts'
 import { createRoom, type EmitOptions, type Room } from './room.ts'
 
 export type { EmitOptions, Room } from './room.ts'

@@ -1,8 +1,7 @@
-import { ParticipantRef, parseParticipantKey, participantKey } from '@parley/contract'
+import { conversationOfChannel, ParticipantRef, parseParticipantKey, participantKey } from '@parley/contract'
 import type { Bus } from '../bus/bus.ts'
-import { conversationOf } from '../bus/room-channels.ts'
+import { encodeFrame } from '../connection/frames.ts'
 import type { Outbound } from '../connection/outbound.ts'
-import { encodeFrame } from '../delivery/frames.ts'
 import type { Rooms } from '../delivery/rooms.ts'
 import type { ChatSocket } from '../sockets.ts'
 import type { Aggregates } from './aggregates.ts'
@@ -49,7 +48,7 @@ export function announcePresence({
 
   const onTransition = (isPresent: boolean) => (channel: string, payload: string) => {
     const key = participantKey(ParticipantRef.parse(JSON.parse(payload)))
-    rosters.apply(conversationOf(channel), key, isPresent)
+    rosters.apply(conversationOfChannel(channel), key, isPresent)
   }
   bus.handle('joined', onTransition(true))
   bus.handle('left', onTransition(false))

@@ -2,7 +2,7 @@ import { authorize } from '@parley/auth'
 import { isAdmin, LIMITS, OpaqueId, PageQuery, ParticipantType, problem } from '@parley/contract'
 import { type ApiClient, decodeCursor, encodeCursor, type HttpServer } from '@parley/service-kit'
 import { z } from 'zod'
-import type { CallerOf } from './caller.ts'
+import type { CallerOf } from '../caller.ts'
 import type { PresenceFeature } from './presence.ts'
 
 const TypePath = z.strictObject({ type: ParticipantType })

@@ -1,8 +1,7 @@
-import { type Message, roomChannel, type StreamUpdate } from '@parley/contract'
+import { conversationOfChannel, type Message, roomChannel, type StreamUpdate } from '@parley/contract'
 import type { ApiClient, Logger } from '@parley/service-kit'
 import { LRUCache } from 'lru-cache'
 import type { Bus } from '../bus/bus.ts'
-import { conversationOf } from '../bus/room-channels.ts'
 import type { Outbound } from '../connection/outbound.ts'
 import type { Room, Rooms } from '../delivery/rooms.ts'
 import type { Lifecycle } from '../lifecycle.ts'
@@ -168,7 +167,7 @@ export function createStreamFollower({
   }
 
   bus.handle('stream', (channel, payload) => {
-    take(conversationOf(channel), decodePiece(payload))
+    take(conversationOfChannel(channel), decodePiece(payload))
   })
   bus.onRestored(() => {
     for (const ofRoom of lives.values()) for (const live of ofRoom.values()) void read(live)

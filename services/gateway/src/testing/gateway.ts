@@ -26,8 +26,8 @@ export async function startTestGateway(api: ApiClient, env: Record<string, strin
   const config = loadConfig(GatewayConfig, { REDIS_URL, API_URL: 'http://127.0.0.1:1', ...SECRETS, ...env })
   const logger = createLogger({ name: 'gateway', level: 'silent' })
   const redis = connectRedis(REDIS_URL, { name: 'test', kind: 'fast' })
-  const subscriber = connectRedis(REDIS_URL, { name: 'test-control', kind: 'queue' })
-  const listener = connectRedis(REDIS_URL, { name: 'test-bus', kind: 'subscribing' })
+  const adapterRedis = connectRedis(REDIS_URL, { name: 'test-control', kind: 'waiting' })
+  const busRedis = connectRedis(REDIS_URL, { name: 'test-bus', kind: 'subscribing' })
   await redisReady(redis, 5_000)
   const pulse = createPulse({ redis, logger })
   const registry = createRegistry('gateway')
@@ -37,8 +37,8 @@ export async function startTestGateway(api: ApiClient, env: Record<string, strin
     registry,
     api,
     redis,
-    subscriber,
-    listener,
+    adapterRedis,
+    busRedis,
     connectTail: () => connectStreams(REDIS_URL, { name: 'test-tail' }),
   })
   const url = await gateway.app.listen({ host: '127.0.0.1', port: 0 })
@@ -93,7 +93,7 @@ export async function startTestGateway(api: ApiClient, env: Record<string, strin
       for (const socket of sockets) socket.disconnect()
       await gateway.close()
       pulse.close()
-      await Promise.all([closeRedis(redis), closeRedis(subscriber), closeRedis(listener)])
+      await Promise.all([closeRedis(redis), closeRedis(adapterRedis), closeRedis(busRedis)])
       await redisServer.process.destroy()
       await folder.remove()
     },

@@ -1,5 +1,6 @@
 import {
   type Caller,
+  conversationOfChannel,
   LIMITS,
   type Message,
   ParticipantType,
@@ -8,7 +9,6 @@ import {
 } from '@parley/contract'
 import { z } from 'zod'
 import type { Bus } from '../bus/bus.ts'
-import { conversationOf } from '../bus/room-channels.ts'
 import type { Rooms } from '../delivery/rooms.ts'
 import type { Lifecycle } from '../lifecycle.ts'
 
@@ -77,7 +77,7 @@ export function createTyping({
 
   bus.handle('typing', (channel, payload) => {
     const told = Told.parse(JSON.parse(payload))
-    if (told.from !== gatewayId) emit(conversationOf(channel), told)
+    if (told.from !== gatewayId) emit(conversationOfChannel(channel), told)
   })
 
   function signal(caller: Caller, conversationId: string, isTyping: boolean): void {

@@ -31,7 +31,7 @@ let queue: Queue
 const opened: (() => Promise<unknown>)[] = []
 
 beforeAll(async () => {
-  redis = connectRedis(`${inject('redisUrl')}/${DATABASE}`, { name: 'jobs-test', kind: 'queue' })
+  redis = connectRedis(`${inject('redisUrl')}/${DATABASE}`, { name: 'jobs-test', kind: 'waiting' })
   await redis.flushdb()
   queue = new Queue(SUMMARY_QUEUE, { connection: redis })
 })
@@ -86,7 +86,7 @@ function startConsumer(
   ) => ReturnType<typeof summariseConversation> = (run) => run(),
 ) {
   const stopping = new AbortController()
-  const connection = connectRedis(`${inject('redisUrl')}/${DATABASE}`, { name: 'consumer', kind: 'queue' })
+  const connection = connectRedis(`${inject('redisUrl')}/${DATABASE}`, { name: 'consumer', kind: 'waiting' })
   const deps: ConversationSummaries = { api, summarise, metrics, signal: stopping.signal }
   const consumer = createConsumer({
     redis: connection,

@@ -2,8 +2,8 @@ import { once } from 'node:events'
 import { createServer } from 'node:net'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { changeFrame, newMessageFrame, numbersOf } from '../delivery/payloads.ts'
 import { encodeFrame } from './frames.ts'
-import { changeFrame, newMessageFrame, numbersOf } from './payloads.ts'
 
 /** What a websocket client makes of bytes: Node's own reads them. */
 const server = createServer((socket) => {
