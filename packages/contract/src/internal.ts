@@ -228,7 +228,7 @@ export type FailedSummaryJob = z.infer<typeof FailedSummaryJob>
  * All are POST; each with the schema of its JSON body and of what it answers.
  */
 export const INTERNAL = {
-  /** May this caller follow the conversation, and from where. 404 as for any reader. */
+  /** Whether this caller may join the conversation, and from where. 404 as for any reader. */
   '/internal/join': { body: InternalJoin, result: InternalJoinResult },
   /** Joins of one moment. Each is answered by itself, in the order asked. */
   '/internal/joins': {
@@ -262,7 +262,7 @@ export const INTERNAL = {
     }),
     result: z.strictObject({ receipts: z.array(Receipt) }),
   },
-  /** Who of these may still follow the conversation, in the order asked. */
+  /** Which of these may still join the conversation, in the order asked. */
   '/internal/authorize': { body: InternalAuthorize, result: InternalAuthorizeResult },
   /** Does the caller share a conversation with this participant (always true for admins). */
   '/internal/relations': {

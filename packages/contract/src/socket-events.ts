@@ -98,7 +98,7 @@ export const CLIENT_EVENTS = {
     result: JoinResult,
   },
   'conversation:leave': {
-    summary: 'Follows it no longer. Nothing happens to who did not.',
+    summary: 'Follows it no longer. No effect on a socket that did not.',
     payload: ConversationPayload,
     result: Empty,
   },
@@ -132,7 +132,7 @@ export const CLIENT_EVENTS = {
     result: StreamAck,
   },
   'message:cancel': {
-    summary: 'Ends an answer in the writing; what was there of it is kept. Who takes part, and admins.',
+    summary: 'Ends an answer being streamed; the text so far is kept. Who takes part, and admins.',
     payload: CancelPayload,
     result: Empty,
   },
@@ -194,15 +194,14 @@ export const SERVER_EVENTS = {
     payload: Problem.extend({ event: z.string(), clientMessageId: OpaqueId.optional() }),
   },
   'message:updated': {
-    summary:
-      'A message is another than before, in its latest state; also a streamed answer that has ended. The room.',
+    summary: 'A message changed, in its latest state; also a streamed answer that has ended. The room.',
     payload: Message,
   },
   'message:deleted': { summary: 'What is left of a message that was deleted. The room.', payload: Message },
   'message:receipt': { summary: 'Somebody has read up to here. The room.', payload: Receipt },
   'message:stream': {
     summary:
-      'The text of an answer in the writing: a snapshot for who comes in, then pieces of it, then how it ended. The room.',
+      'The text of an answer being streamed: a snapshot for sockets that join midway, then pieces of it, then how it ended. The room.',
     payload: StreamUpdate,
   },
   'message:cancel': {
@@ -211,7 +210,7 @@ export const SERVER_EVENTS = {
   },
   'user:typing': {
     summary:
-      'Somebody is writing or no longer is, in place of what was told before; ends by itself after 6 s. The room, but not the sockets of who writes.',
+      'Somebody is writing or no longer is, in place of what was told before; ends by itself after 6 s. The room, but not the typist’s own sockets.',
     payload: z.strictObject({ conversationId: Id, ...ParticipantFields, isTyping: z.boolean() }),
   },
   'user:joined': {
@@ -236,7 +235,7 @@ export const SERVER_EVENTS = {
     payload: z.strictObject({
       conversationId: Id,
       changeSeq: Count,
-      changed: z.array(ConversationField).meta({ description: 'What may be another than before' }),
+      changed: z.array(ConversationField).meta({ description: 'Fields that may have changed' }),
       conversation: RoomConversation,
     }),
   },
@@ -246,12 +245,12 @@ export const SERVER_EVENTS = {
   },
   'conversation:removed': {
     summary:
-      'The conversation may not be followed any more; they are out of its room. Sockets of whom that concerns.',
+      'The conversation may not be followed any more; they are out of its room. The sockets of those concerned.',
     payload: z.strictObject({ conversationId: Id, reason: z.enum(['removed', 'deleted', 'revoked']) }),
   },
   'conversation:activity': {
     summary:
-      'Something was written, at most once a second for each conversation of up to 50 people. Sockets of who takes part, those that are not in the room.',
+      'Something was written, at most once a second for each conversation of up to 50 people. Participants’ sockets, those that are not in the room.',
     payload: z.strictObject({ conversationId: Id, lastSeq: Count, lastMessage: LastMessage.nullable() }),
   },
   'conversation:ready': {

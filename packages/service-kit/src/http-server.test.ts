@@ -119,7 +119,7 @@ describe('errors', () => {
 
   it('that nobody foresaw say nothing of themselves, and are logged', async () => {
     const answer = await problemOf('/crash')
-    expect(answer).toMatchObject({ code: 'internal', status: 500, detail: 'Something went wrong here' })
+    expect(answer).toMatchObject({ code: 'internal', status: 500, detail: 'Internal error' })
     expect(
       lines.some((line) => line.includes('a secret in an error') && line.includes(answer.requestId)),
     ).toBe(true)

@@ -53,8 +53,10 @@ export function createMetrics(registry: Registry) {
       gauge('gateway_redis_connected', '1 while gateways share presence and tell each other of typing', () =>
         Number(sources.redisConnected()),
       )
-      gauge('gateway_streams_live', '1 while events arrive by them; rooms are compared otherwise', () =>
-        Number(sources.tailsLive()),
+      gauge(
+        'gateway_streams_live',
+        '1 while events arrive by the streams; at 0, rooms are polled from the api',
+        () => Number(sources.tailsLive()),
       )
     },
   }

@@ -58,7 +58,7 @@ export function observeQueue(registry: Registry, queue: Pick<QueueView, 'counts'
   })
 }
 
-/** 1 while the model is left alone because it failed or asked for it. */
+/** 1 while the circuit breaker is open or the endpoint’s Retry-After runs. */
 export function observeModel(registry: Registry, isOpen: () => boolean): void {
   new Gauge({
     name: 'summary_model_circuit_open',

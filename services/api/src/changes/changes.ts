@@ -36,7 +36,7 @@ export interface Effect {
   /** Of the fields that changed; never a message's text. */
   before?: Record<string, unknown>
   after?: Record<string, unknown>
-  /** Participant keys of who hears of it outside the room. */
+  /** Participant keys of those to be told outside the room. */
   to?: string[]
 }
 

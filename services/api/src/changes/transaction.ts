@@ -22,7 +22,7 @@ export interface ChangeTransaction {
   readonly head: ConversationDocument
   /** Draft of a message of this conversation; null where there is none. */
   message(id: ObjectId): Promise<MessageDocument | null>
-  /** Draft of who takes part; null: takes no part. */
+  /** Draft of a participant; null if not one. */
   participant(key: string): Promise<ParticipantDocument | null>
   /** Everyone, at most 1,000, in the order of joining. */
   participants(): Promise<ParticipantDocument[]>

@@ -49,7 +49,7 @@ export function createConversationService(options: ConversationServiceOptions) {
     return toConversation(state, state.own)
   }
 
-  /** The org's conversation under an external id, to who takes part in it; null where there is none. */
+  /** The org's conversation under an external id, for a participant; null where there is none. */
   async function known(caller: Caller, externalId: string): Promise<Conversation | null> {
     const head = await conversations.findOne({ org: caller.orgId, externalId })
     if (!head) return null

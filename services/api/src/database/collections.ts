@@ -156,7 +156,7 @@ export interface OutboxDocument {
   messageId?: ObjectId
   participant?: string
   changed?: ConversationField[]
-  /** Participant keys of who hears of it outside the room. */
+  /** Participant keys of those to be told outside the room. */
   to?: string[]
   /**
    * When the change was made; any relay takes the row 3 s later. Set to 1970 once its own process failed to

@@ -39,7 +39,7 @@ const MAX_ADDED = 500
 
 export type GatewayReads = ReturnType<typeof createGatewayReads>
 
-/** What gateways ask to let sockets follow conversations, and to fill what the streams did not bring. */
+/** What gateways read to let sockets into rooms, and to fill what the streams did not bring. */
 export function createGatewayReads(options: {
   database: Pick<Database, 'conversations' | 'participants'>
   store: MessageStore
@@ -67,7 +67,7 @@ export function createGatewayReads(options: {
   }
 
   return {
-    /** @throws ProblemError not_found, for who may not follow it as for who asks for what does not exist */
+    /** @throws ProblemError not_found, whether it does not exist or the caller may not see it */
     async join(request: InternalJoin): Promise<InternalJoinResult> {
       const { afterSeq, afterChangeSeq, members = false } = request
       const { head, own, rows, receipts, tail, page } = await joins.read(request)
@@ -180,7 +180,7 @@ export function createGatewayReads(options: {
       return rows.map((row) => receiptOf(row.cid.toHexString(), row))
     },
 
-    /** Who of these may follow the conversation, in their order, and, asked for it, who takes part: read at once. */
+    /** Which of these may join the conversation, in their order, and, if asked for, its participants: one read. */
     async whoMayJoin(request: InternalAuthorize): Promise<InternalAuthorizeResult> {
       const { conversationId, callers, members = false } = request
       const cid = new ObjectId(conversationId)

@@ -98,7 +98,7 @@ export function createJoinBatches({
     return byConversation
   }
 
-  /** Who may not follow it is told so. */
+  /** Rejects a join that is not allowed. */
   function admits({ wanted, reject }: Waiting, found: Rows): boolean {
     const verdict = authorize('conversation:join', wanted.caller, ownOf(wanted, found))
     if (verdict !== 'allow') reject(problem(verdict))

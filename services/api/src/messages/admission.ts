@@ -73,7 +73,7 @@ export function createAdmission({ conversations, store, participantCache, hopLim
     if (!head || head.org !== entry.org || head.deletedAt) return problem('not_found')
     const role = participantCache.role(head.membersRev, draft.author)
     if (!role) return problem(entry.admin ? 'forbidden' : 'not_found')
-    if (role === 'observer') return problem('forbidden', { detail: 'Observers read, and do not write' })
+    if (role === 'observer') return problem('forbidden', { detail: 'Observers can read but not write' })
     if (head.status !== 'active') return problem('conversation_not_active')
     if (draft.parentId) {
       const parent = parentOf.get(draft.parentId.toHexString())

@@ -18,7 +18,7 @@ export interface Operation {
 
 const { answer, audit, change, conversation, conversationId, message, page, participant, statistics } =
   EXAMPLES
-const done = { 204: { description: 'Done; also where there was nothing left to do' } }
+const done = { 204: { description: 'Done, or there was nothing to do' } }
 const found = (description: string, example: unknown) => ({ 200: { description, example } })
 const conversationPage = found('Latest activity first', page(conversation))
 const messagePage = found('Ascending by seq', page(message, answer))
@@ -43,7 +43,9 @@ export const OPERATIONS: Record<string, Operation> = {
     tag: 'Identity',
     summary: 'End all tokens that a person or agent of your org was given until now (admins)',
     request: { type: 'user', id: 'bob' },
-    answers: { 204: { description: 'Their tokens are void, and their sockets closed within a second' } },
+    answers: {
+      204: { description: 'Their tokens are no longer valid, and their sockets closed within a second' },
+    },
     problems: ['forbidden'],
   },
   'POST /auth/dev-token': {
@@ -200,7 +202,7 @@ export const OPERATIONS: Record<string, Operation> = {
     summary: 'Let somebody take part, or give them another role (owners)',
     request: { type: 'user', id: 'bob', role: 'member' },
     answers: {
-      201: { description: 'Takes part from now on', example: participant },
+      201: { description: 'Added', example: participant },
       200: { description: 'Took part already; with the new role, if one was given', example: participant },
     },
     problems: ['forbidden', 'last_owner', 'conflict'],
@@ -268,7 +270,7 @@ export const OPERATIONS: Record<string, Operation> = {
     id: 'searchMessages',
     tag: 'Messages',
     summary: 'Messages that hold the words of `q`, the best first',
-    answers: found('With the places of what was found', {
+    answers: found('With the positions of the matches', {
       data: [{ ...message, score: 1.5, highlights: [{ start: 12, end: 18 }] }],
       page: { nextCursor: null, prevCursor: null, hasMore: false },
     }),
@@ -282,7 +284,7 @@ export const OPERATIONS: Record<string, Operation> = {
   'GET /messages/conversation/{id}/statistics': {
     id: 'messageStatistics',
     tag: 'Messages',
-    summary: 'Counts, tokens and cost; what was deleted counts for its cost alone',
+    summary: 'Counts, tokens and cost; deleted messages count only towards tokens and cost',
     answers: found('As of now', statistics),
   },
   'GET /messages/thread/{messageId}': {

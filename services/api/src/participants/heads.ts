@@ -11,7 +11,7 @@ interface Wanted {
 }
 
 /**
- * Heads of conversations, one by one for who asks. The requests of one turn of the event loop share a query for each
+ * Heads of conversations, asked for singly, read in batches. The requests of one turn of the event loop share a query for each
  * org: nearly every request needs a head, and what a query costs is the command, not the row.
  */
 export function createHeads({ conversations }: Pick<Collections, 'conversations'>) {

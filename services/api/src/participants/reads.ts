@@ -28,7 +28,7 @@ export interface ReadPosition {
 
 /** A position that the room is told of. */
 export interface Mark extends ReadPosition {
-  /** Their participant's row: another for who left and came back, and has read nothing then. */
+  /** Their participant's row: a new row, with nothing read, for somebody who left and came back. */
   row: ObjectId
 }
 

@@ -72,7 +72,9 @@ export function createParticipantService(options: ParticipantServiceOptions) {
           const present = await transaction.participant(key)
           if (present) return setRole(transaction, present, role ?? present.role)
           if (transaction.head.participantCount >= LIMITS.participants) {
-            throw problem('conflict', { detail: `At most ${LIMITS.participants} can take part` })
+            throw problem('conflict', {
+              detail: `A conversation has at most ${LIMITS.participants} participants`,
+            })
           }
           const row: ParticipantDocument = {
             _id: new ObjectId(),

@@ -42,7 +42,7 @@ export function createRelay({ rows, outbox, logger, graceMs = GRACE_MS }: RelayO
       failing = false
       if (published > 0) logger.info({ published }, 'relayed changes that had not got out')
     } catch (error) {
-      if (!failing) logger.warn({ err: error }, 'changes can not be published for now')
+      if (!failing) logger.warn({ err: error }, 'changes cannot be published at the moment')
       failing = true
     }
     // Spread out, so that several processes rarely relay the same rows.

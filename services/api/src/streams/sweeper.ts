@@ -70,7 +70,7 @@ export function createStreamSweeper({ messages, redis, streams, logger, times }:
       return pause
     } catch (error) {
       answers = false
-      logger.warn({ err: error }, 'streams were not looked after')
+      logger.warn({ err: error }, 'the stream sweep failed')
       return everyMs
     }
   }

@@ -97,7 +97,7 @@ export function createSummaryQueue({ redis, logger }: SummaryQueueOptions) {
   }
 }
 
-/** A bucket's number, and beyond it the seq where a summary was asked for in its midst. */
+/** A bucket's number, and beyond it the seq if a summary was requested part-way through the bucket. */
 function jobIdOf({ conversationId, throughSeq }: SummaryJob): string {
   const bucket = Math.floor(throughSeq / LIMITS.summaryBucket)
   return summaryJobId(

@@ -73,7 +73,8 @@ export async function internalSummaryRoutes(
   app.route({
     ...internalCall('/internal/summaries/failed'),
     handler: async (request) => {
-      if (!queue.isReady()) throw problem('unavailable', { detail: 'The queue is away', retryAfter: 1 })
+      if (!queue.isReady())
+        throw problem('unavailable', { detail: 'The job queue is unavailable', retryAfter: 1 })
       return { jobs: await queue.failed(request.body.limit) }
     },
   })

@@ -81,7 +81,7 @@ export function asyncApiDocument() {
         'The handshake carries `auth: {token}`; a refused one ends in `connect_error`.',
         'Every client event takes one payload and an acknowledgement: `{ok: true, …}` or `{ok: false, error}`.',
         'Without an acknowledgement, a failure arrives as `message:error`.',
-        'What the server sends may have fields that are not named here: ignore them. In what it is sent, they are refused.',
+        'What the server sends may have fields that are not named here: ignore them. Payloads sent by clients must not have any.',
       ].join(' '),
       license: { name: 'MIT' },
     },

@@ -72,6 +72,6 @@ export function createRevocationFeed(
 export const onceLoaded = (verifier: Verifier, isLoaded: () => boolean): Verifier => ({
   verify(token) {
     if (isLoaded()) return verifier.verify(token)
-    throw problem('unavailable', { detail: 'It is not known yet which tokens were revoked', retryAfter: 1 })
+    throw problem('unavailable', { detail: 'Revocations have not been loaded yet', retryAfter: 1 })
   },
 })

@@ -51,7 +51,7 @@ export function createJoins(api: Pick<ApiClient, 'internal'>) {
   }
 
   return {
-    /** @throws ProblemError not_found for who may not follow it as for what does not exist; unavailable */
+    /** @throws ProblemError not_found, whether it does not exist or the caller may not see it; unavailable */
     async ask(join: InternalJoin): Promise<InternalJoinResult> {
       const answer = await together.load(join)
       if (answer !== 'alone') return answer

@@ -11,7 +11,7 @@ export const authRefresh = defineEvent(
       if (!socket.connected) throw problem('unavailable', { detail: 'The socket is gone' })
       const { data } = socket
       if (caller.id !== data.userId || caller.type !== data.type || caller.orgId !== data.orgId) {
-        throw problem('forbidden', { detail: 'The token is of somebody else' })
+        throw problem('forbidden', { detail: 'The token belongs to somebody else' })
       }
       const wasAdmin = data.roles.includes('admin')
       data.caller = caller

@@ -8,7 +8,7 @@ export const messageTyping = defineEvent(
     (socket, { conversationId, isTyping }) => {
       const room = rooms.assertJoined(socket, conversationId)
       if (!room.participants.has(socket.data.key)) {
-        throw problem('forbidden', { detail: 'Only who takes part is shown as typing' })
+        throw problem('forbidden', { detail: 'Only participants can be shown as typing' })
       }
       typing.signal(socket.data.caller, conversationId, isTyping)
       return {}

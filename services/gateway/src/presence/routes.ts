@@ -19,7 +19,7 @@ export function presenceRoutes(
     try {
       return await reading
     } catch (cause) {
-      throw problem('unavailable', { detail: 'Presence is not known at the moment', cause })
+      throw problem('unavailable', { detail: 'Presence is temporarily unavailable', cause })
     }
   }
 

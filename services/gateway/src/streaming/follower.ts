@@ -9,7 +9,7 @@ import { createMirror, type Piece } from './mirror.ts'
 import { decodePiece, type StreamPiece } from './piece.ts'
 import type { StreamStore } from './store.ts'
 
-/** Milliseconds between two tries to read a text that pieces are missing of. */
+/** Milliseconds between two tries to read a text with missing pieces. */
 const RETRY_MS = 100
 /** Milliseconds after which it is asked again which streams a room has, where Redis or the api was away. */
 const FIND_AGAIN_MS = 1_000

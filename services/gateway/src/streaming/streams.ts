@@ -40,7 +40,7 @@ export function createStreams(options: {
   const times = { ...STREAM_TIMES, ...options.times }
   const store = createStreamStore({ redis, logger })
   const owners = new Map<string, StreamOwner>()
-  /** Starts on their way, whose agent may be put out meanwhile. */
+  /** Starts on their way, whose agent may be removed meanwhile. */
   const starts = new Set<{ conversationId: string; author: string; expel(): void }>()
   const onEnded = (messageId: string) => owners.get(messageId)?.ended()
   const follower = createStreamFollower({ bus, api, rooms, outbound, lifecycle, store, logger, onEnded })

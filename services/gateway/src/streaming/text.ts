@@ -45,7 +45,7 @@ export function createStreamText(initial: string) {
       const repeated = known > 0 ? (text + half).slice(index, index + delta.length) : ''
       if (!delta.startsWith(repeated)) {
         throw problem('conflict', {
-          detail: `The stream has another text at ${index}; it continues at ${here}`,
+          detail: `The stream has different text at ${index}; it continues at ${here}`,
         })
       }
       let fresh = half + delta.slice(known)
