@@ -4,15 +4,25 @@ import type { Reaper } from './reaper.ts'
 import { encodeRegistration, type Registration } from './registration.ts'
 import { BATCH_SIZE, type PresenceWrites } from './writes.ts'
 
+/**
+ * One registration on its way to what is wanted.
+ *
+ * | wanted | `heldBy` | what is done next |
+ * | --- | --- | --- |
+ * | yes | the present generation | nothing |
+ * | yes | none, or an earlier one | written |
+ * | no | the present generation | removed; not found there: once more at the next flush |
+ * | no | none, or an earlier one | removed, and forgotten here |
+ */
 interface Entry {
   registration: Registration
+  wanted: boolean
   /** The generation under which it is in Redis. */
-  under?: string
-  /** The epoch of Redis's data (see `leases.epoch`) in which it was told of first; unset: never. */
-  epoch?: string
-  gone: boolean
-  /** Redis did not have it where it should have been: maybe it lost its data, which the next renewal tells. */
-  missed: boolean
+  heldBy?: string
+  /** The epoch of Redis's data (see `leases.epoch`) in which others were told of it; unset: never. */
+  toldIn?: string
+  /** A removal did not find it where it should have been: Redis may have lost its data, as the next renewal tells. */
+  notFoundOnce: boolean
   running: Promise<void> | undefined
 }
 
@@ -38,37 +48,37 @@ export function createRegistrations({
   let settledAt = 0
   let flushing: Promise<void> | undefined
 
-  async function writeAll(name: string, entry: Entry): Promise<void> {
+  async function settle(name: string, entry: Entry): Promise<void> {
     for (;;) {
       const { generation, epoch } = leases
       if (generation === undefined || epoch === undefined) return
       // Told of already, in data that Redis lost since: nobody was told that they left.
-      const lost = entry.epoch !== undefined && entry.epoch !== epoch
-      if (!entry.gone) {
-        if (entry.under === generation) return
+      const lost = entry.toldIn !== undefined && entry.toldIn !== epoch
+      if (entry.wanted) {
+        if (entry.heldBy === generation) return
         await writes.add({ generation, registration: entry.registration, tell: !lost })
-        entry.under = generation
-        entry.epoch = epoch
-        entry.missed = false
+        entry.heldBy = generation
+        entry.toldIn = epoch
+        entry.notFoundOnce = false
         continue
       }
       // After Redis lost its data, other gateways may not have registered again, so a removal could wrongly announce
       // somebody as gone: wait until `settledAt`. Room entries added since need not: rooms are checked again then.
       if ((lost || entry.registration.kind === 'person') && performance.now() < settledAt) return
       const found = await reaper.remove(generation, entry.registration, lost)
-      if (entry.gone) {
-        if (!found && !lost && entry.under === generation && !entry.missed) entry.missed = true
+      if (!entry.wanted) {
+        if (!found && !lost && entry.heldBy === generation && !entry.notFoundOnce) entry.notFoundOnce = true
         else entries.delete(name)
         return
       }
-      delete entry.under
-      delete entry.epoch
+      delete entry.heldBy
+      delete entry.toldIn
     }
   }
 
   /** One write of an entry at a time; what changed meanwhile is written by the same. */
   function write(name: string, entry: Entry): Promise<void> {
-    entry.running ??= writeAll(name, entry).finally(() => {
+    entry.running ??= settle(name, entry).finally(() => {
       entry.running = undefined
     })
     return entry.running
@@ -81,7 +91,7 @@ export function createRegistrations({
 
   async function flushAll(): Promise<void> {
     const { generation } = leases
-    const waiting = [...entries].filter(([, entry]) => entry.gone || entry.under !== generation)
+    const waiting = [...entries].filter(([, entry]) => !entry.wanted || entry.heldBy !== generation)
     for (let i = 0; i < waiting.length; i += BATCH_SIZE) {
       await Promise.all(waiting.slice(i, i + BATCH_SIZE).map(([name, entry]) => write(name, entry)))
     }
@@ -99,11 +109,11 @@ export function createRegistrations({
       const name = encodeRegistration(registration)
       let entry = entries.get(name)
       if (entry) {
-        if (entry.missed) delete entry.under
-        entry.missed = false
-        entry.gone = false
+        if (entry.notFoundOnce) delete entry.heldBy
+        entry.notFoundOnce = false
+        entry.wanted = true
       } else {
-        entry = { registration, gone: false, missed: false, running: undefined }
+        entry = { registration, wanted: true, notFoundOnce: false, running: undefined }
         entries.set(name, entry)
       }
       writeSoon(name, entry)
@@ -113,7 +123,7 @@ export function createRegistrations({
       const name = encodeRegistration(registration)
       const entry = entries.get(name)
       if (!entry) return
-      entry.gone = true
+      entry.wanted = false
       writeSoon(name, entry)
     },
 
