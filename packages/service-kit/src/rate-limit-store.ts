@@ -49,7 +49,8 @@ export function createRateLimitStore(redis: Redis, { timeoutMs = 250 } = {}): Fa
     try {
       const reply = Promise.resolve(command.call(redis, `ratelimit:${key}`, windowMs))
       const [current, ttl] = Reply.parse(await Promise.race([reply, timeout.promise]))
-      return { current, ttl }
+      // 0 in a window's last millisecond: nobody could wait for that long.
+      return { current, ttl: Math.max(1, ttl) }
     } finally {
       clearTimeout(timer)
     }
