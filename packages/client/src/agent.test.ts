@@ -440,6 +440,22 @@ describe('agent', () => {
     expect(texts()).toEqual(['sent: well?', 'sent: I have to go.'])
   })
 
+  it('begins no answer once it stops, also while it lets those under way finish', async () => {
+    const finish = Promise.withResolvers<void>()
+    await answering(async ({ content }, { reply }) => {
+      await finish.promise
+      await reply(`re ${content}`)
+    })
+    const room = agent.parley.conversation(world.conversationId)
+    ask('first')
+    ask('second')
+    await eventually(() => expect(room.position.seq).toBe(2))
+    const stopped = agent.stop({ graceMs: 10_000 })
+    finish.resolve()
+    await stopped
+    expect(texts()).toEqual(['sent: first', 'sent: second', 'sent: re first'])
+  })
+
   it('ends an answer as failed when its handler throws, with what was written, and says so', async () => {
     // Longer than what an abort may say, and no text where it is cut.
     const fault = `the model is away: ${'🎭'.repeat(100)}\0`

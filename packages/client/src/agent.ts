@@ -27,7 +27,10 @@ export interface Agent {
   onMessage(handler: MessageHandler): void
   /** Connects; follows every active conversation, and those that the agent is added to. */
   start(): Promise<void>
-  /** Lets running handlers finish for `graceMs` (default 0), then ends their answers and the connection. */
+  /**
+   * Begins no handler any more: what waits is left for the next process. Lets those that run finish for `graceMs`
+   * (default 0), then ends their answers and the connection.
+   */
   stop(options?: { graceMs?: number }): Promise<void>
   readonly on: Emitter<AgentEvents>['on']
 }
@@ -283,6 +286,7 @@ export function createAgent(options: AgentOptions): Agent {
       timer = setInterval(() => void lookAround(), LOOK_MS)
     },
     async stop({ graceMs = 0 } = {}) {
+      turns.stop()
       const tails = () => Promise.all([...followed.values(), ...left.values()].map(({ tail }) => tail))
       if (graceMs > 0) await withinTime(tails(), graceMs)
       stopping.abort()

@@ -30,15 +30,21 @@ export function createTurns({
   report(error: unknown, conversationId: string, messageId?: string): void
 }) {
   let handler: MessageHandler | null = null
+  let stopped = false
 
   return {
     handleWith(next: MessageHandler): void {
       handler = next
     },
 
+    /** From now on none begins; those that have begun go on. */
+    stop(): void {
+      stopped = true
+    },
+
     /** Resolves when the handler is done and its answers have ended. `gone`: nothing can be answered any more. */
     async handle(room: Room, message: Message, gone: AbortSignal): Promise<void> {
-      if (!handler || gone.aborted) return
+      if (!handler || stopped || gone.aborted) return
       const open: Answer[] = []
       const over = new AbortController()
       const { signal } = over
