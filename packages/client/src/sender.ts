@@ -16,7 +16,7 @@ export interface SenderDependencies {
   rest: Rest
   tokens: TokenSource
   /** Shows another token on the open connection. */
-  refresh(): Promise<void>
+  refresh(): Promise<unknown>
   closed: AbortSignal
 }
 
