@@ -244,6 +244,20 @@ describe('receiving', () => {
     expect(texts).toEqual(['m1', 'm2', 'm3'])
   })
 
+  it('hands a loop nothing any more once its signal has fired', async () => {
+    const { room } = await joined()
+    const stop = new AbortController()
+    const texts: string[] = []
+    const loop = room.messages({ signal: stop.signal })
+    write(3)
+    await eventually(() => expect(room.position.seq).toBe(3))
+    for await (const { content } of loop) {
+      texts.push(content)
+      stop.abort()
+    }
+    expect(texts).toEqual(['m1'])
+  })
+
   it('goes on handing messages to a loop once it connects again after it failed', async () => {
     let current = tokenOf('old')
     const { parley, room } = await joined({ token: () => current })

@@ -20,13 +20,18 @@ export function createMessageQueue() {
       end() {
         ended = true
         readers.delete(reader)
-        signal?.removeEventListener('abort', reader.end)
+        signal?.removeEventListener('abort', abandon)
         for (const pull of pulls.splice(0)) pull(done)
       },
     }
+    /** Also what it hasn't read yet is not wanted. */
+    const abandon = () => {
+      buffer.length = 0
+      reader.end()
+    }
     readers.add(reader)
     if (signal?.aborted) reader.end()
-    signal?.addEventListener('abort', reader.end, { once: true })
+    signal?.addEventListener('abort', abandon, { once: true })
     return {
       next() {
         const value = buffer.shift()
@@ -35,8 +40,7 @@ export function createMessageQueue() {
         return new Promise((resolve) => pulls.push(resolve))
       },
       return() {
-        buffer.length = 0
-        reader.end()
+        abandon()
         return Promise.resolve(done)
       },
       [Symbol.asyncIterator]() {
