@@ -109,6 +109,22 @@ describe('sending', () => {
     )
   })
 
+  it('sends what it was given as it was then, though its turn comes later', async () => {
+    const { room } = await joined()
+    const metadata = { draft: 1 }
+    server().faults.mute = true
+    const stop = new AbortController()
+    const before = room.send('before', { signal: stop.signal })
+    before.catch(() => undefined)
+    await eventually(() => expect(server().of('message:send')).toHaveLength(1))
+    const sent = room.send({ content: 'then', metadata })
+    metadata.draft = 2
+    server().faults.mute = false
+    stop.abort()
+    await sent
+    expect(server().of('message:send')[1]).toMatchObject({ content: 'then', metadata: { draft: 1 } })
+  })
+
   it('gives up in the time it was given', async () => {
     const { room } = await joined()
     server().faults.mute = true
