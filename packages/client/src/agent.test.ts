@@ -440,6 +440,39 @@ describe('agent', () => {
     expect(texts()).toEqual(['sent: well?', 'sent: I have to go.'])
   })
 
+  it('is not handed what was deleted before its turn came, also as it came', async () => {
+    const handed: string[] = []
+    const release = Promise.withResolvers<void>()
+    const finish = Promise.withResolvers<void>()
+    agent.onMessage(async ({ content }) => {
+      handed.push(content)
+      await finish.promise
+    })
+    await agent.start()
+    server.faults.holdRest = release.promise
+    const following = new Promise((resolve) => agent.on('following', resolve))
+    const room = agent.parley.conversation(world.conversationId)
+    const deleted: number[] = []
+    room.on('message:deleted', ({ seq }) => deleted.push(seq))
+    ask('before')
+    await eventually(() => expect(server.rest.some((call) => call.includes('/last/'))).toBe(true))
+    ask('as it came')
+    await eventually(() => expect(room.position.seq).toBe(2))
+    world.remove(2)
+    await eventually(() => expect(deleted).toEqual([2]))
+    release.resolve()
+    await following
+    await eventually(() => expect(handed).toEqual(['before']))
+    ask('in line')
+    ask('last')
+    await eventually(() => expect(room.position.seq).toBe(4))
+    world.remove(3)
+    await eventually(() => expect(deleted).toEqual([2, 3]))
+    finish.resolve()
+    await eventually(() => expect(handed).toContain('last'))
+    expect(handed).toEqual(['before', 'last'])
+  })
+
   it('begins no answer once it stops, also while it lets those under way finish', async () => {
     const finish = Promise.withResolvers<void>()
     await answering(async ({ content }, { reply }) => {

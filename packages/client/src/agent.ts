@@ -40,7 +40,11 @@ interface Line {
   /** Fires when the conversation is gone. */
   stop: AbortController
   tail: Promise<void>
+  /** Ids of the messages whose turn has not come, without those that were deleted since. */
+  due: Set<string>
 }
+
+const newLine = (): Line => ({ stop: new AbortController(), tail: Promise.resolve(), due: new Set() })
 
 interface Followed extends Line {
   room: Room
@@ -95,12 +99,12 @@ export function createAgent(options: AgentOptions): Agent {
 
   /** Leaves the room; goes on from there as soon as something is written in the conversation. */
   async function leave(entry: Followed): Promise<void> {
-    const { room, stop, tail } = entry
+    const { room, stop, tail, due } = entry
     const { id } = room
     for (const off of entry.offs) off()
     followed.delete(id)
     const position = entry.inbox.settled ? room.position : entry.from
-    if (position) left.set(id, { stop, tail, position })
+    if (position) left.set(id, { stop, tail, due, position })
     const [oldest] = left.keys()
     if (oldest !== undefined && left.size > LEFT_KEPT) left.delete(oldest)
     forget(id)
@@ -160,19 +164,24 @@ export function createAgent(options: AgentOptions): Agent {
     const before = left.get(id)
     left.delete(id)
     const from = before?.position ?? null
-    const { stop, tail } = before ?? { stop: new AbortController(), tail: Promise.resolve() }
+    const { stop, tail, due } = before ?? newLine()
     const room = parley.conversation(id)
     const gone = anySignal(stop.signal, stopping.signal) ?? stop.signal
-    const inbox = createInbox(from?.seq ?? 0, (message) => {
+    const hand = (message: Message) => {
       if (!concerns(message)) return
+      due.add(message.id)
       entry.tail = entry.tail
-        .then(() => turns.handle(room, message, gone))
+        .then(async () => {
+          if (due.delete(message.id)) await turns.handle(room, message, gone)
+        })
         .catch((error: unknown) => report(error, id))
-    })
+    }
+    const inbox = createInbox(from?.seq ?? 0, hand, ({ id }) => due.delete(id))
     const entry: Followed = {
       room,
       stop,
       tail,
+      due,
       inbox,
       offs: [],
       activeAt,
@@ -198,6 +207,7 @@ export function createAgent(options: AgentOptions): Agent {
         entry.activeAt = Math.max(entry.activeAt, Date.now())
         inbox.written(message)
       }),
+      room.on('message:deleted', inbox.deleted),
       room.on('message:updated', (message) => {
         if (message.participantType === 'agent' && message.status === 'sent') inbox.ended(message)
       }),

@@ -7,15 +7,21 @@ export interface Inbox {
   written(message: Message): void
   /** The streamed answer of another agent has ended. */
   ended(message: Message): void
+  /** A message was deleted. */
+  deleted(message: Message): void
   /** The backlog, which has all that was written up to the join, at this seq. */
   settle(backlog: readonly Message[], joinedAt: number): void
 }
 
 /**
  * Of one conversation, what is handed to the agent: the backlog, and behind it what is live, each message once.
- * `after`: everything up to this seq was handed on before.
+ * `after`: everything up to this seq was handed on before. `withdraw`: what was handed on is deleted.
  */
-export function createInbox(after: number, hand: (message: Message) => void): Inbox {
+export function createInbox(
+  after: number,
+  hand: (message: Message) => void,
+  withdraw: (message: Message) => void,
+): Inbox {
   let backlogEnd = after
   /** What is live waits here for the backlog; null: no longer. */
   let waiting: (() => void)[] | null = []
@@ -38,6 +44,7 @@ export function createInbox(after: number, hand: (message: Message) => void): In
       behindBacklog(() => {
         if (!handed.has(message.id)) hand(message)
       }),
+    deleted: (message) => behindBacklog(() => withdraw(message)),
     settle(backlog, joinedAt) {
       backlogEnd = joinedAt
       for (const message of backlog) {
