@@ -51,7 +51,7 @@ export interface ConversationDocument {
   ownChangeSeq: number
   ownChangeKind?: 'conversation.updated' | 'participant.added' | 'participant.removed'
 
-  /** Raised whenever text below `settledSeq` changes: deletes, edits, ended streams. */
+  /** Raised whenever text changes that a summary may have read: deletes, edits, ended streams. */
   contentRev: number
   summary?: string
   summaryCoversSeq: number

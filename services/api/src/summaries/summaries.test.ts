@@ -152,6 +152,17 @@ describe('what no longer stands', () => {
     expect((await world.head(cid))?.summary).not.toContain('line 3')
   })
 
+  test('a delete above what a summary being made covers leaves it in force', async () => {
+    const cid = await world.conversation(people)
+    await world.say(cid, lines(25))
+    const work = await world.work(cid)
+    await world.remove(cid, 25)
+    await world.remove(cid, 15)
+    expect(await world.write(world.summarise(cid, work))).toBe(true)
+    expect(await world.run(cid)).toEqual([20])
+    expect((await world.head(cid))?.summary).not.toContain('line 15')
+  })
+
   test('an edited message is read again', async () => {
     const cid = await world.conversation(people)
     await world.say(cid, lines(10))

@@ -32,7 +32,7 @@ export const wantedSeq = ({ settledSeq, summaryWantedSeq }: SummaryHead): number
   Math.max(settledSeq - (settledSeq % LIMITS.summaryBucket), summaryWantedSeq ?? 0)
 
 /** The end of the bucket that follows `seq`. */
-const bucketAfter = (seq: number): number => seq - (seq % LIMITS.summaryBucket) + LIMITS.summaryBucket
+export const bucketAfter = (seq: number): number => seq - (seq % LIMITS.summaryBucket) + LIMITS.summaryBucket
 
 export type SummaryWorkReader = ReturnType<typeof createSummaryWorkReader>
 
@@ -55,7 +55,7 @@ export function createSummaryWorkReader({
     return rows.filter((row) => !isVoid(row))
   }
 
-  /** Content changed somewhere below `settledSeq` since the summary was made. */
+  /** Content that the summary, or the next one, may have read changed since it was made. */
   const mayBeStale = (head: SummaryHead): boolean =>
     head.summaryCoversSeq > 0 && head.summaryContentRev !== head.contentRev
 

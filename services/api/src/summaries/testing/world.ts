@@ -1,6 +1,7 @@
 import type { InternalSummaryWrite, SummaryWork } from '@parley/contract'
 import type { ObjectId } from 'mongodb'
 import { createChanges } from '../../changes/changes.ts'
+import { textChanged } from '../../changes/content.ts'
 import { draft, openWorld } from '../../messages/testing/world.ts'
 import { createPricing } from '../../money/prices.ts'
 import { createSummaryWorkReader } from '../work.ts'
@@ -90,8 +91,7 @@ export async function openSummaryWorld(mongodbUri: string) {
             message.deletedAt = transaction.now
             message.content = ''
           }
-          transaction.head.contentRev++
-          if (seq <= transaction.head.summaryCoversSeq) transaction.head.summaryDue = true
+          textChanged(transaction.head, seq)
           return {
             value: undefined,
             effect: { kind: 'message.deleted', action: 'message.delete', messageId: row._id },
