@@ -163,6 +163,16 @@ describe('what no longer stands', () => {
     expect((await world.head(cid))?.summary).not.toContain('line 15')
   })
 
+  test('a summary made again counts once, though its write is repeated', async () => {
+    const cid = await world.conversation(people)
+    await world.say(cid, lines(10))
+    await world.run(cid)
+    await world.remove(cid, 3)
+    const again = world.summarise(cid, await world.work(cid))
+    expect([await world.write(again), await world.write(again)]).toEqual([true, false])
+    expect(await world.head(cid)).toMatchObject({ changeSeq: 3 })
+  })
+
   test('an edited message is read again', async () => {
     const cid = await world.conversation(people)
     await world.say(cid, lines(10))

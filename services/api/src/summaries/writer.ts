@@ -30,6 +30,7 @@ export function createSummaryWriter({ summaries, changes, pricing }: SummaryWrit
           head.summaryCoversSeq === coversSeq &&
           head.contentRev === contentRev &&
           throughSeq >= coversSeq &&
+          (throughSeq > coversSeq || head.summaryContentRev !== contentRev) &&
           throughSeq <= head.settledSeq
         if (!stillTrue) return { value: false }
 
