@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { ada } from '../conversations/testing/world.ts'
 import type { ConversationDocument } from '../database/collections.ts'
-import { createContext, fitting, messageTokens } from './context.ts'
+import { type ContextRequest, createContext, fitting, messageTokens } from './context.ts'
 
 function message(seq: number, fields: Partial<Message> = {}): Message {
   const at = new Date(0).toISOString()
@@ -118,13 +118,43 @@ test('never over budget, never half a tool call, always in order', () => {
   )
 })
 
-test('an answer that is still being written is no part of it', async () => {
-  const data = [message(1), message(2, { status: 'streaming', content: 'Hel' }), message(3)]
+/** The context of a conversation that has these messages, of which the summary covers ten. */
+function contextOf(messages: Message[], request: ContextRequest = {}, text?: string) {
   const context = createContext({
     access: { require: async () => ({ head: {} as ConversationDocument, role: 'member' }) },
-    pages: { page: async () => ({ data, page: { nextCursor: null, prevCursor: null, hasMore: false } }) },
-    reader: { standing: async () => null },
+    pages: {
+      page: async (_scope, _list, _filter, _range, limit) => ({
+        data: messages.slice(-limit),
+        page: { nextCursor: null, prevCursor: null, hasMore: false },
+      }),
+    },
+    reader: { standing: async () => (text === undefined ? null : { text, coversSeq: 10 }) },
   })
-  const { messages } = await context.get(ada, '0'.repeat(24), {})
+  return context.get(ada, '0'.repeat(24), request)
+}
+
+test('an answer that is still being written is no part of it', async () => {
+  const data = [message(1), message(2, { status: 'streaming', content: 'Hel' }), message(3)]
+  const { messages } = await contextOf(data)
   expect(messages.map(({ seq }) => seq)).toEqual([1, 3])
+})
+
+describe('a summary', () => {
+  const summary = 'What was said so far.'
+
+  test('makes room for the newest message, where that fits without it', async () => {
+    const messages = [message(11, { content: 'word '.repeat(50) })]
+    expect(await contextOf(messages, { maxTokens: 56 }, summary)).toMatchObject({
+      summary: null,
+      messages,
+    })
+  })
+  test('stays where the newest message does not fit either way', async () => {
+    const messages = [message(11, { content: 'word '.repeat(9_000) })]
+    expect(await contextOf(messages, {}, summary)).toMatchObject({ summary, coversSeq: 10, messages: [] })
+  })
+  test('stays where the newest message is a tool call that has no result yet', async () => {
+    const messages = [message(11), message(12, { role: 'assistant', toolCalls: [call('a')] })]
+    expect(await contextOf(messages, { recent: 1 }, summary)).toMatchObject({ summary, messages: [] })
+  })
 })

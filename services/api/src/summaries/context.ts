@@ -68,8 +68,8 @@ export function createContext({ access, pages, reader }: ContextOptions) {
 
   return {
     /**
-     * Newest first, until one does not fit; a tool call only together with all its results. A summary that leaves no
-     * room for the newest message is left out.
+     * Newest first, until one does not fit; a tool call only together with all its results. A summary is left
+     * out where no message fits beside it, but one does without it.
      * `tokens` never exceeds `maxTokens`.
      * @throws ProblemError not_found
      */
@@ -83,7 +83,8 @@ export function createContext({ access, pages, reader }: ContextOptions) {
       const cost = standing ? FRAME + tokensOf(standing.text) : 0
       const candidates = await newest(head, recent, maxTokens)
       const beside = fitting(candidates, maxTokens - cost)
-      const crowdsOut = cost > maxTokens || (beside.messages.length === 0 && candidates.length > 0)
+      const alone = fitting(candidates, maxTokens)
+      const crowdsOut = cost > maxTokens || (beside.messages.length === 0 && alone.messages.length > 0)
       if (standing && !crowdsOut) {
         return {
           summary: standing.text,
@@ -92,7 +93,7 @@ export function createContext({ access, pages, reader }: ContextOptions) {
           tokens: cost + beside.tokens,
         }
       }
-      return { summary: null, coversSeq: 0, ...fitting(candidates, maxTokens) }
+      return { summary: null, coversSeq: 0, ...alone }
     },
   }
 }
