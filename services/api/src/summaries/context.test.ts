@@ -139,6 +139,31 @@ test('an answer that is still being written is no part of it', async () => {
   expect(messages.map(({ seq }) => seq)).toEqual([1, 3])
 })
 
+test('others have their turn while long messages are counted', async () => {
+  const content = 'word '.repeat(13_000)
+  const messages = Array.from({ length: 30 }, (_, i) =>
+    message(
+      i + 1,
+      i < 15
+        ? { content }
+        : {
+            toolCalls: [call('a', content)],
+          },
+    ),
+  )
+  let turns = 0
+  let done = false
+  const count = () => {
+    turns++
+    if (!done) setImmediate(count)
+  }
+  setImmediate(count)
+  const context = await contextOf(messages, { maxTokens: 1_000_000 })
+  done = true
+  expect(context.messages).toHaveLength(30)
+  expect(turns).toBeGreaterThan(20)
+})
+
 describe('a summary', () => {
   const summary = 'What was said so far.'
 

@@ -2,6 +2,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Caller, ConversationContext, Message } from '@parley/contract'
 import type { MessagePages, ReadScope } from '../messages/pages.ts'
 import type { Access } from '../participants/access.ts'
+import { unhurried } from '../search/unhurried.ts'
 import { type PromptPart, promptParts } from './prompt-parts.ts'
 import { tokensOf } from './tokens.ts'
 import type { SummaryWorkReader } from './work.ts'
@@ -25,14 +26,14 @@ export interface ContextRequest {
   recent?: number | undefined
 }
 
-/** What a message takes: its text, attachments, and tool calls with their results. Thinking is no part of a prompt. */
-export function messageTokens(message: Message): number {
-  let tokens = FRAME + tokensOf(message.content)
-  if (message.toolCalls.length > 0) tokens += tokensOf(JSON.stringify(message.toolCalls))
-  if (message.toolCallId !== null) tokens += tokensOf(message.toolCallId)
-  for (const attachment of message.attachments) tokens += tokensOf(attachment)
-  return tokens
-}
+/** What a prompt has of a message: its text, attachments, and tool calls with their results. Thinking is no part of it. */
+const promptText = ({ content, toolCalls, toolCallId, attachments }: Message): string =>
+  [content, toolCalls.length > 0 ? JSON.stringify(toolCalls) : '', toolCallId ?? '', ...attachments]
+    .filter((text) => text !== '')
+    .join('\n')
+
+/** Tokens that a message takes. */
+export const messageTokens = (message: Message): number => FRAME + tokensOf(promptText(message))
 
 export type Context = ReturnType<typeof createContext>
 
@@ -52,11 +53,12 @@ export function createContext({ access, pages, reader }: ContextOptions) {
         { before },
         limit,
       )
-      for (const message of data.toReversed()) {
+      const texts = data.toReversed().map((message) => ({ message, content: promptText(message) }))
+      for await (const { message, content } of unhurried(texts)) {
         before = message.seq
         if (message.status === 'streaming') continue
         if (used > budget) break
-        const tokens = messageTokens(message)
+        const tokens = FRAME + tokensOf(content, budget)
         used += tokens
         found.unshift({ message, tokens })
       }

@@ -24,6 +24,14 @@ test('never fewer than the tokenizer counts, and for ordinary text the same', ()
   expect(tokensOf(text)).toBe(exact(text))
 })
 
+test('of more than is asked about, no more than that is counted', () => {
+  for (const text of ['word '.repeat(13_000), 'a'.repeat(65_536), `${'ab'.repeat(190)} `.repeat(170)]) {
+    expect(tokensOf(text, 100)).toBeGreaterThan(100)
+    expect(tokensOf(text, 100)).toBeLessThan(1_000)
+    expect(tokensOf(text, 100_000)).toBe(tokensOf(text))
+  }
+})
+
 test('what looks like a control token is text', () => {
   expect(tokensOf('<|endoftext|>')).toBeGreaterThan(1)
 })
