@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, inject, test, vi } from 'vitest'
 import { createConversationReader } from '../conversations/reader.ts'
 import {
   ada,
+  admin,
   bob,
   bot,
   caller,
@@ -254,6 +255,26 @@ describe('changes', () => {
       'not_found',
     ])
     expect((await service.conversations.get(ada, cid)).title).toBe('')
+  })
+
+  test('of what was deleted a moment before do not happen', async () => {
+    const cid = await open(service, ada)
+    const apply = vi.spyOn(service.changes, 'apply')
+    const queued = (count: number) => expect.poll(() => apply.mock.calls.length).toBe(count)
+    const gate = Promise.withResolvers<void>()
+    const first = service.changes.apply(id(cid), {
+      by: null,
+      run: async () => ({ value: await gate.promise }),
+    })
+    const deleted = codeOf(service.conversations.remove(ada, cid))
+    await queued(2)
+    const added = codeOf(service.participants.add(admin, cid, { type: 'user', id: 'eve' }))
+    await queued(3)
+    gate.resolve()
+    apply.mockRestore()
+    await first
+    expect([await deleted, await added]).toEqual(['none', 'not_found'])
+    expect(await world.database.participants.countDocuments({ cid: id(cid) })).toBe(0)
   })
 
   test('that can not be published are published by the relay, in order, and only then forgotten', async () => {

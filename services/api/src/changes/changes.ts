@@ -150,7 +150,8 @@ export function createChanges(options: { client: MongoClient; rows: Collections;
       const audit: AuditDocument[] = []
       const verdicts: Verdict[] = []
       for (const waiting of batch) {
-        if (!unit) {
+        // Also one of these may have deleted it.
+        if (!unit || unit.transaction.head.deletedAt) {
           verdicts.push({ waiting, error: problem('not_found') })
           continue
         }
