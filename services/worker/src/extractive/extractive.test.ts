@@ -79,6 +79,14 @@ test('any text, however long or odd, makes a bounded summary without control cha
   )
 })
 
+test('a character that stands where a long message is cut does not come into the summary as half of one', () => {
+  const invoice = 'Invoice INV-4711 must be paid by 3 May 2027'
+  const messages = [said(1, `${'\n'.repeat(5_998 - invoice.length)}${invoice} 😀${'\n'.repeat(3_000)}`)]
+  const summary = compose(mergeNotes([], takeNotes(messages)), messages, 2_000)
+  expect(summary).toContain(invoice)
+  expect(summary.isWellFormed()).toBe(true)
+})
+
 /** Processor time of this process, in milliseconds: others on the machine don't count. */
 function cpuMs(): number {
   const { user, system } = process.cpuUsage()

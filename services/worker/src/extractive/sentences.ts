@@ -44,7 +44,8 @@ const words = new Intl.Segmenter(undefined, { granularity: 'word' })
 
 /** Cuts a text into sentences: English by wink-nlp, anything that isn't written in Latin letters by its Unicode rules. */
 export function sentencesOf(text: string): Sentence[] {
-  const looked = text.length > HEAD + TAIL ? `${text.slice(0, HEAD)}\n${text.slice(-TAIL)}` : text
+  const looked =
+    text.length > HEAD + TAIL ? `${text.slice(0, HEAD)}\n${text.slice(-TAIL)}`.toWellFormed() : text
   return looked
     .split(/\n+/u)
     .filter((line) => /[\p{L}\p{N}]/u.test(line))
