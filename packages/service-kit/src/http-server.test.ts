@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { Agent, get } from 'node:http'
 import { type AddressInfo, connect, createServer } from 'node:net'
+import { text } from 'node:stream/consumers'
 import { Problem, problem } from '@parley/contract'
 import type { InjectOptions } from 'fastify'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
@@ -59,8 +60,8 @@ beforeAll(async () => {
 })
 afterAll(() => app.close())
 
-function port(): number {
-  const [address] = app.addresses()
+function port(server = app): number {
+  const [address] = server.addresses()
   if (!address || typeof address === 'string') throw new Error('not listening')
   return address.port
 }
@@ -149,6 +150,31 @@ describe('errors', () => {
     expect(heard).toMatch(/^HTTP\/1.1 200 /)
   })
 
+  it('of a body that comes too slowly can be tried again', async () => {
+    const impatient = createHttpServer({ logger })
+    problemErrors(impatient)
+    impatient.post('/things', open, async () => ({}))
+    Object.assign(impatient.server, {
+      headersTimeout: 50,
+      requestTimeout: 50,
+      connectionsCheckingInterval: 10,
+    })
+    await impatient.listen({ host: '127.0.0.1', port: 0 })
+    const socket = connect(port(impatient), '127.0.0.1')
+    socket.write(
+      'POST /things HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 20\r\n\r\n{',
+    )
+    const [head, body] = (await text(socket)).split('\r\n\r\n')
+    expect(head).toMatch(/^HTTP\/1.1 503 Service Unavailable\r\n.*Retry-After: 1\r\n/s)
+    const detail = 'The request took too long to arrive'
+    expect(Problem.parse(JSON.parse(body ?? ''))).toMatchObject({
+      code: 'unavailable',
+      retryable: true,
+      detail,
+    })
+    await impatient.close()
+  })
+
   it('answers what is not HTTP at all', async () => {
     for (const [sent, detail] of [
       ['NONSENSE\r\n\r\n', 'The request is not HTTP'],
@@ -156,10 +182,7 @@ describe('errors', () => {
     ]) {
       const socket = connect(port(), '127.0.0.1')
       socket.write(sent ?? '')
-      const chunks: Buffer[] = []
-      socket.on('data', (chunk) => chunks.push(chunk))
-      await once(socket, 'close')
-      const [head = '', body = ''] = Buffer.concat(chunks).toString().split('\r\n\r\n')
+      const [head = '', body = ''] = (await text(socket)).split('\r\n\r\n')
       const { requestId, ...rest } = Problem.parse(JSON.parse(body))
       expect(rest).toMatchObject({ code: 'bad_request', status: 400, detail })
       expect(head).toMatch(/^HTTP\/1.1 400 /)

@@ -1,6 +1,12 @@
 import { randomUUID } from 'node:crypto'
-import { type IncomingMessage, maxHeaderSize, type Server, type ServerResponse } from 'node:http'
-import { LIMITS, problem } from '@parley/contract'
+import {
+  type IncomingMessage,
+  maxHeaderSize,
+  type Server,
+  type ServerResponse,
+  STATUS_CODES,
+} from 'node:http'
+import { LIMITS, type ProblemError, problem } from '@parley/contract'
 import {
   type ConnectionError,
   type FastifyBaseLogger,
@@ -42,22 +48,31 @@ const validator: FastifySchemaCompiler<z.ZodType> = ({ schema }) => {
 }
 
 /** The answer to what HTTP's own parser refuses; the connection ends with it. */
-function refuseUnparsed(error: ConnectionError): string {
-  const detail =
-    error.code === 'HPE_HEADER_OVERFLOW'
-      ? `The path and the headers are over ${maxHeaderSize} bytes`
-      : 'The request is not HTTP'
+function refuseUnparsed({ code }: ConnectionError): string {
+  const refused = unparsedProblem(code)
   const id = randomUUID()
-  const body = JSON.stringify(problem('bad_request', { detail }).toProblem(id, ''))
+  const body = JSON.stringify(refused.toProblem(id, ''))
   return [
-    'HTTP/1.1 400 Bad Request',
+    `HTTP/1.1 ${refused.status} ${STATUS_CODES[refused.status]}`,
     'Content-Type: application/problem+json',
     `Content-Length: ${Buffer.byteLength(body)}`,
     `X-Request-Id: ${id}`,
+    ...(refused.retryAfter === undefined ? [] : [`Retry-After: ${refused.retryAfter}`]),
     'Connection: close',
     '',
     body,
   ].join('\r\n')
+}
+
+function unparsedProblem(code: string): ProblemError {
+  switch (code) {
+    case 'ERR_HTTP_REQUEST_TIMEOUT':
+      return problem('unavailable', { detail: 'The request took too long to arrive', retryAfter: 1 })
+    case 'HPE_HEADER_OVERFLOW':
+      return problem('bad_request', { detail: `The path and the headers are over ${maxHeaderSize} bytes` })
+    default:
+      return problem('bad_request', { detail: 'The request is not HTTP' })
+  }
 }
 
 export interface HttpServerOptions {
