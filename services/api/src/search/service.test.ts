@@ -58,6 +58,23 @@ test('an answer is found by what it ended with, though it was looked for while i
   expect(await find('meanwhile')).toEqual([2])
 })
 
+test('a word counts as the start of another only where none has it, whether indexed yet or not', async () => {
+  const find = async (cid: string) =>
+    (await search.find(ada, cid, { q: 'pay' })).data.map(({ content }) => content)
+  for (const [indexed, fresh] of [
+    ['pay now', 'payment'],
+    ['payment', 'pay now'],
+  ] as const) {
+    const cid = await open(service, ada)
+    await say(service, ada, cid, indexed)
+    await service.headUpdater.flush()
+    await say(service, ada, cid, fresh)
+    expect(await find(cid)).toEqual(['pay now'])
+    await service.headUpdater.flush()
+    expect(await find(cid)).toEqual(['pay now'])
+  }
+})
+
 test('what is deleted while it is ranked is not shown', async () => {
   const cid = await open(service, ada)
   const message = await say(service, ada, cid, 'parcel')

@@ -49,10 +49,10 @@ export function createSearch({
   pages: MessagePages
   indexer: SearchIndexer
 }) {
-  /** The newest messages that have all terms; with `begun`, the last one may be the start of a word, which takes longer. */
-  function newest(cid: ObjectId, [first, ...others]: readonly QueryTerm[], begun: boolean) {
+  /** The newest messages that have all terms; one that may be the start of a word takes longer. */
+  function newest(cid: ObjectId, [first, ...others]: readonly QueryTerm[]) {
     if (!first) return []
-    const select = ({ text, prefix }: QueryTerm) => (begun && prefix ? { $regex: `^${literal(text)}` } : text)
+    const select = ({ text, prefix }: QueryTerm) => (prefix ? { $regex: `^${literal(text)}` } : text)
     return searchTerms
       .find(
         {
@@ -138,22 +138,23 @@ export function createSearch({
         more = done.more
       }
 
+      const exact = wanted.map((term) => ({ ...term, prefix: false }))
       const [whole, fresh] = await Promise.all([
-        newest(head._id, wanted, false),
+        newest(head._id, exact),
         candidates(head._id, { $gt: indexed, $lte: end }),
       ])
-      const begun = whole.length === 0 && wanted.some(({ prefix }) => prefix)
-      const terms = begun ? await newest(head._id, wanted, true) : whole
+      const sought = whole.length > 0 || (await ranked(fresh, exact)).length > 0 ? exact : wanted
+      const terms = sought === exact ? whole : await newest(head._id, wanted)
       const found = await candidates(head._id, { $in: terms.map(({ seq }) => seq) })
       const unique = new Map([...found, ...fresh].map((row) => [row.seq, row]))
-      const hits = await ranked(unique.values(), wanted)
+      const hits = await ranked(unique.values(), sought)
       // There may be fewer than there were.
       const offset = Math.min(wantedOffset, hits.length)
       const page = fitting(hits.slice(offset, offset + limit))
       const next = offset + page.length
       const previous = offset - fitting(hits.slice(Math.max(0, offset - limit), offset).toReversed()).length
       return {
-        data: await marked(head._id, page, wanted),
+        data: await marked(head._id, page, sought),
         page: {
           nextCursor: next < hits.length ? encodeCursor(list, [next]) : null,
           prevCursor: offset > 0 ? encodeCursor(list, [previous]) : null,
