@@ -95,3 +95,17 @@ test('who held a channel before the first connection is told that they may have 
   own.close()
   await closeRedis(late)
 })
+
+test('more channels than one call takes are all heard on the next connection', async () => {
+  const late = connect('subscribing')
+  const own = createBus({ subscriber: late, publisher, logger })
+  const restored = new Promise<void>((resolve) => own.onRestored(resolve))
+  const channels = Array.from({ length: 150_000 }, (_, n) => `${name} ${n}`)
+  await Promise.all(channels.map((channel) => own.hold(channel)))
+  await restored
+  const ends = channels.filter((_, n) => n % 1_000 === 0 || n % 1_000 === 999)
+  const heard = (await publisher.pubsub('NUMSUB', ...ends)).filter((count) => count === 1)
+  expect(heard).toHaveLength(ends.length)
+  own.close()
+  await closeRedis(late)
+})

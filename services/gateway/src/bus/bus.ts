@@ -3,6 +3,8 @@ import type { Redis } from 'ioredis'
 
 /** Milliseconds between signs of life on the subscribing connection, which is given up when silent for 6 s. */
 const PING_MS = 2_000
+/** Channels of one call: each is an argument of its own, of which a call takes some 100,000. */
+const BATCH_SIZE = 1_000
 
 export type Bus = ReturnType<typeof createBus>
 export type BusHandler = (channel: string, payload: string) => void
@@ -39,7 +41,11 @@ export function createBus({
   const onReady = () => {
     const channels = [...holders.keys()]
     if (channels.length === 0) return
-    subscriber.subscribe(...channels).then(
+    const calls: Promise<unknown>[] = []
+    for (let at = 0; at < channels.length; at += BATCH_SIZE) {
+      calls.push(subscriber.subscribe(...channels.slice(at, at + BATCH_SIZE)))
+    }
+    Promise.all(calls).then(
       () => {
         for (const listener of restored) listener()
       },
