@@ -14,7 +14,7 @@ export interface Chats {
   members(index: number): number[]
 }
 
-/** Who sends where, so that each sender takes part in all it sends to and nobody in more than needed. */
+/** Assigns senders to conversations, so that each takes part in all it sends to and nobody in more than needed. */
 export function plan(
   stack: Stack,
   senders: number,

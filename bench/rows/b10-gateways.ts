@@ -70,7 +70,7 @@ interface Pace {
   rate: number
   count: number
 }
-/** Who hears what some processes send. */
+/** The listeners to what some processes send. */
 interface Audience {
   pids: number[]
   /** Frames that reached it so far. */

@@ -30,7 +30,7 @@ function throwAt(port: number, bytes: string): Promise<void> {
   })
 }
 
-/** Who sends and never reads, by either transport. */
+/** A client that sends and never reads, by either transport. */
 const deafTo = {
   async socket(url: string, token: string): Promise<RawSocket> {
     const socket = await openRawSocket(url, token)
@@ -136,13 +136,13 @@ export async function greedFaults(bed: Bed, name: string): Promise<string[]> {
   const packets = Array.from({ length: ASKED }, (_, n) => greedy(n, conversationId))
   for (const packet of packets) socket.frame(packet)
   await polling.packets(packets)
-  // Who does not read learns of the end by writing.
+  // A client that does not read learns of the end by writing.
   const gone = async () => {
     socket.frame('3')
     await polling.packets(['3'])
     return !socket.open && !polling.open
   }
-  if (!(await comesTrue(gone, GONE_MS))) faults.push('who asks and never reads is still there')
+  if (!(await comesTrue(gone, GONE_MS))) faults.push('a client that asks and never reads is still there')
   socket.close()
   polling.close()
   // What the system holds for a connection takes a few answers.

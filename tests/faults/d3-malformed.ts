@@ -7,7 +7,7 @@ import { percentile, type Row } from './row.ts'
 
 const mib = (memory: ReadonlyMap<string, number>, name: string): number => memory.get(name) ?? 0
 
-/** Who reads what is thrown at the first gateway. */
+/** The processes that read what is thrown at the first gateway. */
 const READERS = ['gateway-0', 'api-0', 'api-1']
 /** Share of the packets after which all code has run, is compiled, and tables and pools have the size of the load. */
 const WARM = 1 / 10
@@ -24,7 +24,7 @@ const ARRIVAL_MS = 1_000
  */
 export const d3: Row<{ packets: number }, Bed> = {
   name: 'D3',
-  title: 'malformed packets and frames, from who reads the answers and who does not',
+  title: 'malformed packets and frames, from clients that read the answers and clients that do not',
   short: { packets: 4_000 },
   full: (minutes) => ({ packets: Math.min(1_000_000, Math.ceil(minutes * 150_000)) }),
   async run(bed, { random, size, log }) {

@@ -32,7 +32,7 @@ interface Device {
   /** Who is in the room, by what its socket was told on joining and since. */
   told: Set<string>
 }
-/** What the servers say at one place of who is there, and of whom they say it. */
+/** What the servers report in one place about who is there, and about whom. */
 interface Look {
   where: string
   people: readonly Person[]

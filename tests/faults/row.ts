@@ -10,7 +10,7 @@ export interface RunOptions<P> {
   random: Random
   /** How much, how often, how long. */
   size: P
-  /** Told what is being done, for who watches a long run. */
+  /** Called with what is being done, for those watching a long run. */
   log(line: string): void
 }
 

@@ -95,7 +95,7 @@ test("a stranger, and another org's admin, find nothing", async () => {
   boss.disconnect()
 })
 
-test('who is added hears of it; who is removed is out within a second, on every gateway', async () => {
+test('people added are told; people removed are out within a second, on every gateway', async () => {
   const { ada, bob } = scene.names('ada', 'bob')
   const id = await scene.conversation(ada)
   const a = await scene.join(ada, id, 0)
@@ -120,7 +120,7 @@ test('who is added hears of it; who is removed is out within a second, on every 
   }
 })
 
-test('who takes part is told of a conversation too large for its events, or with too many people to name', async () => {
+test('participants are told of a conversation too large for its events, or with too many people to name', async () => {
   const { ada, bob } = scene.names('ada', 'bob')
   const b = await scene.connect(bob, 1)
   const added = (id: string, times: number) =>
@@ -143,7 +143,7 @@ test('who takes part is told of a conversation too large for its events, or with
   }
 })
 
-test('who is removed without ever having joined is told so on all their sockets, and nobody else is', async () => {
+test('somebody removed without ever having joined is told on all their sockets, and nobody else is', async () => {
   const { ada, bob, cyd } = scene.names('ada', 'bob', 'cyd')
   const id = await scene.conversation(ada, bob, cyd)
   const devices = [await scene.connect(bob, 0), await scene.connect(bob, 1)]

@@ -99,7 +99,7 @@ test('one idempotency key makes one message, by REST and two gateways at once', 
   expect(other).toMatchObject({ ok: false, error: { code: 'idempotency_mismatch' } })
 })
 
-test('who comes back joins with what it holds and misses neither messages nor changes', async () => {
+test('a returning client joins with what it holds and misses neither messages nor changes', async () => {
   const { ada, bob } = scene.names('ada', 'bob')
   const id = await scene.conversation(ada, bob)
   const b = await scene.join(bob, id, 1)

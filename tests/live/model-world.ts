@@ -93,7 +93,7 @@ export async function openWorld(bed: Bed): Promise<World> {
     turns: new Map(),
     async close() {
       for (const { member } of people) member.close()
-      // Nothing stays stopped or dead for who comes next.
+      // Nothing stays stopped or dead for the next run.
       await Promise.all(world.running)
     },
   }

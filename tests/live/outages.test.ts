@@ -116,7 +116,7 @@ test('a wiped Redis loses nobody a message', async () => {
   expect(b.of('message:new').map(({ seq }) => seq)).toEqual([1, 2, 3])
 })
 
-test('who was added, and how far somebody read, while a gateway stood still and Redis was wiped is told, and only that', async () => {
+test('additions and read positions from while a gateway stood still and Redis was wiped are told, and nothing else', async () => {
   const { ada, bob, cyd } = scene.names('ada', 'bob', 'cyd')
   const [id, quiet] = [await scene.conversation(ada), await scene.conversation(ada, bob, cyd)]
   const a = await scene.join(ada, quiet, 1)
@@ -240,7 +240,7 @@ test('a gateway that ends lets nobody in, finishes what it was asked, and sends 
   await scene.stack.start('gateway-1')
 })
 
-test('who sends too many events is told so, and only they', async () => {
+test('a client that sends too many events is told so, and nobody else is', async () => {
   const { ada, bob } = scene.names('ada', 'bob')
   const id = await scene.conversation(ada, bob)
   const a = await scene.join(ada, id)

@@ -25,7 +25,7 @@ async function presence(gateway: number, path: string, token: string) {
   return { status: response.status, body }
 }
 
-test('who comes and goes is told on every gateway, and listed as being there', async () => {
+test('comings and goings are told on every gateway, and shown in the lists', async () => {
   const { ada, bob, bot } = scene.names('ada', 'bob', 'bot')
   const id = await scene.conversation(ada, bob, `agent:${bot}`)
   const a = await scene.join(ada, id, 0)
@@ -95,7 +95,7 @@ test('a page that reloads, on another gateway even, causes no event; a second de
   await a.first('user:left', { userId: bob })
 })
 
-test('presence by HTTP: for who shares a conversation, and a page of all for admins', async () => {
+test('presence by HTTP: for those who share a conversation, and a page of all for admins', async () => {
   const { ada, bob, eve, root } = scene.names('ada', 'bob', 'eve', 'root')
   const id = await scene.conversation(ada, bob)
   await scene.join(bob, id, 0)
@@ -163,7 +163,7 @@ test('an agent and a person of one id are told apart, one by one and in the list
   }
 })
 
-test('who is of another org looks like nobody, to namesakes and admins too', async () => {
+test('people of another org look like nobody, to namesakes and admins too', async () => {
   const { ada, bob } = scene.names('ada', 'bob')
   const id = await scene.conversation(ada, bob, `agent:${bob}`)
   const a = await scene.join(ada, id, 0)
@@ -236,7 +236,7 @@ test('a Redis that lost everything has who is there again, and nobody is told of
   expect(a.heard.slice(told).filter(({ event }) => event !== 'resync')).toEqual([])
 })
 
-test('who came and who left while a gateway heard nothing of the others is told there soon after', async () => {
+test('comings and goings while a gateway heard nothing from the others are told there soon after', async () => {
   const { ada, bob, cyd } = scene.names('ada', 'bob', 'cyd')
   const id = await scene.conversation(ada, bob, cyd)
   const a = await scene.join(ada, id, 0)

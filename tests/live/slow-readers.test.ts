@@ -34,7 +34,7 @@ async function conversationOf(name: string, messages: number): Promise<string> {
 }
 const tooSlow = () => counterAt(url, 'gateway_slow_readers_total')
 
-test('who joins two hundred times and reads nothing is gone soon, and costs the gateway next to nothing', async () => {
+test('a client that joins two hundred times and reads nothing is gone soon, and costs the gateway next to nothing', async () => {
   const { eve } = scene.names('eve')
   const conversations = await Promise.all(Array.from({ length: 10 }, () => conversationOf(eve, 20)))
   const reader = await openRawSocket(url, scene.token(eve))
@@ -56,7 +56,7 @@ test('who joins two hundred times and reads nothing is gone soon, and costs the 
   reader.close()
 })
 
-test('who has not come in, asks for namespaces that there are not and reads nothing is gone soon, and costs nothing', async () => {
+test('a client without a token that asks for unknown namespaces and reads nothing is gone soon, and costs nothing', async () => {
   const ws = await openConnection(url)
   const before = await heldMiB(scene.stack, 'gateway-0')
   ws.pause()
@@ -68,7 +68,7 @@ test('who has not come in, asks for namespaces that there are not and reads noth
   await gone
 })
 
-test('who pings their websocket and reads nothing costs the gateway next to nothing', async () => {
+test('a client that pings its websocket and reads nothing costs the gateway next to nothing', async () => {
   const { pia } = scene.names('pia')
   const reader = await openRawSocket(url, scene.token(pia))
   const read = () => counterAt(url, 'gateway_client_events_total', 'event="unknown"')
@@ -81,7 +81,7 @@ test('who pings their websocket and reads nothing costs the gateway next to noth
   reader.close()
 })
 
-test('who reads slowly gets through a page of long messages, and what is live behind it', async () => {
+test('a slow reader gets through a page of long messages, and the live ones after it', async () => {
   const { ada } = scene.names('ada')
   const conversationId = await conversationOf(ada, 100)
   const slowBefore = await tooSlow()

@@ -54,7 +54,7 @@ test('an answer is read while it is written, on both gateways, no letter lost or
   expect(first).toMatchObject({ seq: answer.seq, content: '', status: 'streaming', role: 'assistant' })
   await answer.write(TEXT, 200)
   await a.first('message:stream', { messageId: answer.messageId, op: 'delta' })
-  // Who comes in the middle has a snapshot first, on either gateway.
+  // A client that joins midway gets a snapshot first, on either gateway.
   const late = [await scene.join(bob, id, 0), await scene.join(bob, id, 1)]
   await answer.write(TEXT)
   const usage = { inputTokens: 10, outputTokens: 90 }

@@ -79,7 +79,7 @@ test('read positions move forward only, reach the room, and take a message for i
   })
 })
 
-test('who reads without having joined, by socket or by REST, is seen to have read on every gateway', async () => {
+test('reads without having joined, by socket or by REST, are shown on every gateway', async () => {
   const { ada, bob } = scene.names('ada', 'bob')
   const id = await scene.conversation(ada, bob)
   const rooms = [await scene.join(ada, id, 0), await scene.join(ada, id, 1)]

@@ -68,7 +68,7 @@ test('what the api could not publish for a moment is published within a second',
   ])
 })
 
-test('a conversation that the api could not announce is not shown later to who was removed meanwhile', async () => {
+test('a conversation that the api could not announce is not shown later to somebody removed meanwhile', async () => {
   const { ada, bob } = scene.names('ada', 'bob')
   const b = await scene.connect(bob)
   link.cut()

@@ -44,7 +44,7 @@ describe('GET /me', () => {
     expect(await unread(token)).toEqual({ conversations: 2, messages: 3 })
     await rest.must('DELETE', `/conversations/${ids[1]}`, { token: bob })
     expect(await unread(token)).toEqual({ conversations: 1, messages: 1 })
-    // Who sends has read it, a moment later.
+    // A sender has read their message, a moment later.
     await expect.poll(() => unread(bob), { timeout: 5_000 }).toEqual({ conversations: 0, messages: 0 })
   })
 })

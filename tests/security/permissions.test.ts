@@ -216,7 +216,9 @@ describe.concurrent('the permission matrix', () => {
       })
       expect(strip(answer.body), 'told apart from what does not exist').toEqual(strip(absent.body))
     }
-    expect(await callers.state(untouched), 'who may not has changed something').toEqual(before)
+    expect(await callers.state(untouched), 'somebody without permission has changed something').toEqual(
+      before,
+    )
   })
 })
 

@@ -219,8 +219,10 @@ describe('every socket event', () => {
       }),
     )
     expect(outcomes).toEqual(all.map((who) => `${who}: ${call.verdict(who)}`))
-    expect(await callers.state(untouched), 'who may not has changed something').toEqual(before)
-    expect(await heard(), 'who may not was heard').toEqual(THE_LAST)
+    expect(await callers.state(untouched), 'somebody without permission has changed something').toEqual(
+      before,
+    )
+    expect(await heard(), 'somebody without permission was heard').toEqual(THE_LAST)
   })
 
   it('that nobody acknowledges is refused as one about nothing is', async () => {
@@ -278,7 +280,7 @@ describe('every socket event', () => {
   })
 })
 
-describe('who was put out', () => {
+describe('somebody who was removed', () => {
   it('comes back by nothing that they hold: numbers, keys, cursors, an answer under way', async () => {
     const on = await talk()
     const { conversationId, answerId } = on
@@ -345,7 +347,7 @@ describe('presence', () => {
     }
   })
 
-  it('is told of who shares a conversation; all others look like nobody, those of another org to admins too', async () => {
+  it('is told of people who share a conversation; all others look like nobody, those of another org to admins too', async () => {
     await callers.scene()
     for (const subject of ['member', 'owner', 'agent'] as const) {
       const { type, sub: id } = CALLERS[subject]

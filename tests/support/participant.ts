@@ -1,5 +1,5 @@
 import { type ParticipantRef, parseParticipantKey } from '@parley/contract'
 
-/** Who is meant by `ada`, `user:ada` or `agent:helper`. */
+/** The participant meant by `ada`, `user:ada` or `agent:helper`. */
 export const participantOf = (key: string): ParticipantRef =>
   parseParticipantKey(key.includes(':') ? key : `user:${key}`)

@@ -22,7 +22,7 @@ const address = (url: string) => `${url.replace(/^http/, 'ws')}/socket.io/?EIO=4
 export async function openConnection(url: string): Promise<WebSocket> {
   const ws = new WebSocket(address(url))
   await once(ws, 'message')
-  // Who is cut off while writing is told so.
+  // A client cut off while writing is told so.
   ws.on('error', () => undefined)
   return ws
 }

@@ -9,7 +9,7 @@ interface Sample {
   caller: { type: string; id: string; orgId: string; roles: string[]; name: string | null }
 }
 
-/** Payloads as the issuers really make them. */
+/** Payloads as real issuers make them. */
 const samples: Record<string, Sample> = {
   plain: {
     config: {},
@@ -125,7 +125,7 @@ describe('claims', () => {
     expect(of({ ...base, orgId: 7 }, { JWT_DEFAULT_ORG: 'home' })).toBeNull()
   })
 
-  it('of more than one org name nobody', () => {
+  it('with more than one org are refused', () => {
     const orgOf = (orgId: string[]) => callerOf({ sub: 'ada', orgId }, plain)?.orgId
     expect([['acme'], ['acme', 'other']].map(orgOf)).toEqual(['acme', undefined])
   })
@@ -134,14 +134,14 @@ describe('claims', () => {
     expect([5, 6].map((ahead) => isForUs({ nbf: 1_000 + ahead }, plain, 1_000))).toEqual([true, false])
   })
 
-  it('give the admin role by its configured name alone', () => {
+  it('give the admin role by its configured name only', () => {
     expect(of({ ...base, roles: 'admin' })?.roles).toEqual(['admin'])
     expect(of({ ...base, roles: ['admin'] }, { JWT_ROLE_ADMIN: 'boss' })?.roles).toEqual([])
     expect(of({ ...base, roles: ['boss'] }, { JWT_ROLE_ADMIN: 'boss' })?.roles).toEqual(['admin'])
     expect(of({ ...base, roles: { admin: true } })?.roles).toEqual([])
   })
 
-  it('of another type name nobody', () => {
+  it('of an unknown type are refused', () => {
     for (const type of ['service', 'User', '', 1, true, {}]) expect(of({ ...base, type })).toBeNull()
     expect(of({ ...base, type: 'agent' })?.type).toBe('agent')
     expect(of(base)?.type).toBe('user')

@@ -1,6 +1,6 @@
 import { type Caller, OpaqueId, type OrgRole, ParticipantType } from '@parley/contract'
 
-/** Which claims of the issuer say what; see `JWT_*` in the configuration. */
+/** The meaning of the issuer's claims; see `JWT_*` in the configuration. */
 export interface ClaimConfig {
   JWT_ISSUER?: string | undefined
   JWT_AUDIENCE: string[]
@@ -33,7 +33,7 @@ export function claim(claims: Claims, name: string): unknown {
   return value
 }
 
-/** A string counts as a list of one; what is neither is no list. */
+/** A string counts as a list of one; anything else that is not a list is none. */
 const listOf = (value: unknown): string[] | null => {
   if (typeof value === 'string') return [value]
   if (Array.isArray(value)) return value.filter((item) => typeof item === 'string')
@@ -67,7 +67,7 @@ function pictureOf(value: unknown): string | null {
 const nameOf = (value: unknown): string | null =>
   typeof value === 'string' ? text(value.slice(0, MAX_NAME_LENGTH).trim(), MAX_NAME_LENGTH) : null
 
-/** Was the token made by our issuer, for us, and is its time come? Expiry is judged apart. */
+/** Whether the token was made by our issuer, for us, and is already valid. Expiry is checked separately. */
 export function isForUs(claims: Claims, config: ClaimConfig, now: number): boolean {
   const { iss, aud, azp, nbf } = claims
   if (config.JWT_ISSUER !== undefined && iss !== config.JWT_ISSUER) return false
@@ -81,7 +81,7 @@ export function isForUs(claims: Claims, config: ClaimConfig, now: number): boole
   return nbf === undefined || (typeof nbf === 'number' && nbf <= now + SKEW_SECONDS)
 }
 
-/** The caller that the claims name, or null where they name none. */
+/** The caller that the claims name, or null if they name none. */
 export function callerOf(claims: Claims, config: ClaimConfig): Caller | null {
   const id = OpaqueId.safeParse(claims.sub).data
   const type = participantType(claim(claims, config.JWT_CLAIM_TYPE ?? 'type'))

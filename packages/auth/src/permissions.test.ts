@@ -50,7 +50,7 @@ describe('the permission table', () => {
     )
   })
 
-  it('lets an owner do all that a member may, and a member all that an observer may', () => {
+  it('lets an owner do everything a member may, and a member everything an observer may', () => {
     fc.assert(
       fc.property(fc.constantFrom(...names), caller, subject, (name, who, about) => {
         const allowed = (role: ParticipantRole) => authorize(name, who, as(role), about) === 'allow'
@@ -79,7 +79,7 @@ describe('the permission table', () => {
     expect(authorize('conversation:auto', ada, null, { type: 'agent', id: 'ada' })).toBe('forbidden')
   })
 
-  it('knows its own names only', () => {
+  it('knows only its own names', () => {
     expect(isPermission('message:create')).toBe(true)
     for (const name of ['constructor', 'toString', '', undefined, 'message:fly']) {
       expect(isPermission(name)).toBe(false)

@@ -4,13 +4,13 @@ import { isAdmin, type ParticipantRef, type ParticipantRole } from '@parley/cont
 /**
  * Who may do what, in one place. The words:
  * - `open`: anybody, without a token; `service`: one of our own services;
- * - `any`: any user or agent of an org; `admin`: an admin of the org;
- * - `participant`: who takes part in the conversation, and admins;
- * - `takes_part`: who takes part; an admin who does not is told so (403), since they see the conversation;
+ * - `any`: any user or agent of an org; `admin`: an admin of the org; - `participant`: participants of the
+ * conversation, and admins; - `takes_part`: participants only; an admin who is not one gets a 403, since they may see
+ * the conversation;
  * - `sender`: owners and members, and nobody else: admins write only where they take part;
  * - `writer`: owners, members, and admins;
- * - `owner`: owners, and admins;
- * - `author_or_owner`: who wrote it, owners, and admins; `owner_or_self`: whom it is about, owners, and admins;
+ * - `owner`: owners, and admins; - `author_or_owner`: the author, owners, and admins; `owner_or_self`: the person
+ * concerned, owners, and admins;
  * - `agent_or_admin`: the agent named in the path, and admins.
  */
 export const permissions = {
@@ -66,9 +66,9 @@ const isSame = (a: ParticipantRef | undefined, b: ParticipantRef): boolean =>
 const allowIf = (condition: boolean): Verdict => (condition ? 'allow' : 'forbidden')
 
 /**
- * May the caller do this? `membership` is their part in the conversation, null without one; the conversation is of the
- * caller's org (of another org's, nobody asks: it does not exist). `subject` is the author of the message, the
- * participant to be removed, or the agent in the path, where the rule is about one.
+ * Whether the caller may do this. `membership` is their part in the conversation, null without one; the conversation is
+ * of the caller's org (another org's counts as not existing). `subject` is the author of the message, the participant
+ * to be removed, or the agent in the path, if the rule concerns one.
  */
 export function authorize(
   permission: Permission,

@@ -3,9 +3,9 @@ import type { Caller, Revocation } from '@parley/contract'
 type Person = Pick<Caller, 'orgId' | 'type' | 'id'>
 
 export interface RevocationList {
-  /** Says whether it ends tokens that were sound before. None is ever taken back. */
+  /** Returns whether it ends tokens that were valid before. Revocations are never taken back. */
   add(revocation: Revocation): boolean
-  /** Was the token, issued at this second (0: unknown), ended by a revocation? */
+  /** Whether the token, issued at this second (0: unknown), was ended by a revocation. */
   isRevoked(caller: Person, issuedAt: number): boolean
 }
 

@@ -4,8 +4,8 @@ export interface TokenCache<T> {
 }
 
 /**
- * Keeps between `size` and twice `size` of the entries used last: two generations, the older dropped when the younger is
- * full. Costs one map lookup on a hit, where an exact order of use would write on each.
+ * Keeps between `size` and twice `size` of the most recently used entries: two generations, the older dropped when the
+ * younger is full. Costs one map lookup on a hit, where an exact order of use would write on each.
  */
 export function createTokenCache<T>(size: number): TokenCache<T> {
   let young = new Map<string, T>()

@@ -113,7 +113,7 @@ describe('HS256 with a shared secret', () => {
     expect(await refusal(() => verifier.verify(sound))).toBe('accepted')
   })
 
-  it('says of a sound token that it has expired, to the second, cached or not', async () => {
+  it('reports a sound token as expired, to the second, cached or not', async () => {
     let now = Date.now()
     const { verifier } = verifierOf({ JWT_SECRET: SECRET }, () => now)
     const exp = Math.floor(now / 1_000) + 10
@@ -132,7 +132,7 @@ describe('HS256 with a shared secret', () => {
     expect(await refusal(() => verifier.verify(token))).toBe(ALIKE)
   })
 
-  it('ends tokens issued until the revocation, on cached ones too, and of nobody else', async () => {
+  it('ends tokens issued until the revocation, cached ones too, and nobody else’s', async () => {
     const { verifier, revocations } = verifierOf()
     const now = seconds()
     const issued = (iat: number | undefined, claims: object = ada) =>
@@ -151,7 +151,7 @@ describe('HS256 with a shared secret', () => {
     expect(await refusal(() => verifier.verify(old))).toBe(ALIKE)
   })
 
-  it('checks issuer, audience and authorized party where they are configured', async () => {
+  it('checks issuer, audience and authorized party if configured', async () => {
     const { verifier } = verifierOf({
       JWT_SECRET: SECRET,
       JWT_ISSUER: 'https://issuer.test',
@@ -303,7 +303,7 @@ describe('a JWKS', () => {
     }
   })
 
-  it('says unavailable, not unauthenticated, where the keys cannot be fetched', async () => {
+  it('says unavailable, not unauthenticated, if the keys cannot be fetched', async () => {
     const server = await keyServer()
     const one = ec()
     server.break()

@@ -14,16 +14,16 @@ export interface JwtConfig extends ClaimConfig {
 
 export interface VerifiedToken {
   caller: Caller
-  /** Seconds since 1970; 0 where the token does not say. */
+  /** Seconds since 1970; 0 if the token does not say. */
   issuedAt: number
   expiresAt: number
 }
 
 export interface Verifier {
   /**
-   * Who shows this token. A token seen before is answered at once, its expiry and revocation checked anew.
+   * The caller who shows this token. A token seen before is answered at once, its expiry and revocation checked anew.
    * Throws or rejects with `unauthenticated`, the same for every fault; `token_expired` for one that is sound but old;
-   * `unavailable` where the issuer's keys cannot be fetched.
+   * `unavailable` if the issuer's keys cannot be fetched.
    */
   verify(token: string): VerifiedToken | Promise<VerifiedToken>
 }
@@ -32,7 +32,7 @@ export interface VerifierDependencies {
   revocations: RevocationList
   /** Milliseconds since 1970. */
   now?: () => number
-  /** Milliseconds between two fetches of the issuer's keys on account of an unknown one; default 10,000. */
+  /** Milliseconds between two fetches of the issuer's keys because of an unknown one; default 10,000. */
   keyCooldownMs?: number
 }
 
@@ -51,7 +51,7 @@ const asClaims = (payload: unknown): Claims => {
   return { ...payload }
 }
 
-/** Neither library judges claims here: one set of rules, in this package, whatever the key. */
+/** Neither library checks claims here: this package has one set of rules, whatever the key. */
 function signatureCheck(config: JwtConfig, cooldownDuration: number): SignatureCheck {
   const claimsUnjudged = { ignoreExpiration: true, ignoreNotBefore: true, cache: false }
   if (config.JWT_SECRET !== undefined) {

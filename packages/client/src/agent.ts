@@ -10,14 +10,14 @@ import { anySignal, backoff, insist, sleep } from './timing.ts'
 import { createTurns, type MessageHandler } from './turns.ts'
 
 export interface AgentEvents {
-  /** A handler threw, a conversation could not be followed, or the connection was given up. */
+  /** A handler threw, a conversation could not be followed, or the connection was abandoned. */
   error: { error: Error; conversationId: string | null; messageId: string | null }
   /** A conversation is followed from now on. */
   following: Room
 }
 
 export interface AgentOptions extends Omit<ParleyOptions, 'as'> {
-  /** Also hand on what other agents write; the server ends an exchange without people after a few messages. */
+  /** Also pass on what other agents write; the server ends an exchange without people after a few messages. */
   answerAgents?: boolean
 }
 
@@ -35,7 +35,7 @@ export interface Agent {
   readonly on: Emitter<AgentEvents>['on']
 }
 
-/** What is handed on of one conversation, one message after the other. */
+/** Passes on the messages of one conversation, one after the other. */
 interface Line {
   /** Fires when the conversation is gone. */
   stop: AbortController
@@ -54,9 +54,9 @@ interface Followed extends Line {
   activeAt: number
   /** Something can be written there. */
   active: boolean
-  /** Where it goes on, if it was followed before; else what waits for an answer is looked for. */
+  /** Where to continue, if it was followed before; otherwise messages that wait for an answer are looked up. */
   from: Room['position'] | null
-  /** It was kept out as the connection came back, and asks for a place again. */
+  /** It got no place when the connection came back, and asks for one again. */
   returning: boolean
 }
 
@@ -67,10 +67,10 @@ interface Left extends Line {
 /** Conversations that were left whose position is kept; what was written in others is looked for. */
 const LEFT_KEPT = 10_000
 
-/** Conversations beside the agent's own that a gateway names as it connects, at most. */
+/** Most conversations, besides the agent's own, that a gateway names as it connects. */
 const MAX_NAMED = 499
 
-/** Milliseconds between looks into conversations that are not followed. */
+/** Milliseconds between checks of conversations that are not followed. */
 const LOOK_MS = 60_000
 
 /** Joins under way at once after a connect; an agent may have hundreds of conversations. */
@@ -85,7 +85,7 @@ export function createAgent(options: AgentOptions): Agent {
   const events = createEmitter<AgentEvents>()
   const stopping = new AbortController()
   const followed = new Map<string, Followed>()
-  /** Conversations that were left, in the order in which that was. */
+  /** Conversations that were left, in the order of leaving. */
   const left = new Map<string, Left>()
   const turns = createTurns({ rest: parley, answers, report })
   let self = ''
@@ -97,7 +97,7 @@ export function createAgent(options: AgentOptions): Agent {
     events.emit('error', { error: failure, conversationId, messageId })
   }
 
-  /** Leaves the room; goes on from there as soon as something is written in the conversation. */
+  /** Leaves the room; continues from there as soon as something is written in the conversation. */
   async function leave(entry: Followed): Promise<void> {
     const { room, stop, tail, due } = entry
     const { id } = room
@@ -114,7 +114,7 @@ export function createAgent(options: AgentOptions): Agent {
     if (entry.inbox.settled) lookBack(id, room.position.seq).catch((error: unknown) => report(error, id))
   }
 
-  /** What was written as it left came neither to the room, where nobody listened any more, nor as activity. */
+  /** What was written as it left reached neither the room, where nobody was listening by then, nor came as activity. */
   async function lookBack(id: string, seq: number): Promise<void> {
     const { signal } = stopping
     const { status, lastSeq } = await insist(() => parley.conversations.get(id, { signal }), signal)
@@ -134,7 +134,7 @@ export function createAgent(options: AgentOptions): Agent {
     return idle
   }
 
-  /** Joins; where the connection is in as many rooms as it may be, in place of the one that was idle for longest. */
+  /** Joins; if the connection is in as many rooms as it may be, in place of the one idle for longest. */
   async function join(room: Room, options: JoinOptions): Promise<JoinResult> {
     for (let failures = 1; ; failures++) {
       try {
@@ -291,7 +291,7 @@ export function createAgent(options: AgentOptions): Agent {
     async start() {
       self = (await parley.me()).id
       await parley.connect()
-      // Of those with many people a gateway says nothing to who is not in the room.
+      // About conversations with many people a gateway tells nothing to sockets outside the room.
       clearInterval(timer)
       timer = setInterval(() => void lookAround(), LOOK_MS)
     },

@@ -2,7 +2,7 @@ import type { ParticipantRef, ServerPayload } from '@parley/contract'
 import type { ConnectionEvents } from './connection.ts'
 import type { Emitter } from './emitter.ts'
 
-/** Large rooms get what came together in a second as one event; listeners get the events that it stands for. */
+/** Large rooms get a second's events as one; listeners get the events that it stands for. */
 export function unfoldAggregates(events: Emitter<ConnectionEvents>): void {
   events.on('room:aggregate', ({ conversationId, receipts, joined, left, online, offline }) => {
     for (const receipt of receipts) events.emit('message:receipt', receipt)

@@ -10,16 +10,16 @@ export interface AnswerOptions {
   parentId?: string
 }
 
-/** An answer in the writing. */
+/** An answer being written. */
 export interface Answer {
-  /** Appends; goes out within 25 ms, together with what else was written by then. Nothing happens once it is over. */
+  /** Appends; goes out within 25 ms, together with whatever else was written by then. No effect once it is over. */
   write(text: string): void
-  /** All that was written. */
+  /** The text so far. */
   readonly text: string
   /**
-   * Ends the answer; resolves with the message as stored, which has its cost. `content` replaces what was written.
-   * Where somebody else ended it before (a cancel), that is what one gets. Once the agent stops, what was written is
-   * taken for half an answer: without `content` it ends as failed. Neither has its usage stored.
+   * Ends the answer; resolves with the message as stored, which has its cost. `content` replaces what was written. If
+   * somebody else ended it before (a cancel), it resolves with that message. Once the agent stops, the text counts as
+   * half an answer: without `content` it ends as failed. Neither has its usage stored.
    */
   end(result?: StreamResult): Promise<Message>
   /** Ends it as failed, with what was written. */
@@ -46,8 +46,8 @@ const DELTA_UNITS = 32 * 1024
 
 /**
  * Streams into one message. After a reconnect it takes the message up again by the same `start`, on whichever gateway,
- * and goes on where the server says that it stands; `end` carries the whole text, so nothing that got lost on the way
- * is missing in the end. `gone`: nothing can be answered any more.
+ * and continues where the server says it stands; `end` carries the whole text, so anything lost on the way is there in
+ * the end. `gone`: nothing can be answered any longer.
  */
 export function createAnswer(
   { connection, rest, closed, gone }: AnswerDependencies & { gone: AbortSignal },
@@ -75,7 +75,7 @@ export function createAnswer(
     for (const off of offs) off()
   }
 
-  /** It is over before it was ended here. */
+  /** It was over before it was ended here. */
   function cut(): void {
     finish()
     over.abort()
@@ -158,7 +158,7 @@ export function createAnswer(
     for (let failures = 1; ; failures++) {
       if (refused) throw refused
       if (known.ended) return known.ended
-      // An end has the whole text with it.
+      // An end carries the whole text.
       if (op === 'abort') pass()
       try {
         const request =

@@ -5,8 +5,8 @@ import type { Parley } from './client.ts'
 const LOOK_BACK = 50
 
 /**
- * What was written to an agent while it was away, ascending: of the last 50 messages those after the one that it
- * answered last, or, if it never answered, those since it takes part.
+ * What was written to an agent while it was away, ascending: of the last 50 messages those after the last one it
+ * answered, or, if it never answered, those since it was added.
  */
 export async function findUnanswered(
   parley: Parley,

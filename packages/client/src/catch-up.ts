@@ -11,9 +11,9 @@ export interface CatchUpOptions {
   applyChange(change: Change): void
   closed: AbortSignal
   onStart(): void
-  /** Nothing is missing any more. */
+  /** Nothing is missing any longer. */
   onDone(): void
-  /** The conversation can't be read any more. */
+  /** The conversation can no longer be read. */
   onGone(): void
 }
 
@@ -69,7 +69,7 @@ export function createCatchUp(options: CatchUpOptions) {
     for (const apply of waiting) apply()
   }
 
-  /** Rejects only where it is stopped. */
+  /** Rejects only if it is stopped. */
   async function fill(signal: AbortSignal): Promise<'done' | 'gone'> {
     for (let failures = 0; ; ) {
       again = false
@@ -114,7 +114,7 @@ export function createCatchUp(options: CatchUpOptions) {
     get running() {
       return run !== null
     },
-    /** Fetches up to these numbers at least. Asked while it runs, it goes round once more. */
+    /** Fetches up to these numbers at least. If called while it runs, it goes round once more. */
     start(seq = 0, changeSeq = 0): void {
       again = true
       toSeq = Math.max(toSeq, seq)

@@ -565,7 +565,7 @@ describe('connection', () => {
     await expect(client({ token: 'old' }).connect()).rejects.toMatchObject({ code: 'token_expired' })
   })
 
-  it('tries again for who asks to as soon as they hear that it failed', async () => {
+  it('tries again for callers who ask for it as soon as they hear that it failed', async () => {
     const tokens = ['old', 'older', 'new']
     for (const each of servers)
       for (const token of ['old', 'older']) each.faults.badTokens.add(tokenOf(token))

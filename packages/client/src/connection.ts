@@ -34,7 +34,7 @@ export interface Connection {
   connect(signal?: AbortSignal): Promise<void>
   /**
    * Sends an event and waits for its acknowledgement. Throws ParleyError; `network` when there is no socket,
-   * `payload_too_large` where it is longer than a packet may be, `validation_failed` where it is no JSON.
+   * `payload_too_large` if it is longer than a packet may be, `validation_failed` if it is not JSON.
    */
   request<E extends ClientEvent>(
     event: E,
@@ -130,7 +130,7 @@ export function createConnection(
             await raceSignal(tokens.renew(), closed)
             renewed = true
           } catch {
-            // Whoever issues tokens is away; the next round asks again.
+            // The token issuer is away; the next round asks again.
             atLeastMs = 1_000
           }
         }
@@ -149,7 +149,7 @@ export function createConnection(
     if (running || closed.aborted) return
     running = true
     run().then((failure) => {
-      // Before anybody hears of it, who may ask at once to try again.
+      // Before listeners hear of it: they may ask at once to try again.
       running = false
       if (failure) {
         setState('failed')

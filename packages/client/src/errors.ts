@@ -17,7 +17,7 @@ export interface ParleyErrorOptions {
  */
 export class ParleyError extends Error {
   readonly code: ProblemCode | LocalCode
-  /** HTTP status; 0 where there was no answer. */
+  /** HTTP status; 0 if there was no answer. */
   readonly status: number
   /** The same call may succeed later. */
   readonly retryable: boolean
@@ -42,7 +42,7 @@ export class ParleyError extends Error {
 
 export const isParleyError = (error: unknown): error is ParleyError => error instanceof ParleyError
 
-/** Parley itself says that what was asked for is not there, or not for the caller. */
+/** Parley itself says that the resource does not exist, or not for the caller. */
 export const isGone = ({ code }: ParleyError): boolean => code === 'not_found' || code === 'forbidden'
 
 export function fromProblem(problem: Problem, retryAfterMs?: number): ParleyError {
@@ -52,7 +52,7 @@ export function fromProblem(problem: Problem, retryAfterMs?: number): ParleyErro
   })
 }
 
-/** Anything thrown, as a ParleyError: what is none already is trouble on the way. */
+/** Anything thrown, as a ParleyError: whatever is not one already counts as a network failure. */
 export function toParleyError(error: unknown): ParleyError {
   if (isParleyError(error)) return error
   const message = error instanceof Error ? error.message : String(error)

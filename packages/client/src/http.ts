@@ -127,7 +127,7 @@ function answeredError(response: Response, text: string, url: string): ParleyErr
   if (response.headers.get('content-type')?.includes('application/problem+json')) {
     return fromProblem(parseJson(text, url) as Problem, retryAfterMs)
   }
-  // A balancer in between, not Parley.
+  // From a balancer in between, not Parley.
   const busy = response.status === 429 || response.status >= 500
   return new ParleyError(busy ? 'network' : 'bad_request', `${url} answered ${response.status}`, {
     ...(retryAfterMs === undefined ? {} : { retryAfterMs }),

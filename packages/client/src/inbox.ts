@@ -1,7 +1,7 @@
 import type { Message } from '@parley/contract'
 
 export interface Inbox {
-  /** What was written before the join is in line. */
+  /** What was written before the join is queued. */
   readonly settled: boolean
   /** A message was written. */
   written(message: Message): void

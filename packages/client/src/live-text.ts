@@ -1,7 +1,7 @@
 import type { StreamUpdate } from '@parley/contract'
 import type { StreamProgress } from './types.ts'
 
-/** Puts the deltas of answers in the writing together, by message. */
+/** Joins the deltas of answers being written, by message. */
 export function createLiveText() {
   const texts = new Map<string, string>()
   return {

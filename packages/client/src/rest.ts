@@ -85,7 +85,7 @@ export function createRest(api: Http, gateway: Http) {
       call<Conversation>('POST', path('conversations', id, 'close'), repeatable(undefined, options)),
     reopen: (id: string, options: CallOptions = {}) =>
       call<Conversation>('POST', path('conversations', id, 'reopen'), repeatable(undefined, options)),
-    /** Has everything up to now summarised; `wait` answers with the summary, or after 30 s that it is queued. */
+    /** Requests a summary of everything so far; `wait` answers with the summary, or after 30 s that it is queued. */
     summarize: (id: string, { wait = false, signal }: CallOptions & { wait?: boolean } = {}) =>
       call<SummaryResult>('POST', path('conversations', id, 'summary'), {
         ...repeatable(undefined, signal ? { signal } : {}),

@@ -65,7 +65,7 @@ it('hands out nothing before it is joined, though a try got no answer: it would 
   expect(room.position.seq).toBe(5)
 })
 
-it('joins for who asks in the moment in which another gives up', async () => {
+it('joins for a caller who asks at the moment another gives up', async () => {
   const { room, seen, acknowledge, receive } = setUp()
   const stop = new AbortController()
   const first = room.join({ signal: stop.signal })
@@ -78,7 +78,7 @@ it('joins for who asks in the moment in which another gives up', async () => {
   expect([room.state, ...seen]).toEqual(['live', 6, 7])
 })
 
-it('joins for who still waits for it though another gave up', async () => {
+it('joins for a caller who still waits although another gave up', async () => {
   const { room, seen, asked, acknowledge, receive } = setUp()
   const stop = new AbortController()
   const first = room.join({ signal: stop.signal })
@@ -120,7 +120,7 @@ it('leaves again where who waited for it gave up at what came with it', async ()
   expect(asked).toEqual(['conversation:join', 'conversation:leave'])
 })
 
-it('stays for who asks as another gives up at what came with the join', async () => {
+it('stays for a caller who asks while another gives up over what came with the join', async () => {
   const { room, seen, asked, acknowledge, receive } = setUp()
   const stop = new AbortController()
   let second: Promise<unknown> | undefined

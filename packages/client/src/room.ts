@@ -38,7 +38,7 @@ export interface RoomEvents {
   'user:joined': ServerPayload<'user:joined'>
   'user:left': ServerPayload<'user:left'>
   'conversation:updated': ServerPayload<'conversation:updated'>
-  /** Nothing comes any more. */
+  /** No more events come. */
   'conversation:removed': ServerPayload<'conversation:removed'>
   /** Each time the room was joined: at first, and after each reconnect. */
   joined: JoinResult
@@ -83,7 +83,7 @@ export interface Room {
   cancel(messageId: string): Promise<void>
 }
 
-/** A room with what the client does to it. */
+/** A room with the methods that the client needs. */
 export interface RoomInside extends Room {
   receive(event: ServerEvent, payload: unknown): void
   /** There is a new connection: joins again if it is followed. */
@@ -220,7 +220,7 @@ export function createRoom(id: string, deps: RoomDependencies): RoomInside {
         if (joining === attempt) joining = null
       })
       .catch((error: unknown) => {
-        // Whoever left meanwhile has said how it stands.
+        // If it was left meanwhile, the leave has reported the state.
         if (!stayed.aborted) refused(toParleyError(error), before)
         throw error
       })
@@ -340,7 +340,7 @@ export function createRoom(id: string, deps: RoomDependencies): RoomInside {
       else handle()
     },
     rejoin() {
-      // What becomes of it, the state says.
+      // The state tells the outcome.
       if (followed && !joining) follow().catch(() => undefined)
     },
     lost() {

@@ -40,7 +40,10 @@ export function raceSignal<T>(promise: Promise<T>, signal?: AbortSignal): Promis
   })
 }
 
-/** What a signal was made of, for as long as it lives: Node holds that weakly, and a time limit that is gone never fires. */
+/**
+ * What a signal was made of, for as long as it lives: Node holds that weakly, and a time limit that was collected never
+ * fires.
+ */
 const sources = new WeakMap<AbortSignal, AbortSignal[]>()
 
 /** One signal out of several; none if there are none. */

@@ -53,12 +53,12 @@ function createFetchedTokens(input: () => string | Promise<string>): TokenSource
   /** The call that gave the current one. */
   let currentCall = 0
 
-  /** What the function gives is kept also where it comes too late for who asked, unless a later call was faster. */
+  /** The function's token is kept even if it comes too late for its caller, unless a later call was faster. */
   async function fetchToken(): Promise<string> {
     const call = ++calls
     const token = await input()
     const expiry = expiryOf(token)
-    // An error page of something on the way, say: the next answer may be a token.
+    // An error page of some proxy, say: the next answer may be a token.
     if (expiry === null)
       throw new ParleyError('network', 'The token function gave no token that says when it expires')
     if (call > currentCall) {

@@ -78,7 +78,7 @@ export function createTurns({
         await handler(message, turn)
         for (const answer of open) await answer.end()
       } catch (error) {
-        // What a cancelled model call throws is no failure.
+        // What a cancelled model call throws is not a failure.
         if (!signal.aborted) report(error, room.id, message.id)
         for (const answer of open) await answer.abort().catch((cause: unknown) => report(cause, room.id))
       } finally {

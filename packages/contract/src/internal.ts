@@ -20,7 +20,7 @@ export const InternalJoin = z.strictObject({
   conversationId: Id,
   afterSeq: Count.optional(),
   afterChangeSeq: Count.optional(),
-  /** Also list everyone who takes part; asked when a gateway opens the room. */
+  /** Also list all participants; requested when a gateway opens the room. */
   members: z.boolean().optional(),
 })
 export const InternalJoinResult = z.strictObject({
@@ -50,7 +50,7 @@ export const InternalJoinAnswer = z.union([
     read: Count,
   }),
   z.strictObject({ problem: z.strictObject({ code: z.enum(PROBLEM_CODES), detail: z.string() }) }),
-  /** The answers of this moment are long enough: this one has to be asked for alone. */
+  /** The common answer is long enough: this join has to be asked for alone. */
   z.strictObject({ alone: z.literal(true) }),
 ])
 export type InternalJoinAnswer = z.infer<typeof InternalJoinAnswer>
@@ -81,7 +81,7 @@ export const InternalAdded = z.strictObject({
   since: z.int(),
   /** Only to this one. */
   conversationId: Id.optional(),
-  /** The `next` of the answer before. */
+  /** The `next` of the previous answer. */
   after: Id.optional(),
   people: z.array(z.strictObject({ orgId: OpaqueId, type: ParticipantType, id: OpaqueId })).max(1_000),
 })
@@ -96,7 +96,7 @@ export type InternalAddedResult = z.infer<typeof InternalAddedResult>
 export const InternalAuthorize = z.strictObject({
   conversationId: Id,
   callers: z.array(Caller).max(1_000),
-  /** Also list everyone who takes part. */
+  /** Also list all participants. */
   members: z.boolean().optional(),
 })
 export const InternalAuthorizeResult = z.strictObject({
@@ -149,7 +149,7 @@ export type InternalStreamFinishResult = z.infer<typeof InternalStreamFinishResu
 /** One sentence worth keeping, and the message that it comes from: what a summary is rebuilt from without that message. */
 export const SummaryNote = z.strictObject({
   seq: Seq,
-  /** Who said it. */
+  /** The author. */
   author: z.string(),
   text: z.string().max(400),
   /** How much it tells; higher is kept longer. */
@@ -161,7 +161,7 @@ export type SummaryNote = z.infer<typeof SummaryNote>
 export const SummaryMessage = z.strictObject({
   seq: Seq,
   role: MessageRole,
-  /** The author's name, or id where no name is known. */
+  /** The author's name, or id if no name is known. */
   author: z.string(),
   content: z.string(),
   /** Names of the tools that it calls. */
@@ -178,10 +178,10 @@ export const SummaryWork = z.strictObject({
   contentRev: Count,
   /** Cover everything up to here, not more. */
   throughSeq: Seq,
-  /** The newest summary that holds nothing deleted or edited since, empty if none, and how far it goes. */
+  /** The newest summary without anything deleted or edited since, empty if none, and how far it goes. */
   previousText: z.string(),
   previousSeq: Count,
-  /** Notes on what was said up to `coversSeq` and still stands. */
+  /** Notes on messages up to `coversSeq` that are still current. */
   notes: z.array(SummaryNote),
   /** Not yet noted: what is new, and what was edited. Ascending. */
   messages: z.array(SummaryMessage),
@@ -203,12 +203,12 @@ export const InternalSummaryWrite = z.strictObject({
   coversSeq: Count,
   contentRev: Count,
   throughSeq: Seq,
-  /** As read: later summaries hold something that no longer stands, and go. */
+  /** As read: later summaries hold outdated content, and are removed. */
   previousSeq: Count,
   text: TextOfBytes(LIMITS.summaryBytes),
   notes: z.array(SummaryNote).max(LIMITS.summaryNotes),
   source: z.enum(['model', 'extractive']),
-  /** The model that was used, and what it took; null without one. */
+  /** The model that was used, and its token usage; null without one. */
   model: z.string().max(LIMITS.opaque).nullable(),
   usage: Usage.nullable(),
 })
@@ -224,18 +224,18 @@ export const FailedSummaryJob = z.strictObject({
 export type FailedSummaryJob = z.infer<typeof FailedSummaryJob>
 
 /**
- * Calls between the services themselves, under a token of `SERVICE_SECRET`; not part of the public interface.
- * All are POST; each with the schema of its JSON body and of what it answers.
+ * Calls between the services themselves, under a token of `SERVICE_SECRET`; not part of the public interface. All are
+ * POST; each with the schemas of its JSON body and its answer.
  */
 export const INTERNAL = {
   /** Whether this caller may join the conversation, and from where. 404 as for any reader. */
   '/internal/join': { body: InternalJoin, result: InternalJoinResult },
-  /** Joins of one moment. Each is answered by itself, in the order asked. */
+  /** Joins made at the same time. Each is answered separately, in the order asked. */
   '/internal/joins': {
     body: z.strictObject({ joins: z.array(InternalJoin).min(1).max(50) }),
     result: InternalJoinsResult,
   },
-  /** What a room missed; 404 where the conversation is gone. */
+  /** What a room missed; 404 if the conversation is gone. */
   '/internal/fill': {
     body: z.strictObject({
       conversationId: Id,
@@ -251,7 +251,7 @@ export const INTERNAL = {
     body: z.strictObject({ ids: z.array(Id).max(1_000) }),
     result: z.strictObject({ heads: z.array(InternalHead) }),
   },
-  /** Who of these was added to conversations since then; for gateways that may have missed it. */
+  /** Which of these people were added to conversations since then; for gateways that may have missed it. */
   '/internal/added': { body: InternalAdded, result: InternalAddedResult },
   /** Who has read in these conversations since then, and how far; for gateways that may have missed it. */
   '/internal/reads': {
@@ -264,7 +264,7 @@ export const INTERNAL = {
   },
   /** Which of these may still join the conversation, in the order asked. */
   '/internal/authorize': { body: InternalAuthorize, result: InternalAuthorizeResult },
-  /** Does the caller share a conversation with this participant (always true for admins). */
+  /** Whether the caller shares a conversation with this participant (always true for admins). */
   '/internal/relations': {
     body: z.strictObject({ caller: Caller, type: ParticipantType, id: OpaqueId }),
     result: z.strictObject({ shared: z.boolean() }),
@@ -285,14 +285,14 @@ export const INTERNAL = {
     result: InternalStreamStartResult,
   },
   /**
-   * Stores the text so far, the sign of life of a stream. `live` false: it has ended, be it because the caller may not
-   * write there any more.
+   * Stores the text so far, the sign of life of a stream. `live` false: it has ended, perhaps because the caller may no
+   * longer write there.
    */
   '/internal/streams/checkpoint': {
     body: InternalStreamCheckpoint,
     result: z.strictObject({ live: z.boolean() }),
   },
-  /** Ends a stream once; who comes later gets the stored message and `won` false. */
+  /** Ends a stream once; later calls get the stored message and `won` false. */
   '/internal/streams/finish': { body: InternalStreamFinish, result: InternalStreamFinishResult },
   /** The next piece of work in this conversation. */
   '/internal/summaries/read': {
@@ -300,8 +300,8 @@ export const INTERNAL = {
     result: InternalSummaryReadResult,
   },
   /**
-   * Stores a summary if nobody stored one since the read and the content is still the same. `applied` false: somebody
-   * did, or it is not: read again.
+   * Stores a summary if none was stored since the read and the content is still the same. `applied` false: otherwise;
+   * read again.
    */
   '/internal/summaries/write': {
     body: InternalSummaryWrite,

@@ -1,4 +1,4 @@
-/** Bounds that more than one place has to know, most of them promised. `…Bytes` are bytes of UTF-8. */
+/** Bounds needed in more than one place, most of them promised to clients. `…Bytes` are bytes of UTF-8. */
 export const LIMITS = {
   /** Characters in a conversation's title. */
   title: 200,
@@ -28,7 +28,7 @@ export const LIMITS = {
   defaultPageSize: 50,
   /** Messages, and changes, that a join carries at most. */
   joinPage: 100,
-  /** Bytes of them, of each of the two; a little more, or one that is larger by itself. */
+  /** Bytes of each of the two; slightly more is possible, or a single larger one. */
   joinBytes: 256 * 1024,
   /** Conversations with more participants send no receipts at join. */
   receiptsAtJoin: 100,

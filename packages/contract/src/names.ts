@@ -12,18 +12,18 @@ export function partitionOf(conversationId: string): number {
   return (hash >>> 0) % PARTITIONS
 }
 
-/** A stream of events: one of those that conversations are spread over, or the one of what concerns everybody. */
+/** A stream of events: one of those that conversations are spread over, or the one for what concerns everybody. */
 export type Partition = number | 'control'
 export const ALL_PARTITIONS: readonly Partition[] = [...Array(PARTITIONS).keys(), 'control']
 
 export const streamKey = (partition: Partition): string =>
   partition === 'control' ? 'events:control' : `events:{${partition}}`
-/** Begins the keys that are in the same slot of a Redis Cluster as the stream. */
+/** Prefix of the keys in the same slot of a Redis Cluster as the stream. */
 const besideStream = (partition: Partition): string =>
   partition === 'control' ? '{events:control}' : streamKey(partition)
 /** Set once per life of a Redis; another value means that the streams were lost. */
 export const streamEpochKey = (partition: Partition): string => `${besideStream(partition)}:epoch`
-/** There while somebody can write to the stream. */
+/** Present while somebody can write to the stream. */
 export const streamPulseKey = (partition: Partition): string => `${besideStream(partition)}:pulse`
 
 export const SUMMARY_QUEUE = 'summaries'
@@ -41,18 +41,18 @@ export const presenceKey = (orgId: string, type: ParticipantType, id: string): s
 /** When a participant was last seen to come or go: milliseconds since 1970. In the same slot as their sockets. */
 export const seenKey = (orgId: string, type: ParticipantType, id: string): string =>
   `seen:{${presenceKey(orgId, type, id)}}`
-/** Who of a type has a socket in a conversation's room. */
+/** Participants of a type with a socket in a conversation's room. */
 export const roomPresenceKey = (conversationId: string, type: ParticipantType): string =>
   `conversation:${conversationId}:${type}s`
 /** Hash: generation of a gateway -> milliseconds since 1970 until which it counts as alive. */
 export const LEASES_KEY = 'presence:leases'
-/** All that a generation of a gateway holds, for whoever clears up after it. */
+/** Everything a gateway generation holds, for clearing up after it. */
 export const heldKey = (generation: string): string => `presence:held:${generation}`
 /** Sorted set: who of an org is online, as far as known; readers check each. */
 export const onlineKey = (orgId: string, type: ParticipantType): string => `presence:online:${type}:${orgId}`
 /** Pub/sub between gateways: who came and went, in all orgs. */
 export const PRESENCE_CHANNEL = 'presence'
-/** Pub/sub between gateways: what passes in a conversation and is not stored. */
+/** Pub/sub between gateways: what happens in a conversation and is not stored. */
 export const roomChannel = (conversationId: string): string => `room:${conversationId}`
 /** The conversation of a room's channel. */
 export const conversationOfChannel = (channel: string): string => channel.slice('room:'.length)

@@ -1,6 +1,6 @@
 import { LIMITS } from './limits.ts'
 
-/** The first 140 characters, never half of a surrogate pair; empty for what was deleted. */
+/** The first 140 characters, never half of a surrogate pair; empty for a deleted message. */
 export function previewOf({
   content,
   deletedAt,

@@ -9,7 +9,7 @@ export const isPlainText = (text: string): boolean => text.isWellFormed() && !te
 
 const encoder = new TextEncoder()
 
-/** Bytes that a text takes as UTF-8. */
+/** Bytes of a text as UTF-8. */
 export const utf8Bytes = (text: string): number => encoder.encode(text).length
 
 /** Any text; refuses NUL and lone surrogates. */
@@ -47,8 +47,8 @@ export const Count = z.int().min(0)
 export const Seq = z.int().min(1)
 
 /**
- * Why a JSON value may not be stored, or null where it may. Walks without recursion, so depth costs no stack.
- * Keys: no prototype names, no leading `$`, no NUL; strings as in {@link isPlainText}; nesting up to 32 levels.
+ * Why a JSON value may not be stored, or null if it may. Walks without recursion, so depth costs no stack. Keys: no
+ * prototype names, no leading `$`, no NUL; strings as in {@link isPlainText}; nesting up to 32 levels.
  */
 export function jsonFault(root: unknown): string | null {
   const queue: { value: unknown; depth: number }[] = [{ value: root, depth: 0 }]

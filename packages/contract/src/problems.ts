@@ -107,7 +107,7 @@ export const problem = (code: ProblemCode, options?: ProblemOptions): ProblemErr
 export const jsonPointer = (path: readonly PropertyKey[]): string =>
   path.map((key) => `/${String(key).replaceAll('~', '~0').replaceAll('/', '~1')}`).join('')
 
-/** Faults that a problem names. */
+/** Most faults that a problem names. */
 const MAX_FIELD_ERRORS = 50
 
 /** Zod's issues as `errors` of a problem, at most 50; an unknown field is named at its own pointer. */

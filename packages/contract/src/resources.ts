@@ -119,11 +119,11 @@ export const Conversation = z
   .meta({ id: 'Conversation' })
 export type Conversation = z.infer<typeof Conversation>
 
-/** What a room sees: the conversation without the caller's own part in it. */
+/** What a room sees: the conversation without `me`. */
 export const RoomConversation = Conversation.omit({ me: true }).meta({ id: 'RoomConversation' })
 export type RoomConversation = z.infer<typeof RoomConversation>
 
-/** What of a conversation a change may touch. */
+/** The fields of a conversation that a change may concern. */
 export const ConversationField = z.enum([
   'title',
   'description',
@@ -207,7 +207,7 @@ export const ConversationContext = z
   .meta({ id: 'ConversationContext' })
 export type ConversationContext = z.infer<typeof ConversationContext>
 
-/** `POST /conversations/:id/summary` that was waited for. */
+/** `POST /conversations/:id/summary`, once waited for. */
 export const ConversationSummary = z
   .strictObject({ contextSummary: z.string().nullable(), summaryCoversSeq: Count })
   .meta({ id: 'ConversationSummary' })

@@ -79,7 +79,7 @@ export type StreamPayload = z.infer<typeof StreamPayload>
 const StreamStarted = z.strictObject({
   messageId: Id,
   seq: Seq,
-  index: Count.optional().meta({ description: 'Where to go on, in UTF-16 units, if it was under way' }),
+  index: Count.optional().meta({ description: 'Where to continue, in UTF-16 units, if it was under way' }),
   message: Message.optional().meta({ description: 'As it is stored, if it has ended' }),
 })
 /** Result of `message:stream`. */
@@ -90,10 +90,10 @@ export const StreamAck = z.union([
 ])
 export type StreamAck = z.infer<typeof StreamAck>
 
-/** Every client event with the schema of its payload and of what its acknowledgement adds to `ok: true`. */
+/** Every client event, with the schemas of its payload and of what its acknowledgement adds to `ok: true`. */
 export const CLIENT_EVENTS = {
   'conversation:join': {
-    summary: 'Follows a conversation from where the caller left it. Who takes part, and admins.',
+    summary: 'Follows a conversation from where the caller left it. Participants and admins.',
     payload: JoinPayload,
     result: JoinResult,
   },
@@ -103,7 +103,7 @@ export const CLIENT_EVENTS = {
     result: Empty,
   },
   'conversation:online': {
-    summary: 'Asks who has a socket in the room. Who takes part, and admins; they need not have joined.',
+    summary: 'Asks who has a socket in the room. Participants and admins; they need not have joined.',
     payload: ConversationPayload,
     result: Online,
   },
@@ -115,24 +115,24 @@ export const CLIENT_EVENTS = {
   },
   'message:typing': {
     summary:
-      'Shows the others in the room that the caller is writing, or no longer is. Who takes part and has joined.',
+      'Shows the others in the room that the caller is writing, or no longer is. Participants who have joined.',
     payload: TypingPayload,
     result: Empty,
   },
   'message:read': {
     summary:
-      'Moves how far the caller has read, forward only, to a seq or to that of a message. Who takes part; they need not have joined.',
+      'Moves how far the caller has read, forward only, to a seq or to that of a message. Participants; they need not have joined.',
     payload: ReadPayload,
     result: ReadResult,
   },
   'message:stream': {
     summary:
-      'Writes an answer while it comes into being: start, any number of deltas, then end or abort. Agents that are owner or member.',
+      'Streams an answer as it is produced: start, any number of deltas, then end or abort. Agents that are owner or member.',
     payload: StreamPayload,
     result: StreamAck,
   },
   'message:cancel': {
-    summary: 'Ends an answer being streamed; the text so far is kept. Who takes part, and admins.',
+    summary: 'Ends an answer being streamed; the text so far is kept. Participants and admins.',
     payload: CancelPayload,
     result: Empty,
   },
@@ -179,25 +179,25 @@ export const StreamUpdate = z.strictObject({
 })
 export type StreamUpdate = z.infer<typeof StreamUpdate>
 
-/** Every event that clients are sent, with the schema of its payload. */
+/** Every event sent to clients, with the schema of its payload. */
 export const SERVER_EVENTS = {
   'message:new': {
     summary: 'A message was stored. Everyone in the room, its author too.',
     payload: NewMessage,
   },
   'message:sent': {
-    summary: 'What this socket sent was stored. The sending socket.',
+    summary: 'A message sent by this socket was stored. The sending socket.',
     payload: z.strictObject({ clientMessageId: OpaqueId.nullable(), message: Message }),
   },
   'message:error': {
-    summary: 'An event that asked for no acknowledgement failed. The sending socket.',
+    summary: 'An event sent without an acknowledgement failed. The sending socket.',
     payload: Problem.extend({ event: z.string(), clientMessageId: OpaqueId.optional() }),
   },
   'message:updated': {
     summary: 'A message changed, in its latest state; also a streamed answer that has ended. The room.',
     payload: Message,
   },
-  'message:deleted': { summary: 'What is left of a message that was deleted. The room.', payload: Message },
+  'message:deleted': { summary: 'What is left of a deleted message. The room.', payload: Message },
   'message:receipt': { summary: 'Somebody has read up to here. The room.', payload: Receipt },
   'message:stream': {
     summary:
@@ -231,7 +231,7 @@ export const SERVER_EVENTS = {
     }),
   },
   'conversation:updated': {
-    summary: 'A conversation, its summary or who takes part in it changed. The room.',
+    summary: 'A conversation, its summary or its participants changed. The room.',
     payload: z.strictObject({
       conversationId: Id,
       changeSeq: Count,
@@ -240,12 +240,12 @@ export const SERVER_EVENTS = {
     }),
   },
   'conversation:added': {
-    summary: 'Somebody takes part from now on. Their sockets.',
+    summary: 'Somebody was added. Their sockets.',
     payload: z.strictObject({ conversation: RoomConversation }),
   },
   'conversation:removed': {
     summary:
-      'The conversation may not be followed any more; they are out of its room. The sockets of those concerned.',
+      'The conversation may no longer be followed; they are out of its room. The sockets of those concerned.',
     payload: z.strictObject({ conversationId: Id, reason: z.enum(['removed', 'deleted', 'revoked']) }),
   },
   'conversation:activity': {
@@ -280,7 +280,7 @@ export const SERVER_EVENTS = {
       conversationId: Id,
       reason: z.enum(['behind', 'slow_reader']).meta({
         description:
-          '`behind`: more happened than the gateway catches up with; `slow_reader`: this socket does not take what it is sent, and is closed soon',
+          '`behind`: more happened than the gateway catches up with; `slow_reader`: this socket reads too slowly, and is closed soon',
       }),
     }),
   },

@@ -7,13 +7,13 @@ import { ConversationField, Message, Participant, RoomConversation } from './res
 export const STREAM_VERSION = '1'
 
 /**
- * What services tell each other through the Redis streams, by type, with the form of `data`.
+ * The events that services send through the Redis streams, by type, with the form of `data`.
  *
- * An entry has the fields `v`, `type`, `org`, `cid`, then `seq` (messages) or `change` (changes) where there is one,
- * `member` (participant key of whom a change is about), `to` (participant keys as a JSON array: everybody where a
+ * An entry has the fields `v`, `type`, `org`, `cid`, then `seq` (messages) or `change` (changes) if there is one,
+ * `member` (key of the participant a change concerns), `to` (participant keys as a JSON array: everybody where a
  * conversation begins or ends, and of messages in those of up to 50 participants) and `data` (JSON). An entry has no
- * `data` where it would exceed 8 KiB, or might show more than its readers may see by now: they ask the api.
- * At least once; readers drop repeats. `data` is the state when it was written, at least as new as its number.
+ * `data` where it would exceed 8 KiB, or might show more than its readers may see by now: they ask the api. At least
+ * once; readers drop repeats. `data` is the state when it was written, at least as new as its number.
  */
 export const STREAM_EVENTS = {
   'message.created': Message,
@@ -45,7 +45,7 @@ export interface StreamEvent {
   seq?: number
   /** Changes: their changeSeq. */
   change?: number
-  /** Participant key (`user:ada`) of whom a change is about: added, removed, in another role. */
+  /** Key (`user:ada`) of the participant a change concerns: added, removed, given another role. */
   member?: string
   /** Participant keys: everybody's where a conversation begins or ends, and of messages for up to 50 participants. */
   to?: string[]
@@ -57,7 +57,7 @@ export interface StreamEvent {
 export const SummaryJob = z.strictObject({
   orgId: OpaqueId,
   conversationId: Id,
-  /** Summarise up to this seq: ten times the bucket's number, or what was asked for on demand. */
+  /** Summarise up to this seq: ten times the bucket's number, or as requested on demand. */
   throughSeq: Count,
 })
 export type SummaryJob = z.infer<typeof SummaryJob>

@@ -2,25 +2,25 @@ import net from 'node:net'
 import tls from 'node:tls'
 import { createReader, createSplitter, encodeCommand } from './resp.ts'
 
-/** Milliseconds for which a question may let Redis wait before it answers. */
+/** Most milliseconds for which a command may make Redis wait before it answers. */
 export const MAX_BLOCK_MS = 1_000
-/** Milliseconds without a byte that mean a connection that leads nowhere. */
+/** Milliseconds without a byte after which a connection counts as dead. */
 const STALL_TIMEOUT_MS = MAX_BLOCK_MS + 2_000
 const READ_BYTES = 64 * 1_024
 const ERROR = '-'.charCodeAt(0)
 
-/** Trouble with Redis, as told apart from a fault in the code that handles events. */
+/** A failure of Redis, as opposed to a fault in the code that handles events. */
 export class ConnectionError extends Error {}
 
 export type Command = readonly (string | number)[]
 export type StreamConnection = ReturnType<typeof connectStreams>
 
 /**
- * A connection to Redis on which one thing is asked at a time. It is never used again after it broke: one that
- * reconnects by itself would repeat its pending read on another Redis, past the check.
+ * A connection to Redis with one request at a time. It is never used again once broken: one that reconnects by itself
+ * would repeat its pending read on another Redis, past the check.
  *
- * Made by hand, because every gateway reads every event of the whole system: a client for all of Redis spends
- * two thirds of that time on taking apart what most gateways don't want (docs/decisions/0010).
+ * Made by hand, because every gateway reads every event of the whole system: a client for all of Redis spends two
+ * thirds of that time on parsing what most gateways don't want (docs/decisions/0010).
  */
 export function connectStreams(url: string, { name }: { name: string }) {
   const { protocol, hostname, port, username, password, pathname } = new URL(url)
@@ -29,7 +29,7 @@ export function connectStreams(url: string, { name }: { name: string }) {
   const address = {
     host,
     port: Number(port || 6379),
-    // What arrives is copied out of one buffer; Node would allocate one of this size for every read.
+    // Input is copied out of one buffer; Node would allocate one of this size for every read.
     onread: {
       buffer: Buffer.allocUnsafe(READ_BYTES),
       callback(bytes: number, buffer: Uint8Array) {
@@ -63,8 +63,8 @@ export function connectStreams(url: string, { name }: { name: string }) {
   socket.on('close', () => end('the connection was lost'))
 
   /**
-   * Sends commands together; resolves to the last one's answer, as bytes. Rejects with a {@link ConnectionError}, and
-   * with that alone: where Redis refuses the last one, or where nothing comes for two seconds longer than it may wait.
+   * Sends commands together; resolves to the last one's answer, as bytes. Rejects only with a {@link ConnectionError}:
+   * if Redis refuses the last one, or nothing comes for two seconds longer than it may wait.
    */
   function ask(commands: readonly Command[]): Promise<Buffer> {
     return new Promise((resolve, reject) => {
@@ -94,7 +94,7 @@ export function connectStreams(url: string, { name }: { name: string }) {
     await ask([['CLIENT', 'SETNAME', name]])
   }
   const greeted = greet()
-  // Whoever waits for it hears of it; nobody may.
+  // Rejections reach those who wait for it, if anybody does.
   greeted.catch(() => undefined)
 
   return {

@@ -12,7 +12,7 @@ test('entry ids are ordered by time, then number', () => {
   )
 })
 
-test('data is left out where it has more than 8 KiB, in whatever script', () => {
+test('data over 8 KiB is left out, in whatever script', () => {
   const texts = ['x'.repeat(8_192), 'x'.repeat(8_193), 'ä'.repeat(4_096), 'ä'.repeat(4_097)]
   const isThere = (data: string) =>
     encodeEntry({ type: 'message.created', org: 'acme', cid: 'one', seq: 1, data }).includes('data')

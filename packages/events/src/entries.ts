@@ -1,6 +1,6 @@
 import { LIMITS, STREAM_VERSION, type StreamEvent } from '@parley/contract'
 
-/** An event as read. `at` is its entry's id; `data` is still text, and parsed by who needs it. */
+/** An event as read. `at` is its entry's id; `data` is still text, parsed only where needed. */
 export interface TailEvent extends StreamEvent {
   at: string
 }

@@ -59,21 +59,21 @@ export function createPartitionTail(options: PartitionTailOptions) {
         closing.signal.removeEventListener('abort', stop)
         session.close()
       }
-      // Jitter: the gateways of a fleet lose the same Redis in the same moment.
+      // Jitter: the gateways of a fleet lose the same Redis at the same moment.
       const pause = Math.min(RETRY_MS.max, RETRY_MS.first * 2 ** failures++) * (0.5 + Math.random() / 2)
       await delay(pause, undefined, { signal: closing.signal }).catch(() => undefined)
     }
     onState('away')
   }
 
-  /** Makes sure that nothing passed unseen, and reads what is there. */
+  /** Checks that nothing was missed, and reads what is there. */
   async function check(session: StreamConnection): Promise<Look> {
     const at = Date.now()
     const seen = await look(session, partition, position, BATCH_SIZE, isWanted)
     // After a loss the cursor stands at the stream's end before anyone fills: what is written from now on is read here.
     position = seen.position
     if (seen.loss === null) tell(seen.read)
-    // While nobody showed that they can write here they may have written elsewhere.
+    // While nobody showed that they can write here, writers may have written elsewhere.
     const loss = seen.loss ?? (seen.hasPulse && !isHeard ? 'unheard' : null)
     isHeard = seen.hasPulse
     if (loss !== null) {

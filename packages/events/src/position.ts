@@ -5,11 +5,14 @@ import { compareIds } from './entries.ts'
 import { type Batch, readEvents, type Wants } from './read-events.ts'
 import { createReader, type Reply } from './resp.ts'
 
-/** Why entries may have passed unseen: what a look at the stream shows, or that nobody wrote to it for a while. */
+/**
+ * Why entries may have been missed: by the state of the stream, or because nobody showed for a while that they can
+ * write to it.
+ */
 export type LossReason = StreamLoss | 'unheard'
 
 type StreamLoss =
-  /** The first look at this stream: whatever was before it has not been seen. */
+  /** The first read of this stream: anything before it has not been seen. */
   | 'started'
   /** Another Redis process answers, after a restart or a failover; what it holds may end earlier than what was read. */
   | 'restarted'
@@ -24,22 +27,22 @@ type StreamLoss =
 export interface Position {
   runId: string
   epoch: string
-  /** Id of the last entry read; `0-0` where the stream was empty. */
+  /** Id of the last entry read; `0-0` if the stream was empty. */
   cursor: string
   /** Entries the stream had been given when the cursor was at its end: what was added since must all be read. */
   added: number
 }
 
-/** What a look at the stream gave: where to go on from, and either what lies up to there or why some of it may be lost. */
+/** Result of a read: the position to continue from, and either the entries up to there or why some may be lost. */
 export type Look = {
   position: Position
-  /** Somebody has shown that they can write to it. */
+  /** Whether somebody has shown that they can write to it. */
   hasPulse: boolean
 } & ({ loss: StreamLoss } | { loss: null; read: Batch })
 
 /**
- * Reads up to `count` entries past a position, and in the same moment counts what the stream was ever given: when
- * these two differ, entries passed unseen. Needs Redis 7, which counts.
+ * Reads up to `count` entries past a position, and atomically gets the count of all entries ever added: if the two
+ * disagree, entries were missed. Needs Redis 7, which counts.
  */
 export async function look(
   connection: StreamConnection,
@@ -84,12 +87,12 @@ export async function look(
   return { position: after(from, read), hasPulse, loss: null, read }
 }
 
-/** The position of a reader that read this from there on. */
+/** The position of a reader after reading these entries from there. */
 export function after(position: Position, { count, last }: Batch): Position {
   return { ...position, cursor: last ?? position.cursor, added: position.added + count }
 }
 
-/** The last id that a stream gave, and how many entries it was ever given. */
+/** A stream's last id, and how many entries were ever added. */
 function streamState(fields: Reply): { last: string; added: number } {
   if (fields instanceof Error && /no such key/i.test(fields.message)) return { last: '0-0', added: 0 }
   if (!Array.isArray(fields))

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, expect, inject, test, vi } from 'vitest'
 import { createPublisher } from './publisher.ts'
 
 const logger = { debug: () => undefined, warn: () => undefined }
-/** A database of its own: what is trimmed here is nobody else's. */
+/** A database of its own, since streams are trimmed here. */
 const redis = new Redis(`${inject('redisUrl')}/13`)
 beforeAll(() => redis.flushdb())
 afterAll(async () => {

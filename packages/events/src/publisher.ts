@@ -5,7 +5,7 @@ import type { EventsLogger } from './logger.ts'
 
 export type Publisher = ReturnType<typeof createPublisher>
 
-/** Some events did not get out, as far as is known; they may all be published again, readers drop repeats. */
+/** Some events may not have been published; all of them may be published again, since readers drop repeats. */
 export class PublishError extends Error {
   readonly failed: readonly StreamEvent[]
 
@@ -17,8 +17,8 @@ export class PublishError extends Error {
 }
 
 /**
- * Writes events to the Redis streams. `redis` should fail fast: what can't be published is published later by who
- * kept it.
+ * Writes events to the Redis streams. `redis` should fail fast: the caller keeps what can't be published, and publishes
+ * it later.
  *
  * Streams are trimmed to what was written in the last `keepMs` (60,000), and now and then to about `keepEntries`
  * (100,000), so that a burst can't fill the memory. Trimming is by the clock of Redis, as told by the ids it gives:
@@ -29,7 +29,7 @@ export function createPublisher(options: {
   logger: EventsLogger
   keepMs?: number
   keepEntries?: number
-  /** Called with how many did not get out. */
+  /** Called with how many were not published. */
   onFailed?(events: number): void
 }) {
   const { redis, logger, keepMs = 60_000, keepEntries = 100_000, onFailed } = options

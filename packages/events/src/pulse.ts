@@ -2,7 +2,7 @@ import { ALL_PARTITIONS, streamPulseKey } from '@parley/contract'
 import type { Redis } from 'ioredis'
 import type { EventsLogger } from './logger.ts'
 
-/** Milliseconds between two signs, and for which each counts: a process that lags a second is not taken for gone. */
+/** Milliseconds between two signs, and for which each counts: a process that lags a second does not count as gone. */
 const BEAT_MS = 500
 const LASTS_MS = 1_500
 

@@ -85,7 +85,7 @@ const entry = (id: string, org: string, cid: string, seq: number): Reply => [
   encodeEntry({ type: 'message.created', org, cid, seq, data: '{"content":"cid"}' }).map(String),
 ]
 
-test('of a stream only what is wanted is taken apart, and all of it is counted', () => {
+test('only wanted entries of a stream are parsed, and all are counted', () => {
   const entries = [entry('1-1', 'ö', 'a', 1), entry('1-2', 'x', 'b', 2), entry('2-0', 'x', 'c', 3)]
   const asked: string[] = []
   const { count, last, events } = read(entries, (org, cid) => {
@@ -100,11 +100,11 @@ test('of a stream only what is wanted is taken apart, and all of it is counted',
   ])
 })
 
-test('an entry that does not say whose it is counts as wanted', () => {
+test('an entry that does not name its conversation counts as wanted', () => {
   expect(read([['1-1', ['type', 'other', 'v', '9']]], () => false).unknown).toEqual(['1-1'])
 })
 
-test('nothing in time is nothing', () => {
+test('a read without entries in time brings nothing', () => {
   const nothing = readEvents(createReader(Buffer.from('*-1\r\n')), () => true)
   expect(nothing).toEqual({ count: 0, last: undefined, events: [], unknown: [] })
 })

@@ -9,11 +9,11 @@ export type Wants = (org: string, cid: string) => boolean
 export interface Batch {
   /** Entries that came, wanted or not. */
   count: number
-  /** The last one's id; undefined where none came. */
+  /** The last one's id; undefined if none came. */
   last: string | undefined
-  /** Those that are wanted, in their order. */
+  /** The wanted ones, in order. */
   events: TailEvent[]
-  /** Ids of wanted entries that are no events which this version knows. */
+  /** Ids of wanted entries that this version does not know as events. */
   unknown: string[]
 }
 
@@ -28,9 +28,9 @@ const TO = word('to')
 const DATA = word('data')
 
 /**
- * Reads the answer to an XREAD of one stream, from where the reader stands. What nobody wants costs no more than finding
- * out whose it is: every gateway reads every entry. For the same reason it is done by hand and without a schema; the
- * writer is one of our own.
+ * Reads the answer to an XREAD of one stream, from the reader's position. An unwanted entry costs no more than finding
+ * out whose it is, because every gateway reads every entry. For the same reason parsing is done by hand and without a
+ * schema; the writer is one of our own.
  */
 export function readEvents(reader: Reader, wants: Wants): Batch {
   const batch: Batch = { count: 0, last: undefined, events: [], unknown: [] }

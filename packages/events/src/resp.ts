@@ -18,10 +18,7 @@ export function encodeCommand(parts: readonly (string | number)[]): string {
   return text
 }
 
-/**
- * Cuts a stream of bytes into replies: gives each as the bytes that it is made of. However the bytes arrive, each is
- * looked at once.
- */
+/** Cuts a stream of bytes into replies: gives each as its bytes. However they arrive, each byte is examined once. */
 export function createSplitter(onReply: (reply: Buffer) => void): (chunk: Buffer) => void {
   /** From the beginning of the reply that is under way. */
   let bytes: Buffer = Buffer.alloc(0)
@@ -29,7 +26,7 @@ export function createSplitter(onReply: (reply: Buffer) => void): (chunk: Buffer
   /** Values that are still to come before it is whole. */
   let missing = 1
 
-  /** Goes over one value, of a list only its head. False: not all of it is there. */
+  /** Skips one value, or only the head of a list. False: it is not complete yet. */
   function pass(): boolean {
     const end = bytes.indexOf(CR, at)
     if (end < 0 || end + 2 > bytes.length) return false
@@ -101,7 +98,7 @@ export function createReader(bytes: Buffer) {
     return bytes.toString('utf8', from, at - 2)
   }
 
-  /** Goes over a text; gives where it begins. */
+  /** Skips a text; returns where it begins. */
   function skip(): number {
     const length = head()
     const from = at
@@ -112,7 +109,7 @@ export function createReader(bytes: Buffer) {
   return {
     value,
     skip,
-    /** Goes into a list; gives how long it is, or a negative number where there is none. */
+    /** Enters a list; returns its length, or a negative number if there is none. */
     enter: head,
     text,
     /** The same, of at most six letters, as a number: see {@link word}. A longer one: 0. */
@@ -131,7 +128,7 @@ export function createReader(bytes: Buffer) {
       at = here
       return found
     },
-    /** Does an error come next? */
+    /** Whether an error comes next. */
     isError: (): boolean => bytes[at] === ERROR,
     /** Where the next value begins, for {@link textAt}. */
     place: (): number => at,

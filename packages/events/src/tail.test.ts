@@ -125,7 +125,7 @@ test('a revocation goes to the control stream', async () => {
   ])
 })
 
-test('what was written before the start is not told, but said to be unseen', async () => {
+test('what was written before the start is not told, but reported as unseen', async () => {
   const { publish } = publisher()
   await publish([message(1), message(2)])
   const { tail, told } = follow()
@@ -134,7 +134,7 @@ test('what was written before the start is not told, but said to be unseen', asy
   await vi.waitFor(() => expect(told).toEqual(['started', 3]), soon)
 })
 
-test('a lost connection costs nothing: the tail goes on where it stood', async () => {
+test('a lost connection costs nothing: the tail continues where it stood', async () => {
   const { tail, told } = follow()
   await connected(tail)
   const { publish } = publisher()
@@ -175,7 +175,7 @@ test('an emptied stream whose epoch remains is noticed', async () => {
   await vi.waitFor(() => expect(told).toEqual(['started', 1, 'rewound', 2]), soon)
 })
 
-test('lower ids issued by a restored stream are read, and what lay between is said to be unseen', async () => {
+test('lower ids issued by a restored stream are read, and what lay between is reported as unseen', async () => {
   const { tail, told, at } = follow()
   await connected(tail)
   const { publish } = publisher()
@@ -192,7 +192,7 @@ test('lower ids issued by a restored stream are read, and what lay between is sa
   await vi.waitFor(() => expect(told).toEqual(['started', 1, 2, 3, 'rewound', 4]), soon)
 })
 
-test('a restart is told even where the stream looks whole', async () => {
+test('a restart is reported even if the stream looks complete', async () => {
   const { tail, told } = follow()
   await connected(tail)
   await publisher().publish([message(1)])
@@ -205,7 +205,7 @@ test('a restart is told even where the stream looks whole', async () => {
   await vi.waitFor(() => expect(told).toEqual(['started', 1, 'restarted', 2]), soon)
 })
 
-test('entries trimmed before they were read are said to be unseen', async () => {
+test('entries trimmed before they were read are reported as unseen', async () => {
   let hold: Promise<unknown> | undefined
   const { tail, told } = follow({
     // A connection that fails for a while stands for a reader that was paused.
@@ -226,7 +226,7 @@ test('entries trimmed before they were read are said to be unseen', async () => 
   await vi.waitFor(() => expect(told).toEqual(['started', 1, 'trimmed', 4]), soon)
 })
 
-test('where more is left than one read takes, what was lost before it is said to be missing since then', async () => {
+test('if more is left than one read takes, what was lost before it is reported as missing since then', async () => {
   let hold = false
   let readUntil = 0
   const { tail, told } = follow({
@@ -248,7 +248,7 @@ test('where more is left than one read takes, what was lost before it is said to
   expect(readUntil).toBeLessThanOrEqual(before)
 })
 
-test('entries trimmed from a stream that was empty at the start are said to be unseen', async () => {
+test('entries trimmed from a stream that was empty at the start are reported as unseen', async () => {
   let hold = false
   const { tail, told } = follow({
     connect: () => connectStreams(hold ? nowhere : server.url, { name: 'tail' }),
@@ -302,7 +302,7 @@ test('a stream that nobody can write to is silent, however well it can be read',
   expect(told).toEqual([...partitions.map(() => 'started'), ...partitions.map(() => 'unheard')])
 })
 
-test('what was written elsewhere, until somebody shows that they write here again, is said to be unseen', async () => {
+test('what was written elsewhere, until somebody shows that they write here again, is reported as unseen', async () => {
   let readUntil = Number.POSITIVE_INFINITY
   await admin.set(streamPulseKey(0), '1')
   const { tail, told } = follow({
@@ -323,7 +323,7 @@ test('what was written elsewhere, until somebody shows that they write here agai
   await vi.waitFor(() => expect(tail.live()).toBe(true), soon)
 })
 
-test('what was written elsewhere, while nobody showed that they could write here, is said to be unseen', async () => {
+test('what was written elsewhere, while nobody showed that they could write here, is reported as unseen', async () => {
   let asked = 0
   let readUntil = Number.POSITIVE_INFINITY
   await admin.set(streamPulseKey(0), '1')
@@ -363,7 +363,7 @@ test('publishing without Redis rejects at once and names what is missing', async
   })
 })
 
-test('an entry that went between two reads is said to be unseen, though the reading goes on', async () => {
+test('an entry that went between two reads is reported as unseen, though the reading goes on', async () => {
   const { tail, told } = follow()
   await connected(tail)
   const { publish } = publisher()
@@ -393,7 +393,7 @@ test('a connection shows the user, password and database of its URL', async () =
   wrong.close()
 })
 
-test('a connection by TLS reads the same, and none is made to who can’t prove its name', async () => {
+test('a connection by TLS reads the same, and none is made to a server that can’t prove its name', async () => {
   const { port, hostname } = new URL(server.url)
   const proxy = tls.createServer(certificate, (client) => {
     const redis = net.connect(Number(port), hostname)
@@ -416,7 +416,7 @@ test('a connection by TLS reads the same, and none is made to who can’t prove 
   proxy.close()
 })
 
-test('whatever happens to Redis, no event passes in silence', async () => {
+test('whatever happens to Redis, no event is missed unreported', async () => {
   const step = fc.constantFrom('publish', 'publish', 'publish', 'cut', 'wipe', 'trim', 'settle')
   await fc.assert(
     fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 15 }), async (steps) => {

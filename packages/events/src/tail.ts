@@ -11,7 +11,7 @@ export interface Tail {
   close(): Promise<void>
   /** Whether every partition is being followed. */
   connected(): boolean
-  /** Whether that also means that events arrive: somebody has lately shown that they can write to each of them. */
+  /** Whether events also arrive: somebody has lately shown that they can write to each partition. */
   live(): boolean
 }
 
@@ -23,27 +23,26 @@ export interface TailOptions {
   /** Milliseconds between two checks that nothing was lost. Default 1,000. */
   checkMs?: number
   /**
-   * Whether anybody here wants events of this org and conversation: all others are passed over, and never told.
-   * Default: all are wanted.
+   * Whether anybody here wants events of this org and conversation: all others are skipped. Default: all are wanted.
    */
   wants?(partition: Partition, org: string, cid: string): boolean
-  /** Told how many entries came, wanted or not. */
+  /** Called with how many entries came, wanted or not. */
   onRead?(count: number): void
   /** New entries in their order, up to 500. Must not throw: a fault here ends the tail, and the process with it. */
   onEvents(partition: Partition, events: TailEvent[]): void
   /**
-   * Events of the partition may have passed unseen (also told once at its first connection): the current state has
-   * to be fetched. What is written after this call comes by `onEvents`; what was written up to `readUntil` has come
+   * Events of the partition may have been missed (also called once at its first connection): the current state has to
+   * be fetched. What is written after this call comes by `onEvents`; what was written up to `readUntil` has come
    * (milliseconds since 1970, by this process's clock).
    */
   onLoss(partition: Partition, reason: LossReason, readUntil: number): void
-  /** Told at each change of {@link Tail.live}. */
+  /** Called at each change of {@link Tail.live}. */
   onState?(live: boolean): void
 }
 
 /**
- * Follows the event streams. Nothing passes unseen in silence: on each connection, and once a second, it is checked
- * that the stream still continues what was read, and otherwise `onLoss` is called.
+ * Follows the event streams. Nothing is missed unreported: on each connection, and once a second, it checks that the
+ * stream still continues what was read, and otherwise calls `onLoss`.
  */
 export function createTail({
   partitions,

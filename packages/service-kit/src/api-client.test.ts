@@ -65,7 +65,7 @@ it('proves the service anew before its token ends', async () => {
   }
 })
 
-it('hands on the problem that the api answers', async () => {
+it('passes on the problem that the api answers with', async () => {
   const api = await fakeApi(refuse('not_found'))
   const failing = clientOf(api.url).internal('/internal/heads', NONE)
   await expect(failing).rejects.toMatchObject({ code: 'not_found', message: 'because' })
@@ -131,7 +131,7 @@ it('does not send a message twice when the connection breaks under it, unless it
   expect(broken).toBe(3)
 })
 
-it('says unavailable where nobody answers', async () => {
+it('says unavailable if nobody answers', async () => {
   const client = clientOf('http://127.0.0.1:1', 'http://127.0.0.1:2')
   await expect(client.internal('/internal/heads', NONE)).rejects.toMatchObject({ code: 'unavailable' })
   expect(client.reachable()).toBe(false)
@@ -160,7 +160,7 @@ it('asks a process that hangs once, and leaves it alone as long as it does', asy
     .toBeGreaterThan(1)
 })
 
-it('leaves one alone for ever longer that is there when looked at, and fails again when asked', async () => {
+it('leaves a process alone ever longer that answers probes but fails calls', async () => {
   const times: number[] = []
   const broken = await fakeApi((response, { url }) => {
     if (url === '/health/ready') return ok(response)
@@ -172,7 +172,7 @@ it('leaves one alone for ever longer that is there when looked at, and fails aga
   expect(Number(times[3]) - Number(times[0])).toBeGreaterThan(20 + 40 + 80 - 5)
 })
 
-it('says whether anybody can be reached also long after a call, and finds out itself who is back', async () => {
+it('knows whether any process can be reached long after a call too, and finds out by itself which are back', async () => {
   const lone = await fakeApi((response) => void response.destroy())
   const client = clientOf(lone.url)
   expect(client.reachable()).toBe(true)
@@ -186,7 +186,7 @@ it('says whether anybody can be reached also long after a call, and finds out it
   await expect.poll(client.reachable).toBe(true)
 })
 
-it('takes a refusal for a sign of life', async () => {
+it('counts a refusal as a sign of life', async () => {
   let refusal: 'not_found' | 'unavailable' = 'unavailable'
   const lone = await fakeApi((response) => refuse(refusal)(response))
   const client = clientOf(lone.url)

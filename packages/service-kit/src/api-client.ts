@@ -18,7 +18,7 @@ export interface CallOptions {
   key?: string
   /** Milliseconds to the head of an answer, and between pieces of its body, at each attempt; default 10,000. */
   timeoutMs?: number
-  /** May the call be made again elsewhere once it may have arrived? Default: as its method and body allow. */
+  /** Whether the call may be repeated elsewhere once it may have arrived. Default: as its method and body allow. */
   repeatable?: boolean
 }
 
@@ -33,7 +33,7 @@ export interface ApiClient {
     body: InternalBody<P>,
     options?: CallOptions,
   ): Promise<InternalResult<P>>
-  /** A call in somebody's name, with their own token. */
+  /** A call on a caller's behalf, with their own token. */
   asCaller<T>(
     method: 'GET' | 'POST',
     path: string,
@@ -56,7 +56,7 @@ export interface ApiClientOptions {
   probeMs?: number
 }
 
-/** Keys whose order of the processes is remembered, at most. */
+/** Most keys whose order of processes is remembered. */
 const MAX_KEYS = 20_000
 const TIMEOUT_MS = 10_000
 const PROBE_TIMEOUT_MS = 2_000
@@ -76,7 +76,7 @@ interface Target {
   pool: Pool
   /** It gave no answer, and is asked last until it answers a call or a probe: the timer of the next probe. */
   resting: NodeJS.Timeout | null
-  /** Times that it was left alone since its last answer. */
+  /** How often it was left alone since its last answer. */
   failures: number
 }
 
@@ -89,7 +89,7 @@ const ProblemBody = z.object({
 const errorCode = (error: unknown): string =>
   error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : ''
 
-/** Said by a process that can't answer, or in its stead by what lies between. */
+/** Statuses of a process that can't answer, or of a proxy in its place. */
 const isAway = (status: number): boolean => status >= 502 && status <= 504
 
 /** Rendezvous hashing: each key ranks the urls in its own order, and a url that goes moves only its own keys. */
@@ -180,7 +180,7 @@ export function createApiClient(options: ApiClientOptions): ApiClient {
     if (!closed) target.resting = setTimeout(() => void probe(target), ms).unref()
   }
 
-  /** Nobody's call has to find out who is back. */
+  /** Probes in the background, so that no call has to find out which process is back. */
   async function probe(target: Target): Promise<void> {
     const timer = target.resting
     const isThere = await target.pool

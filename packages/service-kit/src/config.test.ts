@@ -42,12 +42,12 @@ describe('configuration', () => {
     expect(fail).not.toThrow(/too-short-secret/)
   })
 
-  it('takes an empty variable for one that is not set', () => {
+  it('treats an empty variable as not set', () => {
     expect(load({ PORT: '', METRICS_PORT: '' })).toMatchObject({ PORT: 3000 })
     expect(() => load({ SERVICE_SECRET: '' })).toThrow('SERVICE_SECRET is required')
   })
 
-  it('takes the service’s own port for metrics for one that is not set: it could not listen there twice', () => {
+  it('treats a METRICS_PORT equal to the service’s own port as not set: it could not listen there twice', () => {
     expect(load({ PORT: '3100', METRICS_PORT: '3100' }).METRICS_PORT).toBeUndefined()
     expect(load({ METRICS_PORT: '3000' }).METRICS_PORT).toBeUndefined()
     // Two that the system chooses.
@@ -68,7 +68,7 @@ describe('configuration', () => {
     expect(() => load(env)).toThrow(message)
   })
 
-  it('is content in production with issuer and audience', () => {
+  it('accepts issuer and audience in production', () => {
     const env = { NODE_ENV: 'production', JWT_ISSUER: 'https://issuer.test', JWT_AUDIENCE: 'parley' }
     expect(load(env).JWT_AUDIENCE).toEqual(['parley'])
   })

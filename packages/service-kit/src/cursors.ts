@@ -9,7 +9,7 @@ export function encodeCursor(list: readonly string[], position: readonly (string
   return Buffer.from(JSON.stringify([list, position])).toString('base64url')
 }
 
-/** @throws ProblemError `invalid_cursor` where it is broken, or of another list. */
+/** @throws ProblemError `invalid_cursor` if it is broken, or belongs to another list */
 export function decodeCursor<T extends z.ZodType>(
   cursor: string,
   list: readonly string[],

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest'
 import { createHighest } from './highest.ts'
 
-it('takes each number for news once, and none that was overtaken, by name', () => {
+it('counts each number of a name as new once, and never one that was overtaken', () => {
   const highest = createHighest(10)
   const asked = [
     ['a', 1],
@@ -21,7 +21,7 @@ it('takes each number for news once, and none that was overtaken, by name', () =
   expect(highest.isNews('a', 2)).toBe(true)
 })
 
-it('forgets what was asked for longest ago', () => {
+it('forgets the least recently used', () => {
   const highest = createHighest(2)
   for (const name of ['a', 'b', 'a', 'c']) highest.isNews(name, 1)
   expect(['a', 'c', 'b'].map((name) => highest.isNews(name, 1))).toEqual([false, false, true])

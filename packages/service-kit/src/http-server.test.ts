@@ -118,7 +118,7 @@ describe('errors', () => {
     expect(answer.headers.allow).toBe('PUT')
   })
 
-  it('that nobody foresaw say nothing of themselves, and are logged', async () => {
+  it('that are unexpected reveal nothing, and are logged', async () => {
     const answer = await problemOf('/crash')
     expect(answer).toMatchObject({ code: 'internal', status: 500, detail: 'Internal error' })
     expect(
@@ -134,7 +134,7 @@ describe('errors', () => {
     expect((await problemOf('/refused')).headers['retry-after']).toBe('3')
   })
 
-  it('of a body that is too large reaches who is still sending it', async () => {
+  it('of a body that is too large reaches a client that is still sending it', async () => {
     const socket = connect(port(), '127.0.0.1')
     let heard = ''
     socket.on('data', (chunk) => {
@@ -193,7 +193,7 @@ describe('errors', () => {
 })
 
 describe('every answer', () => {
-  it('carries a request id: the caller’s if it is a sane one', async () => {
+  it('carries a request id: the caller’s if it is valid', async () => {
     const id = async (given: string) =>
       (await app.inject({ url: '/health/live', headers: { 'x-request-id': given } })).headers['x-request-id']
     expect(await id('abc-123')).toBe('abc-123')

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest'
 import { createRegistry } from './metrics.ts'
 
-it('of the event loop only what is measured when asked for is shown: the sampler’s figures contain its own second', () => {
+it('of the event loop only the lag measured on request is shown: the sampler’s figures contain its own second', () => {
   const names = createRegistry('test')
     .getMetricsAsArray()
     .map(({ name }) => name)

@@ -14,7 +14,7 @@ export interface OriginOptions {
   production: boolean
 }
 
-/** May a page of this origin talk to us? */
+/** Whether a page of this origin may call us. */
 export function createOriginCheck({ origins, production }: OriginOptions): (origin: string) => boolean {
   if (origins.includes('*')) return () => true
   const patterns = origins.map(pattern)

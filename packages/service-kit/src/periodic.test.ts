@@ -8,7 +8,7 @@ afterEach(() => {
   vi.useRealTimers()
 })
 
-/** Rounds that end when they are told to. */
+/** Rounds that end when told to. */
 function createRounds() {
   const rounds: PromiseWithResolvers<number>[] = []
   const periodic = createPeriodic(() => {
@@ -19,7 +19,7 @@ function createRounds() {
   return { periodic, rounds }
 }
 
-it('begins the next round as long after one has ended as that says', async () => {
+it('begins the next round after the delay that the previous one returned', async () => {
   const { periodic, rounds } = createRounds()
   const started = periodic.start()
   await vi.advanceTimersByTimeAsync(5_000)
@@ -31,7 +31,7 @@ it('begins the next round as long after one has ended as that says', async () =>
   expect(rounds).toHaveLength(2)
 })
 
-it('begins one at once where it is woken, or right behind the one that is under way', async () => {
+it('begins one at once when woken, or right after the one that is under way', async () => {
   const { periodic, rounds } = createRounds()
   void periodic.start()
   rounds[0]?.resolve(60_000)

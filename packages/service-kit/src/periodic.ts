@@ -1,6 +1,6 @@
 /**
  * Does its work in rounds, one at a time. `round` resolves to the milliseconds until the next. One that rejects is the
- * last: `start` rejects with the first, a later one's is an uncaught exception.
+ * last: `start` rejects if it is the first, a later rejection is an uncaught exception.
  */
 export function createPeriodic(round: () => Promise<number>) {
   let timer: NodeJS.Timeout | undefined
@@ -24,12 +24,12 @@ export function createPeriodic(round: () => Promise<number>) {
     async start(): Promise<void> {
       await run()
     },
-    /** The next round begins at once, or right behind the present one. */
+    /** The next round begins at once, or right after the current one. */
     wake(): void {
       again = true
       void run()
     },
-    /** No further round; resolves with the present one. */
+    /** No further round; resolves with the current one. */
     async close(): Promise<void> {
       closed = true
       clearTimeout(timer)

@@ -10,7 +10,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { z } from 'zod'
 import type { HttpServer } from './http-server.ts'
 
-/** Seconds in `Retry-After` where a problem names none. */
+/** Seconds in `Retry-After` if a problem names none. */
 const RETRY_AFTER = 1
 
 /** Statuses that Fastify and its plugins use for what a request did wrong. */
@@ -52,7 +52,7 @@ const TRANSIENT_LABELS = [
   'UnknownTransactionCommitResult',
 ]
 
-/** Codes of a socket's own errors, which the MongoDB driver passes on bare where a write failed. */
+/** Codes of a socket's own errors, which the MongoDB driver passes on unwrapped if a write failed. */
 const SOCKET_ERRORS = new Set([
   'ECONNRESET',
   'EPIPE',
@@ -84,7 +84,7 @@ function validationProblem(error: z.ZodError, context: unknown): ProblemError {
   return problem('validation_failed', { detail: detail.slice(0, 500), errors })
 }
 
-/** Whatever was thrown as the problem that answers it. What nobody foresaw is `internal` and says nothing of itself. */
+/** The problem that answers whatever was thrown. Anything unexpected is `internal` and reveals nothing. */
 export function toProblemError(error: unknown): ProblemError {
   if (error instanceof ProblemError) return error
   if (!(error instanceof Error)) return problem('internal', { cause: error })

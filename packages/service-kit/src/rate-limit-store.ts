@@ -7,7 +7,7 @@ import { z } from 'zod'
 const SCRIPT = readFileSync(new URL('../lua/rate-limit.lua', import.meta.url), 'utf8')
 const COMMAND = 'parleyRateLimit'
 const Reply = z.tuple([z.number(), z.number()])
-/** Counters kept in memory while Redis is away, at most. */
+/** Most counters kept in memory while Redis is away. */
 const MAX_WINDOWS = 50_000
 
 interface Window {

@@ -12,7 +12,7 @@ export interface RateLimitOptions {
   restPerMinute: number
   /** Messages per minute and caller, from REST and sockets together; 0: no limit. */
   sendPerMinute?: number
-  /** Who asks. Throws where that is not known. */
+  /** The caller. Throws if not known. */
   callerOf(request: FastifyRequest): Caller | Promise<Caller>
 }
 

@@ -13,7 +13,7 @@ const connectTo = (url: string, kind: 'fast' | 'subscribing' | 'waiting') => {
 }
 afterEach(() => Promise.all(open.splice(0).map(closeRedis)))
 
-it('does not mind a Redis that is away: says so at once, and goes on trying', async () => {
+it('survives a Redis that is away: reports it at once, and keeps trying', async () => {
   const warn = vi.spyOn(logger, 'warn')
   const redis = connectTo('redis://127.0.0.1:1', 'fast')
   expect(await redisReady(redis, 50)).toBe(false)
@@ -35,7 +35,7 @@ it('comes back after its connection was cut', async () => {
   expect(await redisReady(redis, 5_000)).toBe(true)
 })
 
-it('leaves a connection that answers nothing any more, although nobody closed it', async () => {
+it('abandons a connection that no longer answers, although nobody closed it', async () => {
   const proxy = await createProxy(Number(new URL(inject('redisUrl')).port))
   try {
     const [fast, patient] = (['fast', 'waiting'] as const).map((kind) =>
@@ -48,7 +48,7 @@ it('leaves a connection that answers nothing any more, although nobody closed it
     const waiting = patient.bzpopmin(key, 10)
     await expect(fast.ping()).rejects.toThrow('timed out')
     await vi.waitFor(async () => expect(await fast.ping()).toBe('PONG'), { timeout: 3_000 })
-    // What was asked is asked again on the next connection.
+    // The command is repeated on the next connection.
     await fast.zadd(key, 1, 'job')
     expect(await waiting).toEqual([key, 'job', '1'])
   } finally {

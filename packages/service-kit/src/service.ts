@@ -1,15 +1,15 @@
 import { ConfigError } from './config.ts'
 import type { Shutdown } from './shutdown.ts'
 
-/** After an error that nobody caught, the orderly end gets this long. */
+/** After an uncaught error, the orderly shutdown gets this long. */
 const CRASH_TIMEOUT_MS = 5_000
 
 const sentence = (error: unknown): string => (error instanceof Error ? error.message : String(error))
 
 /**
  * The frame of a service's `main.ts`. `boot` reads its configuration from `env`, starts everything and returns the
- * phases of its end. What cannot boot exits 1 with one message; SIGTERM and SIGINT run the phases and exit 0;
- * an error that nobody caught runs them too, and exits 1: nothing goes on in an unknown state.
+ * phases of its end. A failed boot exits 1 with one message; SIGTERM and SIGINT run the phases and exit 0; an uncaught
+ * error runs them too, and exits 1: nothing continues in an unknown state.
  */
 export function runService(
   name: string,

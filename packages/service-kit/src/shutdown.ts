@@ -11,7 +11,7 @@ export interface Shutdown {
   phase(name: string, timeoutMs: number, run: () => Promise<unknown> | unknown): void
   /** Runs the phases once; further calls wait for the same run. Never rejects: what fails is logged, the rest goes on. */
   run(): Promise<void>
-  /** True from the moment that it began. */
+  /** True from the moment it begins. */
   readonly draining: boolean
 }
 

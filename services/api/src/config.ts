@@ -15,7 +15,7 @@ export const ApiConfig = z.object({
   /** Messages per minute and caller, REST and sockets together. */
   RATE_LIMIT_SEND: rate(3_000),
   AGENT_HOP_LIMIT: whole(8, 1, 10_000),
-  /** Milliseconds between looks for conversations whose summary is behind. */
+  /** Milliseconds between searches for conversations whose summary is behind. */
   SUMMARY_RECONCILE_MS: whole(30_000, 100, 60_000),
   MODEL_PRICES: z
     .string()

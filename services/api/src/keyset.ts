@@ -9,16 +9,16 @@ export interface PageRequest {
   cursor?: string | undefined
 }
 
-/** A position in a list: what orders it, and the id that decides between equals. */
+/** A position in a list: the value that orders it, and the id that breaks ties. */
 export type KeysetPosition = readonly [value: number, id: string]
 
 export interface KeysetOptions<T> extends PageRequest {
-  /** Name of the list and all that selects what is in it; cursors are bound to it. */
+  /** Name of the list and everything that selects its contents; cursors are bound to it. */
   list: readonly string[]
-  /** The fields of an index that the list follows, and which way. */
+  /** The fields of the index that the list follows, and its direction. */
   by: readonly [value: string, id: string]
   order: 'rising' | 'falling'
-  /** What a position's value is in the database; default: the number itself. */
+  /** Converts a position's value to the database's; default: the number itself. */
   stored?: (value: number) => Date | number
   positionOf(row: T): KeysetPosition
   /** One query: rows that match `beyond`, sorted, at most `limit`. */

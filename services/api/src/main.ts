@@ -33,7 +33,7 @@ runService('api', async ({ env }) => {
   const connections = [redis, streams, queueRedis]
   const database = await connectDatabase(config.MONGODB_URI)
   const watch = watchDatabase(database)
-  // Nothing needs Redis to be there; a short wait spares the first messages a detour over the relay.
+  // Redis is not needed to start; a short wait spares the first messages a detour via the relay.
   await Promise.all(connections.map((connection) => redisReady(connection, 500)))
 
   const registry = createRegistry('api')

@@ -8,7 +8,7 @@ import { createApiMetrics } from './metrics.ts'
 
 const logger = createLogger({ name: 'test', level: 'silent' })
 
-test('events that did not get out are counted, and changes that wait for that', async () => {
+test('events that failed to go out and changes that wait to are counted', async () => {
   const client = new MongoClient(inject('mongodbUri'))
   const rows = collections(client.db(`metrics-${new ObjectId().toHexString()}`))
   const registry = createRegistry('api')
@@ -41,7 +41,7 @@ test('events that did not get out are counted, and changes that wait for that', 
   }
 })
 
-test('without MongoDB there are no figures of it, and the others all the same', async () => {
+test('without MongoDB its figures are missing, and the others are there', async () => {
   const client = new MongoClient('mongodb://127.0.0.1:1', { serverSelectionTimeoutMS: 50 })
   const registry = createRegistry('api')
   createApiMetrics(registry, collections(client.db('nowhere')))

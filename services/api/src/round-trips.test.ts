@@ -16,10 +16,10 @@ beforeAll(async () => {
 })
 afterAll(() => world.close())
 
-/** Longer than anything waits that follows an answer: fold, read position, outbox. */
+/** Longer than the delay of any work that follows an answer: fold, read position, outbox. */
 const QUIET_MS = 1_600
 
-/** Commands that the driver sends until the call is answered; what follows an answer is waited for by nobody. */
+/** Commands that the driver sends until the call is answered; nobody waits for those that follow. */
 async function commandsOf(call: () => Promise<unknown>): Promise<string[]> {
   await expect.poll(() => performance.now() - lastCommandAt, { timeout: 10_000 }).toBeGreaterThan(QUIET_MS)
   const commands: string[] = []
@@ -33,10 +33,10 @@ async function commandsOf(call: () => Promise<unknown>): Promise<string[]> {
 const send = (cid: string, content: string) =>
   services.messages.create(ada, { conversationId: cid, role: 'user', content }, undefined)
 
-test('what is asked most takes the round trips it must', async () => {
+test('the most frequent requests take no more round trips than they must', async () => {
   const { conversation } = await services.conversations.create(ada, {})
   const cid = conversation.id
-  await send(cid, 'who takes part is read once, with the first message')
+  await send(cid, 'the participants are read once, with the first message')
 
   expect(await commandsOf(() => send(cid, 'hello'))).toEqual(['find', 'insert'])
   expect(await commandsOf(() => services.messages.list(ada, cid, {}))).toEqual(['find', 'find'])

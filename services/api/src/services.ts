@@ -42,7 +42,7 @@ import { createSummaryWriter } from './summaries/writer.ts'
 export interface ServicesOptions {
   database: Database
   publisher: Publisher
-  /** Fails fast; of streamed answers it has the latest text. */
+  /** Fails fast; holds the latest text of streamed answers. */
   redis: Redis
   queueRedis: Redis
   logger: Logger
@@ -54,7 +54,7 @@ export interface ServicesOptions {
 
 export type Services = Awaited<ReturnType<typeof createServices>>
 
-/** Everything that the routes call, built upon the stores, and what runs behind it: fold, sweeper, relay, reconciler. */
+/** Everything the routes call, built on the stores, and the background work: fold, sweeper, relay, reconciler. */
 export async function createServices(options: ServicesOptions) {
   const { database, publisher, redis, queueRedis, logger, prices, hopLimit, reconcileMs } = options
   const { client, messages, participants, conversations, outbox: outboxRows } = database
@@ -98,7 +98,9 @@ export async function createServices(options: ServicesOptions) {
   const shared = { conversations, messages, store, participantCache, headUpdater, publisher, logger }
   const sweeper = createSweeper(shared)
   const log = createMessageLog({ ...shared, sweeper, hopLimit })
-  /** Who sends has read up to there. Noted for repeats too: whoever stored the message may have died before that. */
+  /**
+   * A sender has read up to their message. Noted for repeats too: the process that stored it may have died before that.
+   */
   async function append(request: AppendRequest) {
     const appended = await log.append(request)
     const { cid, org, author: key, seq } = appended.row
@@ -162,7 +164,7 @@ export async function createServices(options: ServicesOptions) {
       summaryDue: summaries.due,
     }),
 
-    /** Starts what runs by itself. */
+    /** Starts the background work. */
     start(): void {
       for (const periodic of [sweeper, streamSweeper, relay, reconciler]) void periodic.start()
     },
@@ -174,7 +176,7 @@ export async function createServices(options: ServicesOptions) {
     },
     /** The queue is back: queue at once what waited for it. */
     wakeQueue: reconciler.wake,
-    /** Ends what runs by itself, and writes what waits in memory. */
+    /** Ends the background work, and writes what waits in memory. */
     async close(): Promise<void> {
       log.close()
       await streamSweeper.close()

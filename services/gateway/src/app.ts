@@ -49,7 +49,7 @@ export interface GatewayDependencies {
   redis: Redis
   /** Another connection, for Socket.IO's adapter to subscribe on. */
   adapterRedis: Redis
-  /** A third, for what gateways tell each other of rooms; given up when silent. */
+  /** A third, for what gateways tell each other about rooms; dropped when it goes silent. */
   busRedis: Redis
   /** A connection for one partition of the streams. */
   connectTail(): StreamConnection
@@ -58,7 +58,7 @@ export interface GatewayDependencies {
 export interface Gateway {
   app: HttpServer
   start(): Promise<void>
-  /** No more newcomers; sends everybody elsewhere within this many milliseconds. */
+  /** Admits nobody new; sends everybody elsewhere within this many milliseconds. */
   drain(maxMs: number): Promise<void>
   close(): Promise<void>
 }

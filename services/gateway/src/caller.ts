@@ -4,7 +4,9 @@ import type { FastifyRequest } from 'fastify'
 
 export type CallerOf = (request: FastifyRequest) => Promise<Caller>
 
-/** Who asks over HTTP, by the token shown; judged once for a request. Throws `unauthenticated`, `token_expired`. */
+/**
+ * The caller of an HTTP request, by its token, verified once per request. Throws `unauthenticated`, `token_expired`.
+ */
 export function createCallerOf(verifier: Verifier): CallerOf {
   const callers = new WeakMap<FastifyRequest, Promise<Caller>>()
 

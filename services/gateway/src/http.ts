@@ -10,7 +10,7 @@ import {
 import { asyncApiRoutes } from './asyncapi/routes.ts'
 import type { GatewayConfig } from './config.ts'
 
-/** The HTTP server, with what is open to all and needs nothing else of the gateway. */
+/** The HTTP server, with the routes that are open to all and need nothing else of the gateway. */
 export async function openHttp({
   config,
   logger,

@@ -42,7 +42,7 @@ runService('gateway', async ({ env }) => {
   shutdown.phase('connections', 2_000, async () => {
     await Promise.all([closeRedis(redis), closeRedis(adapterRedis), closeRedis(busRedis), api.close()])
   })
-  // Together: who comes first need not be sent away until it is known which tokens were revoked.
+  // In parallel, so that the first newcomers need not be sent away until the revocations are known.
   await Promise.all([gateway.start(), gateway.app.listen({ host: config.HOST, port: config.PORT })])
   logger.info({ port: config.PORT }, 'gateway is listening')
   return shutdown

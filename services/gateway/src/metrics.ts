@@ -2,16 +2,16 @@ import { Counter, Gauge, type Registry } from '@parley/service-kit'
 
 export type GatewayMetrics = ReturnType<typeof createMetrics>
 
-/** The gateway's own sources. Labels are events and codes only: nothing of persons, conversations or text. */
+/** The gateway's own sources. Labels are events and codes only: no people, conversations or text. */
 export function createMetrics(registry: Registry) {
   const registers = [registry]
   const counter = (name: string, help: string, labelNames: string[] = []) =>
     new Counter({ name, help, labelNames, registers })
-  const events = counter('gateway_client_events_total', 'Events of clients, by outcome', ['event', 'outcome'])
-  const refused = counter('gateway_handshakes_refused_total', 'Handshakes that were refused', ['code'])
+  const events = counter('gateway_client_events_total', 'Client events, by outcome', ['event', 'outcome'])
+  const refused = counter('gateway_handshakes_refused_total', 'Refused handshakes', ['code'])
   const gaps = counter('gateway_gaps_total', 'Gaps in a room that waited for a later entry or a fill')
-  const fills = counter('gateway_fills_total', 'Calls to the api for what a room missed')
-  const resyncs = counter('gateway_resyncs_total', 'Rooms that were told to fetch for themselves')
+  const fills = counter('gateway_fills_total', 'Calls to the api for events that a room missed')
+  const resyncs = counter('gateway_resyncs_total', 'Rooms told to fetch their state')
   const overflows = counter('gateway_slow_readers_total', 'Sockets closed because they read too slowly')
   const losses = counter('gateway_stream_losses_total', 'Times that stream entries may have been missed', [
     'reason',
@@ -26,7 +26,7 @@ export function createMetrics(registry: Registry) {
     overflow: () => overflows.inc(),
     loss: (reason: string) => losses.inc({ reason }),
     tailed: (count: number) => tailed.inc(count),
-    /** Figures that are looked up when somebody asks. */
+    /** Figures that are looked up at each scrape. */
     observe(sources: {
       sockets(): number
       rooms(): number
@@ -50,8 +50,10 @@ export function createMetrics(registry: Registry) {
       gauge('gateway_streams_connected', '1 while all event streams are followed', () =>
         Number(sources.tailsConnected()),
       )
-      gauge('gateway_redis_connected', '1 while gateways share presence and tell each other of typing', () =>
-        Number(sources.redisConnected()),
+      gauge(
+        'gateway_redis_connected',
+        '1 while Redis is connected, so that gateways share presence and typing',
+        () => Number(sources.redisConnected()),
       )
       gauge(
         'gateway_streams_live',

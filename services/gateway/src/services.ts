@@ -11,7 +11,7 @@ import type { ChatSocket } from './sockets.ts'
 import type { Streams } from './streaming/streams.ts'
 import type { Typing } from './typing/typing.ts'
 
-/** What the gateway is made of before its features: what they are built on. */
+/** What the gateway's features are built on. */
 export interface Core {
   logger: Logger
   registry: Registry
@@ -28,7 +28,7 @@ export interface Core {
 export interface Services extends Core {
   roomAccess: RoomAccess
   expiry: Expiry<ChatSocket>
-  /** Asks again, in the background, who may be in a room. */
+  /** Checks again, in the background, who may be in a room. */
   recheck(room: Room): void
   presence: PresenceFeature
   typing: Typing

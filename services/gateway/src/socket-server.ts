@@ -33,7 +33,7 @@ export async function openSockets(
   const io: ChatServer = app.io
   guard(io)
   const namespace: ChatNamespace = io.of(CHAT_NAMESPACE)
-  // There is nothing outside the namespace, and nobody may wait there unnamed.
+  // Nothing exists outside the namespace, and nobody may wait there without a token.
   io.use((_socket, next) => next(new Error('Invalid namespace')))
   return { io, namespace }
 }

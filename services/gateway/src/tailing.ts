@@ -6,7 +6,7 @@ import type { GatewayMetrics } from './metrics.ts'
 import type { Core } from './services.ts'
 import type { ChatNamespace } from './sockets.ts'
 
-/** Follows the event streams: what happens in conversations goes to delivery, what is revoked to its sockets. */
+/** Follows the event streams: conversation events go to delivery, revocations to the sockets they concern. */
 export function createTailing(
   core: Core,
   {
@@ -49,13 +49,13 @@ export function createTailing(
   })
 
   return {
-    /** Resolves once the list of revocations was asked for, whether or not there was an answer. */
+    /** Resolves once the list of revocations was requested, whether or not there was an answer. */
     async start(): Promise<void> {
       delivery.onTailState(false)
       tail.start()
       await revocationFeed.start()
     },
-    /** It is known what is revoked. */
+    /** Whether the revocations are known. */
     isLoaded: revocationFeed.isLoaded,
     connected: tail.connected,
     live: tail.live,

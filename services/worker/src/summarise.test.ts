@@ -29,7 +29,7 @@ test('a model that fails is replaced by the extractive summary, which says so, i
   expect(logged.join()).not.toContain('CANARY')
 })
 
-test('a worker that has to go makes no lesser summary of what the model was just asked for', async () => {
+test('a worker that has to end does not replace the model’s pending summary by an extractive one', async () => {
   const stopping = new AbortController()
   const { registry, run } = summariseWith(() => {
     stopping.abort(new Error('going'))

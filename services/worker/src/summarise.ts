@@ -18,7 +18,7 @@ export interface SummariseOptions {
 }
 
 /**
- * One step: notes are taken from what is new; the model writes the summary, or where there is none, or it fails, the
+ * One step: notes are taken from what is new; the model writes the summary; without a model, or if it fails, the
  * summary is put together from the notes. A failing model is logged and counted, never a reason for no summary.
  */
 export function createSummarise({ model, length, logger, metrics }: SummariseOptions): Summarise {
@@ -45,7 +45,7 @@ export function createSummarise({ model, length, logger, metrics }: SummariseOpt
   }
 }
 
-/** What the summary so far does not know, the newest first. */
+/** What the summary so far lacks, newest first. */
 const takenSince = (notes: readonly SummaryNote[], work: SummaryWork): string[] =>
   notes
     .filter(({ seq }) => seq > work.previousSeq)

@@ -150,7 +150,7 @@ describe('changes', () => {
     )
   })
 
-  test('that wait for one conversation share a transaction, and one that fails drops out alone', async () => {
+  test('waiting for one conversation share a transaction, and one that fails drops out alone', async () => {
     const cid = await open(service, ada)
     const outcomes = await Promise.all(
       numbers(100).map((i) =>
@@ -185,7 +185,7 @@ describe('changes', () => {
     expect(times.length).toBeLessThanOrEqual(5)
   })
 
-  test('behind one that fails find everybody who takes part, whom it had looked at', async () => {
+  test('after one that fails find all participants that it had read', async () => {
     const cid = await open(service, ada, { participants: [{ type: 'user', id: 'bob' }] })
     const gate = Promise.withResolvers<void>()
     const apply = <T>(run: (transaction: ChangeTransaction) => Promise<T>) =>
@@ -207,7 +207,7 @@ describe('changes', () => {
     expect((await third).value).toBe('member')
   })
 
-  test('that find nothing to change are answered once what they saw is on a majority', async () => {
+  test('with nothing to change are answered once what they saw is on a majority', async () => {
     const cid = await open(service, ada)
     const commit = vi.spyOn(ClientSession.prototype, 'commitTransaction')
     await service.participants.add(ada, cid, { type: 'user', id: 'ada' })
@@ -234,7 +234,7 @@ describe('changes', () => {
     expect(run).not.toHaveBeenCalled()
   })
 
-  test('of who was removed a moment before do not happen', async () => {
+  test('of somebody removed a moment before do not happen', async () => {
     const cid = await open(service, ada, { participants: [{ type: 'user', id: 'bob', role: 'owner' }] })
     const apply = vi.spyOn(service.changes, 'apply')
     const queued = (count: number) => expect.poll(() => apply.mock.calls.length).toBe(count)
@@ -295,7 +295,7 @@ describe('changes', () => {
     expect(await world.database.outbox.countDocuments({ cid: id(cid) })).toBe(0)
   })
 
-  test('go out in their order, though the first takes longest to put together', async () => {
+  test('go out in order, though the first takes longest to put together', async () => {
     const gate = Promise.withResolvers<void>()
     const told: (number | undefined)[] = []
     const outbox = createOutbox({
@@ -317,7 +317,7 @@ describe('changes', () => {
     expect(told).toEqual([1, 2])
   })
 
-  test('that their own process could not publish are any relay’s at once', async () => {
+  test('that their own process could not publish are open to any relay at once', async () => {
     const [broken, other] = [world.service(), world.service()]
     const cid = await open(service, ada)
     broken.wire.broken = true
@@ -327,7 +327,7 @@ describe('changes', () => {
     expect(other.events.filter((event) => event.cid === cid).map(({ change }) => change)).toEqual([1])
   })
 
-  test('a conversation that could not be announced shows nothing later to who was removed meanwhile', async () => {
+  test('a conversation announced late shows nothing to somebody who was removed meanwhile', async () => {
     const broken = world.service()
     broken.wire.broken = true
     const cid = await open(broken, ada, { participants: [{ type: 'user', id: 'bob' }] })
@@ -343,7 +343,7 @@ describe('changes', () => {
     expect(created).not.toHaveProperty('data')
   })
 
-  test('an addition shows nothing to who is removed while it is put together', async () => {
+  test('an addition shows nothing to somebody who is removed while it is put together', async () => {
     const { participants, outbox } = world.database
     const away = world.service()
     away.wire.broken = true
@@ -369,7 +369,7 @@ describe('changes', () => {
     expect(added).not.toHaveProperty('data')
   })
 
-  test('of messages that no entry holds are told without reading these', async () => {
+  test('of messages too large for an entry are told without reading them', async () => {
     const cid = await open(service, ada)
     for (const thinking of ['short', 'x'.repeat(1024 * 1024)]) {
       const message = { ...draft('user:ada', 'a line'), thinking }
@@ -399,7 +399,7 @@ describe('changes', () => {
 })
 
 describe('what has changed', () => {
-  test('is listed ascending: the latest state of each thing, no more than was asked for', async () => {
+  test('is listed in ascending order: the latest state of each thing, no more than was asked for', async () => {
     const cid = await open(service, ada)
     const said = []
     for (const i of numbers(6)) said.push(await say(service, ada, cid, `line ${i}`))
@@ -431,7 +431,7 @@ describe('what has changed', () => {
     expect(await list(99)).toEqual([done])
   })
 
-  test('is listed without a gap where its messages are too long for one answer', async () => {
+  test('is listed without a gap when its messages are too long for one answer', async () => {
     const cid = await open(service, ada)
     const content = 'x'.repeat(LIMITS.contentBytes)
     for (const i of numbers(3)) {
@@ -458,7 +458,7 @@ describe('what has changed', () => {
 describe('a deleted message', () => {
   const secret = 'xyzzyplugh'
 
-  test('leaves a tombstone; nothing of what it said stays anywhere', async () => {
+  test('leaves a tombstone, and nothing of its text anywhere', async () => {
     const cid = await open(service, ada, { agentId: 'bot' })
     const { row } = await service.messages.create(
       bot,
@@ -508,7 +508,7 @@ describe('a deleted message', () => {
     }
   })
 
-  test('leaves no words to be searched, though they are indexed while it is deleted', async () => {
+  test('leaves no words to search for, even if indexed during the delete', async () => {
     const cid = await open(service, ada)
     const message = await say(service, ada, cid, secret)
     await service.headUpdater.flush()
@@ -525,7 +525,7 @@ describe('a deleted message', () => {
     expect(await searchTerms.countDocuments({ cid: id(cid), terms: secret })).toBe(0)
   })
 
-  test('keeps its empty place in the index, though it is indexed as it was', async () => {
+  test('keeps its empty place in the index, even if indexed from its former text', async () => {
     const cid = await open(service, ada)
     const message = await say(service, ada, cid, secret)
     await service.headUpdater.flush()
@@ -540,7 +540,7 @@ describe('a deleted message', () => {
     expect(await searchTerms.findOne({ cid: id(cid) })).toMatchObject({ terms: [] })
   })
 
-  test('before it was counted is counted as the tombstone that it is', async () => {
+  test('before it was counted is counted as a tombstone', async () => {
     const cid = await open(service, ada)
     const [first] = [await say(service, ada, cid, 'one'), await say(service, ada, cid, 'two')]
     await service.deleteMessage(ada, first)

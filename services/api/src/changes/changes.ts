@@ -11,29 +11,29 @@ import { transact } from '../database/transaction.ts'
 import type { Outbox } from '../publishing/outbox.ts'
 import { type ChangeTransaction, openUnitOfWork, type UnitOfWork } from './transaction.ts'
 
-/** Changes that share one transaction at most. */
+/** Most changes in one transaction. */
 const BATCH_SIZE = 50
-/** Transactions in flight at once, so that a burst of changes leaves connections to everybody else. */
+/** Transactions in flight at once, so that a burst of changes leaves connections for everybody else. */
 const CONCURRENT_TRANSACTIONS = 16
 
-/** Milliseconds that a change waits for its turn; a transaction has its own end. */
+/** Milliseconds that a change waits for its turn; a transaction has a time limit of its own. */
 const WAIT_MS = 10_000
 
-/** Who the audit names where the service itself changed something. */
+/** The name in the audit of changes by the service itself. */
 export const SERVICE_KEY = 'agent:parley'
 
-/** What a change did, for its number, its event, and its line in the audit. */
+/** What a change did: for its number, its event and its audit line. */
 export interface Effect {
   kind: ChangeKind
-  /** The audit's word for it: `participant.add`. */
+  /** Its name in the audit: `participant.add`. */
   action: string
-  /** The message it was about; it gets the number. Otherwise the conversation does. */
+  /** The message it concerned, which gets the number; otherwise the conversation does. */
   messageId?: ObjectId
-  /** Key of the participant it was about. */
+  /** Key of the participant it concerned. */
   participant?: string
-  /** Fields of the conversation that are new. */
+  /** Fields of the conversation that changed. */
   changed?: ConversationField[]
-  /** Of the fields that changed; never a message's text. */
+  /** Values of the fields that changed; never a message's text. */
   before?: Record<string, unknown>
   after?: Record<string, unknown>
   /** Participant keys of those to be told outside the room. */
@@ -50,7 +50,7 @@ export interface EditOutcome<T> {
 export interface Edit<T> {
   /** Participant key; null: the service itself, which leaves `updatedBy` alone. */
   by: string | null
-  /** Checks, then edits the drafts. Throwing leaves it out, alone. Runs again after a collision. */
+  /** Checks, then edits the drafts. Throwing drops this edit alone. Runs again after a collision. */
   run(transaction: ChangeTransaction): Promise<EditOutcome<T>>
 }
 
@@ -60,7 +60,7 @@ export interface Applied<T> {
   changeSeq: number | null
   /** The head as committed, not counting what lies above its `settledSeq`. */
   head: ConversationDocument
-  /** The message it was about, as committed. */
+  /** The message it concerned, as committed. */
   message: MessageDocument | null
 }
 
@@ -85,8 +85,8 @@ type Verdict =
 export type Changes = ReturnType<typeof createChanges>
 
 /**
- * Changes to what exists: each gets the next `changeSeq` of its conversation, corrected counters, a line of audit and
- * a row in the outbox, all or nothing. Those that wait for one conversation share one transaction.
+ * Changes to what exists: each gets the next `changeSeq` of its conversation, corrected counters, an audit line and an
+ * outbox row, all or nothing. Those that wait for one conversation share one transaction.
  */
 export function createChanges(options: { client: MongoClient; rows: Collections; outbox: Outbox }) {
   const { client, rows, outbox } = options
@@ -161,12 +161,12 @@ export function createChanges(options: { client: MongoClient; rows: Collections;
           if (line) audit.push(line)
           verdicts.push({ waiting, outcome, changeSeq: event?.change ?? null })
         } catch (error) {
-          // A failing store fails the whole; a failing check only the change that failed it.
+          // A failing store fails the whole batch; a failing check only its own change.
           if (error instanceof MongoError) throw error
           verdicts.push({ waiting, error })
         }
       }
-      // Also where nothing changes this is committed: until then what was seen need not be on a majority.
+      // Committed even if nothing changes: until then, what was seen need not be on a majority.
       if (unit && events.length > 0) {
         await unit.write()
         await rows.audit.insertMany(audit, { session })
@@ -180,14 +180,14 @@ export function createChanges(options: { client: MongoClient; rows: Collections;
   return {
     /**
      * Applies an edit and resolves once it is on a majority; its event follows.
-     * @throws ProblemError not_found (no such conversation), what the edit itself throws, unavailable (where it had
-     * no turn for 10 s, it does not happen)
+     * @throws ProblemError not_found (no such conversation), what the edit itself throws, unavailable (it had no turn
+     * within 10 s and will not happen)
      */
     apply<T>(cid: ObjectId, edit: Edit<T>): Promise<Applied<T>> {
       const id = cid.toHexString()
       const lane = lanes.get(id) ?? { cid, waiting: [], busy: false }
       lanes.set(id, lane)
-      // The value travels beside the queue, which holds edits of every kind.
+      // The value is passed beside the queue, which holds edits of every kind.
       let value: { of: T } | undefined
       const applied = new Promise<Applied<unknown>>((resolve, reject) => {
         const run = async (transaction: ChangeTransaction): Promise<EditOutcome<unknown>> => {
@@ -210,7 +210,7 @@ export function createChanges(options: { client: MongoClient; rows: Collections;
       })
     },
 
-    /** Resolves once nothing is under way any more. */
+    /** Resolves once nothing is under way. */
     async idle(): Promise<void> {
       while (active.size > 0) await Promise.allSettled(active)
       await outbox.idle()

@@ -40,7 +40,7 @@ export function createHistory({
   access: Access
 }) {
   /**
-   * Changes above `after`, up to the number that the head, read before, has: `limit` at most, and of messages no more
+   * Changes above `after`, up to the number of the head, which was read before: at most `limit`, and no more messages
    * than a join carries. A message that has changed again since then comes with its next number.
    */
   async function since(head: ConversationDocument, after: number, limit: number): Promise<ChangePage> {

@@ -18,15 +18,15 @@ type Rows = Pick<Collections, 'conversations' | 'messages' | 'participants'>
 export interface ChangeTransaction {
   readonly session: ClientSession
   readonly now: Date
-  /** Draft of the head. Always written, so that whatever else changes it collides. */
+  /** Draft of the head. Always written, so that any other change to it collides. */
   readonly head: ConversationDocument
-  /** Draft of a message of this conversation; null where there is none. */
+  /** Draft of a message of this conversation; null if there is none. */
   message(id: ObjectId): Promise<MessageDocument | null>
   /** Draft of a participant; null if not one. */
   participant(key: string): Promise<ParticipantDocument | null>
   /** Everyone, at most 1,000, in the order of joining. */
   participants(): Promise<ParticipantDocument[]>
-  /** Stores a participant, new or changed; counts, and renews `membersRev`. */
+  /** Stores a participant, new or changed; updates the count and renews `membersRev`. */
   putParticipant(row: ParticipantDocument): Promise<void>
   removeParticipant(key: string): Promise<void>
 }
@@ -53,7 +53,7 @@ function differs(a: object, b: object): boolean {
 
 export type UnitOfWork = Awaited<ReturnType<typeof openUnitOfWork>>
 
-/** Opens the drafts of one conversation in a transaction; null where it does not exist or was deleted. */
+/** Opens the drafts of one conversation in a transaction; null if it does not exist or was deleted. */
 export async function openUnitOfWork(rows: Rows, session: ClientSession, cid: ObjectId, now: Date) {
   const found = await rows.conversations.findOne({ _id: cid }, { session })
   if (!found || found.deletedAt) return null
@@ -123,10 +123,10 @@ export async function openUnitOfWork(rows: Rows, session: ClientSession, cid: Ob
   return {
     transaction,
 
-    /** A message's draft, where one was asked for. */
+    /** A message's draft, if one was asked for. */
     draft: (id: ObjectId): MessageDocument | undefined => drafts.messages.get(id.toHexString()),
 
-    /** Runs one change's edits; where it throws, the drafts are as before it. */
+    /** Runs one change's edits; if it throws, the drafts are as before. */
     async attempt<T>(edit: () => Promise<T>): Promise<T> {
       const before = copyOf(drafts)
       const everyoneReadBefore = everyoneRead

@@ -13,8 +13,8 @@ export interface AutoOptions {
 export type AutoConversations = ReturnType<typeof createAutoConversations>
 
 /**
- * The one active conversation that an agent finds or makes. A unique index decides between processes; within one, who
- * asks at the same time gets the same answer.
+ * The one active conversation that an agent finds or makes. A unique index decides between processes; within one,
+ * simultaneous callers share an answer.
  */
 export function createAutoConversations({ conversations, reader, make }: AutoOptions) {
   const underWay = new Map<string, Promise<{ state: ReadState; created: boolean }>>()

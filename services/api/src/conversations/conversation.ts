@@ -4,15 +4,15 @@ import { toParticipant } from '../participants/participant.ts'
 
 /** All that is shown of a conversation. */
 export interface ConversationState {
-  /** With its tail counted in. */
+  /** With the messages above `settledSeq` counted in. */
   head: ConversationDocument
-  /** Those who joined first, at most 20. */
+  /** The first to join, at most 20. */
   shown: ParticipantDocument[]
 }
 
 export type Own = Pick<ParticipantDocument, 'role' | 'readSeq'>
 
-/** A conversation as everybody in it sees it. */
+/** A conversation as all its participants see it. */
 export function toRoomConversation({ head, shown }: ConversationState): RoomConversation {
   const { lastMessage } = head
   return {

@@ -22,7 +22,7 @@ import type { ReadState } from './reader.ts'
 
 export interface NewConversation extends Omit<CreateConversation, 'participants'> {
   by: Caller
-  /** In the order of joining; the first of a key counts. */
+  /** In the order of joining; for a key given twice, the first counts. */
   participants: readonly (ParticipantRef & { role: ParticipantRole })[]
   auto?: true
 }
@@ -36,9 +36,9 @@ export interface MakerOptions {
 
 export type ConversationMaker = ReturnType<typeof createConversationMaker>
 
-/** Stores new conversations with who takes part in them, all or nothing. */
+/** Stores new conversations with their participants, all or nothing. */
 export function createConversationMaker({ client, rows, profiles, outbox }: MakerOptions) {
-  /** Resolves to null where `externalId`, or the agent's one auto conversation, is taken. */
+  /** Resolves to null if `externalId`, or the agent's one auto conversation, is taken. */
   return async (wanted: NewConversation): Promise<ReadState | null> => {
     const { by, title, description, agentId, tags, metadata, externalId, auto } = wanted
     const now = new Date()

@@ -1,11 +1,11 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { problem } from '@parley/contract'
 
-/** Milliseconds to wait for somebody else who is making the same one. */
+/** Milliseconds to wait for somebody else to finish making the same one. */
 const TIMEOUT_MS = 10_000
 
 /**
- * What `find` finds, or `make` makes. `make` resolves to null where somebody else was first; until their commit is on a
+ * What `find` finds, or `make` makes. `make` resolves to null if somebody else was first; until their commit is on a
  * majority `find` does not see it, so both are tried again.
  *
  * @throws ProblemError unavailable, after 10 s

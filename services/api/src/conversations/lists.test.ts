@@ -64,7 +64,7 @@ const wanted = (choose: (i: number) => boolean) =>
   ids.flatMap((_, i) => (choose(i) ? [`number ${i}`] : [])).sort()
 
 describe('lists', () => {
-  test('hold what the caller takes part in, each once, whatever the size of the pages', async () => {
+  test('hold the caller’s conversations, each once, whatever the page size', async () => {
     for (const limit of [1, 7, 25, 100]) {
       expect(titles(await walk((request) => service.lists.mine(ada, request), limit))).toEqual(
         wanted(() => true),
@@ -75,7 +75,7 @@ describe('lists', () => {
     }
   })
 
-  test('show each conversation as a look at it does', async () => {
+  test('show each conversation as a single read does', async () => {
     for (const conversation of await walk((request) => service.lists.list(ada, request), 10)) {
       expect(conversation).toEqual(await service.conversations.get(ada, conversation.id))
     }
@@ -84,7 +84,7 @@ describe('lists', () => {
     }
   })
 
-  test('admins see all of the org, and where they take no part `me` is null', async () => {
+  test('admins see all of the org, with `me` null where they take no part', async () => {
     const all = await walk((request) => service.lists.list(admin, request), 6)
     expect(titles(all)).toEqual([...wanted(() => true), 'not hers'].sort())
     expect(all.every(({ me }) => me === null)).toBe(true)
@@ -105,7 +105,7 @@ describe('lists', () => {
     expect((await service.lists.list(bob, { externalId: 'ext-4' })).data).toEqual([])
   })
 
-  test('a cursor that bob made himself tells him nothing of a conversation that he takes no part in', async () => {
+  test('a forged cursor tells bob nothing about a conversation that he takes no part in', async () => {
     const binding = ['acme', 'user:bob', false, null, null, null, 'ext-4']
     const name = createHash('sha256').update(JSON.stringify(binding)).digest('base64url').slice(0, 16)
     for (const position of [
@@ -118,7 +118,7 @@ describe('lists', () => {
     }
   })
 
-  test("an agent's conversations, as far as the caller takes part", async () => {
+  test("an agent's conversations are those in which the caller takes part", async () => {
     const of = async (who: typeof ada) =>
       titles(await walk((request) => service.lists.ofAgent(who, 'bot', request), 4))
     expect(await of(bot)).toEqual(wanted((i) => i % 3 === 0))
@@ -126,7 +126,7 @@ describe('lists', () => {
     expect(await of(bob)).toEqual(wanted((i) => i % 15 === 0))
   })
 
-  test('lead back to where they came from', async () => {
+  test('lead back to where they started', async () => {
     for (const fetch of [
       (request: object) => service.lists.mine(ada, request),
       (request: object) => service.lists.list(admin, request),
@@ -140,7 +140,7 @@ describe('lists', () => {
     }
   })
 
-  test('a cursor of another list, filter or caller is refused, and so is a broken one', async () => {
+  test('a cursor from another list, filter or caller is refused, and so is a broken one', async () => {
     const { page } = await service.lists.list(ada, { limit: 5 })
     const cursor = page.nextCursor ?? ''
     for (const attempt of [
@@ -155,18 +155,18 @@ describe('lists', () => {
     }
   })
 
-  test('the conversation spoken in last comes first', async () => {
+  test('the conversation with the latest message comes first', async () => {
     const cid = ids[3] ?? ''
     await say(service, ada, cid, 'news')
     await service.headUpdater.flush()
     expect((await service.lists.list(admin, { limit: 1 })).data[0]?.id).toBe(cid)
-    // By the minute, for those who take part.
+    // To the minute, for participants.
     const later = new Date(Date.now() + 120_000)
     await world.database.participants.updateMany({ cid: id(cid) }, { $set: { activityAt: later } })
     expect((await service.lists.mine(ada, { limit: 1 })).data[0]?.id).toBe(cid)
   })
 
-  test('cost three queries, with a large conversation among them too', async () => {
+  test('cost three queries, also with a large conversation among them', async () => {
     await open(service, ada, {
       participants: Array.from({ length: LIMITS.participantsShown * 2 }, (_, i) => ({
         type: 'user' as const,

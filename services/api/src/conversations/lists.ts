@@ -13,7 +13,7 @@ import { keysetPage, type PageRequest } from '../keyset.ts'
 import { toConversation } from './conversation.ts'
 import type { ConversationReader } from './reader.ts'
 
-/** Which conversations; all of them where nothing is named. */
+/** Which conversations; all of them if nothing is given. */
 export type ConversationFilter = Pick<ListConversationsQuery, 'status' | 'tag' | 'agentId' | 'externalId'>
 
 type Row = ParticipantDocument & { head: ConversationDocument }
@@ -77,7 +77,7 @@ export function createConversationLists({
       .toArray()
   }
 
-  /** Cursors are bound to the list, the filter and the caller, in few characters. */
+  /** Binds cursors to the list, the filter and the caller, in few characters. */
   function named(caller: Caller, name: string, { status, tag, agentId, externalId }: ConversationFilter) {
     const binding = [caller.orgId, participantKey(caller), isAdmin(caller), status, tag, agentId, externalId]
     return [name, createHash('sha256').update(JSON.stringify(binding)).digest('base64url').slice(0, 16)]
@@ -140,7 +140,7 @@ export function createConversationLists({
       if (isAdmin(caller)) return everybodys(caller, 'conversations', filter, { limit, cursor })
       if (filter.externalId === undefined) return mine(caller, 'conversations', filter, { limit, cursor })
       // An external id names one conversation of the org: look there, not through all of the caller's. Cursors, too,
-      // would say that there is one.
+      // would reveal that it exists.
       const found = await everybodys(caller, 'conversations', filter, { limit, cursor })
       return found.data.some(({ me }) => me !== null) ? found : NOTHING
     },
@@ -149,11 +149,11 @@ export function createConversationLists({
     mine: (caller: Caller, request: PageRequest): Promise<Page<Conversation>> =>
       mine(caller, 'mine', {}, request),
 
-    /** The agent's, as far as the caller takes part; all of them for admins. */
+    /** The agent's in which the caller takes part; all of them for admins. */
     ofAgent: (caller: Caller, agentId: string, request: PageRequest): Promise<Page<Conversation>> =>
       (isAdmin(caller) ? everybodys : mine)(caller, 'agent', { agentId }, request),
 
-    /** The caller's active conversations, newest activity first, without what only a full view needs. */
+    /** The caller's active conversations, newest activity first, without the parts that only a full view needs. */
     async active(caller: Caller, limit: number): Promise<{ id: string; lastSeq: number }[]> {
       const match = { org: caller.orgId, key: participantKey(caller) }
       const found = await own(match, { status: 'active' }, { activityAt: -1, cid: -1 }, limit)

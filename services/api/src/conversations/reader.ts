@@ -13,15 +13,15 @@ export interface ReaderOptions {
 }
 
 export interface ReadState extends ConversationState {
-  /** The row of the participant asked for; null: takes no part. */
+  /** The row of the requested participant; null: takes no part. */
   own: ParticipantDocument | null
 }
 
 export type ConversationReader = ReturnType<typeof createConversationReader>
 
 /**
- * What belongs to heads that were read just before. The tail is chosen by seq above each head's `settledSeq`, so it is
- * exact however far the fold has come in between.
+ * Completes heads that were just read. The tail is selected by seq above each head's `settledSeq`, so it is exact
+ * however far the fold has come in between.
  */
 export function createConversationReader({ rows, store }: ReaderOptions) {
   const { conversations, participants } = rows
@@ -35,7 +35,7 @@ export function createConversationReader({ rows, store }: ReaderOptions) {
     return heads.map((head) => foldTail(head, tailOf.get(head._id.toHexString()) ?? []))
   }
 
-  /** Of each the first 20 who joined, and `key` where it takes part. One query. */
+  /** The first 20 participants of each, and `key` where it takes part. One query. */
   async function shown(
     heads: readonly ConversationDocument[],
     key: string | null,
@@ -63,7 +63,7 @@ export function createConversationReader({ rows, store }: ReaderOptions) {
     return participants.aggregate<ParticipantDocument>([{ $match: own }, ...first]).toArray()
   }
 
-  /** Everything shown of these, in their order. Two queries, side by side. */
+  /** The full views of these, in order. Two queries, in parallel. */
   async function states(heads: readonly ConversationDocument[], key: string | null): Promise<ReadState[]> {
     if (heads.length === 0) return []
     const [folded, everyone] = await Promise.all([current(heads), shown(heads, key)])
@@ -82,7 +82,7 @@ export function createConversationReader({ rows, store }: ReaderOptions) {
     current,
     states,
 
-    /** Conversations as rooms see them, by id; those that are gone are left out. */
+    /** Conversations as rooms see them, by id; deleted ones are left out. */
     async roomViews(ids: readonly ObjectId[]): Promise<Map<string, RoomConversation>> {
       const heads = await conversations
         .find({ _id: { $in: [...ids] }, deletedAt: { $exists: false } })

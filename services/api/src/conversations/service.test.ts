@@ -29,7 +29,7 @@ const fresh = () => `k${Math.random().toString(36).slice(2)}`
 const missing = '665f1c2ab1d4e8a3c9d0f1a2'
 
 describe('creating', () => {
-  test('the caller owns it, the agent is a member, others play the part they were given', async () => {
+  test('the caller owns it, the agent is a member, others have the role they were given', async () => {
     const { conversation, created } = await service.conversations.create(ada, {
       title: 'Engine',
       description: 'Notes',
@@ -59,7 +59,7 @@ describe('creating', () => {
     expect((await service.conversations.get(bob, conversation.id)).me?.role).toBe('member')
   })
 
-  test('everyone who takes part is named on the event', async () => {
+  test('the event names every participant', async () => {
     const cid = await open(service, ada, { agentId: 'bot' })
     await service.outbox.idle()
     const event = service.events.find((one) => one.cid === cid)
@@ -83,7 +83,7 @@ describe('creating', () => {
     ).toBe('none')
   })
 
-  test('names come from what people have shown, then and later', async () => {
+  test('names come from the tokens people have shown, then and later', async () => {
     const name = fresh()
     const person = caller(name, { name: 'Grace', picture: null })
     service.profiles.seen({ caller: person, issuedAt: 1, expiresAt: 2 })
@@ -104,7 +104,7 @@ describe('creating', () => {
 })
 
 describe('who may', () => {
-  test('another org, a stranger and a missing id are told the same', async () => {
+  test('another org, a stranger and a missing id get the same answer', async () => {
     const cid = await open(service, ada)
     for (const [who, which] of [
       [stranger, cid],
@@ -122,7 +122,7 @@ describe('who may', () => {
     }
   })
 
-  test('members read but do not manage; admins manage without taking part', async () => {
+  test('members can read but not manage; admins can manage without taking part', async () => {
     const cid = await open(service, ada, { participants: [{ type: 'user', id: 'bob' }] })
     expect(await codeOf(service.conversations.update(bob, cid, { title: 'x' }))).toBe('forbidden')
     expect(await codeOf(service.conversations.remove(bob, cid))).toBe('forbidden')
@@ -213,7 +213,7 @@ describe('updating', () => {
 })
 
 describe('the auto conversation', () => {
-  test('is one, also for 100 at once over two processes, and a closed one is replaced', async () => {
+  test('is one, also for 100 requests at once over two processes, and a closed one is replaced', async () => {
     const agent = caller(fresh(), { type: 'agent' })
     const services = [world.service(), world.service()]
     const ask = () =>
@@ -243,7 +243,7 @@ describe('the auto conversation', () => {
     expect(ready.active).toEqual([{ id: first?.conversation.id, lastSeq: 0 }])
   })
 
-  test('is one in each org, though agents of one name ask for theirs at once', async () => {
+  test('is one in each org, though agents of the same name ask for theirs at once', async () => {
     const agent = caller(fresh(), { type: 'agent' })
     const answers = await Promise.all(
       ['acme', 'other'].map((orgId) => service.conversations.auto({ ...agent, orgId }, agent.id)),
@@ -251,7 +251,7 @@ describe('the auto conversation', () => {
     expect(answers.map(({ conversation }) => conversation.orgId)).toEqual(['acme', 'other'])
   })
 
-  test('shows an admin, who takes no part in it, no part of theirs', async () => {
+  test('has `me` null for an admin who takes no part', async () => {
     for (const created of [true, false]) {
       expect(await service.conversations.auto(admin, 'their-agent')).toMatchObject({
         created,
@@ -260,7 +260,7 @@ describe('the auto conversation', () => {
     }
   })
 
-  test('is another one once its agent has left it', async () => {
+  test('is a new one once its agent has left it', async () => {
     const agent = caller(fresh(), { type: 'agent' })
     const left = (await service.conversations.auto(agent, agent.id)).conversation.id
     await service.participants.add(agent, left, { type: 'user', id: 'ada', role: 'owner' })
@@ -271,7 +271,7 @@ describe('the auto conversation', () => {
     })
   })
 
-  test('an agent is told of no more than its socket may be in', async () => {
+  test('an agent is told of no more conversations than its socket may be in', async () => {
     const agent = caller('crowded', { type: 'agent' })
     await service.conversations.agentReady(agent)
     const cid = id(await open(service, agent))
@@ -308,7 +308,7 @@ describe('reading', () => {
     ])
   })
 
-  test('whoever was away is told of again, though they had read further before', async () => {
+  test('the reads of somebody who left and came back are told, though they had read further before', async () => {
     const cid = await open(service, ada, { participants: [{ type: 'user', id: 'bob' }] })
     for (const line of ['one', 'two']) await say(service, ada, cid, line)
     await service.conversations.markRead(bob, cid, 2)
@@ -319,7 +319,7 @@ describe('reading', () => {
     expect(receipts.map(({ data }) => JSON.parse(data ?? '').readSeq)).toEqual([2, 1])
   })
 
-  test('a position that was stored, and not told since its process died, is told by who repeats it', async () => {
+  test('a position that was stored but not told, as its process died, is told when it is repeated', async () => {
     const cid = await open(service, ada, { participants: [{ type: 'user', id: 'bob' }] })
     await say(service, ada, cid, 'one')
     await service.reads.idle()
@@ -340,7 +340,7 @@ describe('reading', () => {
 })
 
 describe('participants', () => {
-  test('are added, changed and removed, each with its number, event and line of audit', async () => {
+  test('are added, changed and removed, each with its number, event and audit line', async () => {
     const cid = await open(service, ada)
     const add = (role?: 'owner' | 'observer') =>
       service.participants.add(ada, cid, { type: 'user', id: 'bob', ...(role && { role }) })
@@ -368,7 +368,7 @@ describe('participants', () => {
     expect((await service.conversations.get(ada, cid)).participantCount).toBe(1)
   })
 
-  test('the last owner stays, also when two owners leave at the same moment', async () => {
+  test('the last owner stays, even if two owners leave at the same moment', async () => {
     const [one, two] = [world.service(), world.service()]
     const cid = await open(service, ada, { participants: [{ type: 'user', id: 'bob', role: 'owner' }] })
     const codes = await Promise.all([
@@ -382,7 +382,7 @@ describe('participants', () => {
     expect(await codeOf(service.participants.add(admin, cid, last))).toBe('last_owner')
   })
 
-  test('the page goes forth and back; of many the first 20 are shown, and oneself found beyond', async () => {
+  test('pages lead forward and back; a conversation shows its first 20 participants, and `me` beyond them', async () => {
     const names = Array.from({ length: 60 }, (_, i) => `p${String(i).padStart(2, '0')}`)
     const cid = await open(service, ada, {
       participants: names.map((name) => ({ type: 'user' as const, id: name })),
@@ -411,7 +411,7 @@ describe('participants', () => {
     expect(event?.to).toHaveLength(61)
   })
 
-  test('no more than 1,000 take part', async () => {
+  test('a conversation has at most 1,000 participants', async () => {
     const cid = await open(service, ada)
     const at = new Date()
     await world.database.participants.insertMany(

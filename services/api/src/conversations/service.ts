@@ -22,7 +22,9 @@ import { findOrMake } from './find-or-make.ts'
 import type { ConversationLists } from './lists.ts'
 import type { ConversationReader } from './reader.ts'
 
-/** Conversations named to an agent that connects, besides its own: as many as its socket may be in with that one. */
+/**
+ * Conversations named to an agent that connects, besides its own: as many as its socket may be in including that one.
+ */
 const MAX_ACTIVE = LIMITS.roomsPerSocket - 1
 
 export interface ConversationServiceOptions {
@@ -49,7 +51,7 @@ export function createConversationService(options: ConversationServiceOptions) {
     return toConversation(state, state.own)
   }
 
-  /** The org's conversation under an external id, for a participant; null where there is none. */
+  /** The org's conversation with this external id, for a participant; null if there is none. */
   async function known(caller: Caller, externalId: string): Promise<Conversation | null> {
     const head = await conversations.findOne({ org: caller.orgId, externalId })
     if (!head) return null
@@ -59,7 +61,7 @@ export function createConversationService(options: ConversationServiceOptions) {
   }
 
   /**
-   * Makes a conversation with the caller as its owner; or finds the one that has the external id.
+   * Makes a conversation with the caller as its owner, or finds the one that has the external id.
    * @throws ProblemError conflict (the external id is in use where the caller takes no part)
    */
   async function create(
@@ -87,7 +89,7 @@ export function createConversationService(options: ConversationServiceOptions) {
     return { conversation, created }
   }
 
-  /** Replaces the fields given; null clears. A field that has the value already has not changed. */
+  /** Replaces the fields given; null clears. A field that already has the value does not count as changed. */
   async function update(
     caller: Caller,
     cid: string,
@@ -122,7 +124,7 @@ export function createConversationService(options: ConversationServiceOptions) {
     setStatus: (caller: Caller, cid: string, status: ConversationStatus): Promise<Conversation> =>
       update(caller, cid, { status }, 'conversation:status'),
 
-    /** Ends the conversation for everybody. Its messages stay in the database, out of everyone's reach. */
+    /** Deletes the conversation for everybody. Its messages stay in the database, out of everyone's reach. */
     async remove(caller: Caller, cid: string): Promise<void> {
       const { head } = await access.require(caller, cid, 'conversation:delete')
       await changes.apply(head._id, {
@@ -134,7 +136,7 @@ export function createConversationService(options: ConversationServiceOptions) {
           const everyone = await transaction.participants()
           for (const { key } of everyone) await transaction.removeParticipant(key)
           draft.deletedAt = transaction.now
-          // The names that are given once in an org are free again.
+          // Names that are unique in an org become free again.
           delete draft.externalId
           delete draft.auto
           delete draft.summaryDue
@@ -211,7 +213,7 @@ function edit(head: ConversationDocument, fields: UpdateConversation) {
     head.metadata = metadata ?? {}
   if (status !== undefined && note('status', head.status, status)) {
     head.status = status
-    // Whoever needs an active one makes another; this one stays an ordinary conversation, also when reopened.
+    // The next request for an active one makes another; this one stays an ordinary conversation, even if reopened.
     if (status !== 'active') delete head.auto
   }
   return { changed, before, after }

@@ -3,9 +3,9 @@ import { failWritesToClosedSockets } from './closed-sockets.ts'
 import { type Collections, collections } from './collections.ts'
 import { ensureIndexes } from './indexes.ts'
 
-/** Milliseconds that one command may take, and that one waits for a primary to be there. */
+/** Milliseconds that a command may take, and that it waits for a primary. */
 const COMMAND_TIMEOUT_MS = 10_000
-/** Milliseconds between looks at each server, and until one that does not answer counts as away. */
+/** Milliseconds between checks of each server, and until one that does not answer counts as away. */
 const HEARTBEAT_MS = 1_000
 const HEARTBEAT_TIMEOUT_MS = 3_000
 const BARRIER_PAUSE_MS = 200
@@ -13,8 +13,8 @@ const BARRIER_PAUSE_MS = 200
 export type Database = Awaited<ReturnType<typeof connectDatabase>>
 
 /**
- * Opens MongoDB: all reads from the primary with read concern majority, all writes on a majority, journaled.
- * Rejects where no primary is found within 10 s.
+ * Opens MongoDB: all reads from the primary with read concern majority, all writes on a majority, journaled. Rejects if
+ * no primary is found within 10 s.
  */
 export async function connectDatabase(
   uri: string,
@@ -78,7 +78,7 @@ export async function connectDatabase(
     ...rows,
     /** After a change of primary, resolves once reads are known to be current; undefined: they are. */
     current: (): Promise<void> | undefined => barrier,
-    /** Rejects where the primary does not answer. */
+    /** Rejects if the primary does not answer. */
     ping: async (): Promise<void> => {
       await db.command({ ping: 1, maxTimeMS: 2_000 })
     },

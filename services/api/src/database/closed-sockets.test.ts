@@ -20,12 +20,12 @@ afterAll(async () => {
   await database.close()
 })
 
-test('an operation whose connection closes as it is written does not wait for ever', async () => {
+test('an operation whose connection closes while it is written does not wait forever', async () => {
   let closed = 0
   for (const socket of sockets) {
     const write = socket.write
     socket.write = (...args: unknown[]) => {
-      // What a close by the other end in that moment looks like: nothing taken, no error.
+      // What a close by the other end at that moment looks like: the write is not taken, and there is no error.
       closed += 1
       socket.destroy()
       return Reflect.apply(write, socket, args)

@@ -2,18 +2,18 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import type { Socket } from 'node:net'
 import type { MongoClient } from 'mongodb'
 
-/** Where Node tells of each socket that this process opens. */
+/** The channel on which Node reports each socket that this process opens. */
 const CHANNEL = 'net.client.socket'
 
 /**
- * Makes operations fail whose connection closes while they are being written.
+ * Fails operations whose connection closes while they are being written.
  *
- * The driver (7.9.0) waits for `drain` where a write was not taken at once, and a socket that has closed without an
- * error never drains: no time limit ends that wait, and the operation never settles. Once seen, a conversation took no
- * more messages. So a socket to MongoDB that has closed says `drain`, upon which the driver finds it closed, and takes
- * no further write.
+ * The driver (7.9.0) waits for `drain` if a write was not taken at once, and a socket that has closed without an error
+ * never drains: no time limit ends that wait, and the operation never settles. Seen once: a conversation took no more
+ * messages. So a closed socket to MongoDB emits `drain`, upon which the driver finds it closed, and refuses further
+ * writes.
  *
- * Call it before `connect()`. Returns what ends it.
+ * Call it before `connect()`. Returns a function that undoes it.
  */
 export function failWritesToClosedSockets(client: MongoClient): () => void {
   const ports = new Set<number>()

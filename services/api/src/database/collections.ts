@@ -11,8 +11,8 @@ import type {
 import type { Collection, Db, ObjectId } from 'mongodb'
 
 /**
- * The head of a conversation: its own fields, and a fold of its messages up to `settledSeq`.
- * What lies above `settledSeq` is folded in by whoever reads; see messages/head-updater.ts.
+ * The head of a conversation: its own fields, and a fold of its messages up to `settledSeq`. Readers fold in what lies
+ * above `settledSeq`; see messages/head-updater.ts.
  */
 export interface ConversationDocument {
   _id: ObjectId
@@ -28,7 +28,7 @@ export interface ConversationDocument {
   status: ConversationStatus
   deletedAt?: Date
   participantCount: number
-  /** New with every change of who takes part; caches of roles are keyed by it. Never a value that was there before. */
+  /** New with every change of participants or roles, never reused; caches of roles are keyed by it. */
   membersRev: ObjectId
 
   /** Every number up to here is stored or void, on a majority, and counted in the fields below. */
@@ -42,7 +42,7 @@ export interface ConversationDocument {
   totalTokens: number
   /** Millionths of a US dollar. */
   costMicros: number
-  /** Messages by agents since a person wrote last. */
+  /** Messages by agents since a person last wrote. */
   agentRun: number
 
   /** Changes so far: delete, edit, end of a stream, status, participants, summary. */
@@ -55,9 +55,9 @@ export interface ConversationDocument {
   contentRev: number
   summary?: string
   summaryCoversSeq: number
-  /** The `contentRev` that the summary is true to; absent: no summary. */
+  /** The `contentRev` that the summary matches; absent: no summary. */
   summaryContentRev?: number
-  /** Cover everything up to here, although no bucket is full: asked for on demand. */
+  /** Summarise everything up to here, although the bucket is not full: requested on demand. */
   summaryWantedSeq?: number
   /** A bucket waits for its summary; indexed for the reconciler. */
   summaryDue?: true
@@ -88,7 +88,7 @@ export interface ParticipantDocument {
   avatarUrl?: string
   joinedAt: Date
   readSeq: number
-  /** When they last said how far they had read; sending says nothing. */
+  /** When they last marked how far they had read; sending does not count. */
   readAt?: Date
   /** Last activity of the conversation, to the minute; orders "my conversations". */
   activityAt: Date
@@ -100,7 +100,7 @@ export interface MessageDocument {
   cid: ObjectId
   org: string
   seq: number
-  /** Participant key of who wrote it. */
+  /** Participant key of the author. */
   author: string
   role: MessageRole
   type: MessageType
@@ -120,7 +120,7 @@ export interface MessageDocument {
   /** HMAC of the payload sent under `clientMessageId`. */
   payloadHash?: string
   createdAt: Date
-  /** Of a streaming message: its last checkpoint. */
+  /** For a streaming message: its last checkpoint. */
   streamedAt?: Date
   updatedAt?: Date
   updatedBy?: string
@@ -149,10 +149,10 @@ export interface OutboxDocument {
   _id: ObjectId
   cid: ObjectId
   org: string
-  /** Its changeSeq; 0 for what is not counted. */
+  /** Its changeSeq; 0 if it has none. */
   change: number
   type: StreamEventType
-  /** What the change was about: a message, a participant key, changed fields. */
+  /** What the change concerned: a message, a participant key, changed fields. */
   messageId?: ObjectId
   participant?: string
   changed?: ConversationField[]
@@ -195,7 +195,7 @@ export interface RevocationDocument {
   createdAt: Date
 }
 
-/** A summary as it was once everything up to `throughSeq` was covered; what no longer stands is removed. */
+/** A summary as of `throughSeq`; content deleted or edited since is removed. */
 export interface SummaryDocument {
   _id: ObjectId
   cid: ObjectId
@@ -204,10 +204,10 @@ export interface SummaryDocument {
   bucket: number
   throughSeq: number
   text: string
-  /** What it was made of; only the newest keeps them. */
+  /** The notes it was made from; only the newest summary keeps them. */
   notes?: SummaryNote[]
   contentRev: number
-  /** Changes that it knows of: a message with a later one, covered by it, no longer reads as it did. */
+  /** Changes up to here are reflected; a covered message with a later one has changed since. */
   changeSeq: number
   by: 'model' | 'extractive'
   model?: string

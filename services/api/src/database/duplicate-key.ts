@@ -1,6 +1,6 @@
 import { MongoServerError } from 'mongodb'
 
-/** MongoDB's code for a row whose key a unique index has already. */
+/** MongoDB's code for a row whose key is already in a unique index. */
 export const DUPLICATE_KEY = 11000
 
 export const isDuplicateKey = (error: unknown): boolean =>

@@ -2,14 +2,14 @@ import { MongoClient, ObjectId } from 'mongodb'
 import { expect, inject, test } from 'vitest'
 import { ensureIndexes } from './indexes.ts'
 
-test('an index that a former version had goes at boot; one that an operator made stays', async () => {
+test('an index of a former version is dropped at boot; one made by an operator stays', async () => {
   const client = new MongoClient(inject('mongodbUri'))
   const db = client.db(`indexes-${new ObjectId().toHexString()}`)
   try {
     await db.collection('audit').createIndexes([
       { name: 'former.1', key: { createdAt: 1 } },
       { name: 'for-reports', key: { org: 1 } },
-      // What MongoDB calls one that gets no name.
+      // MongoDB's default name.
       { key: { actor: 1 } },
     ])
     await ensureIndexes(db)

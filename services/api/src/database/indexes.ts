@@ -54,7 +54,7 @@ export const INDEXES: Record<string, Named[]> = {
       partialFilterExpression: { parentId: { $exists: true } },
     },
     {
-      // The rare roles; a page of the common ones is never far.
+      // Rare roles only; a page of the common ones is quickly found without an index.
       name: 'role.1',
       key: { cid: 1, role: 1, seq: 1 },
       partialFilterExpression: { role: { $in: ['system', 'tool'] } },
@@ -80,10 +80,10 @@ export const INDEXES: Record<string, Named[]> = {
   summaries: [{ name: 'through.1', key: { cid: 1, throughSeq: -1 }, unique: true }],
 }
 
-/** Ours end in a version. Any other was made by an operator. */
+/** Our names end in a version. Any other index was made by an operator. */
 const OURS = /\.\d+$/
 
-/** Makes what is missing and drops those of ours that are no longer named. Safe to run from many processes at once. */
+/** Creates missing indexes and drops ours that are no longer listed. Safe to run from many processes at once. */
 export async function ensureIndexes(db: Db): Promise<void> {
   await Promise.all(
     Object.entries(INDEXES).map(async ([name, indexes]) => {

@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { problem } from '@parley/contract'
 import { type ClientSession, type MongoClient, MongoError } from 'mongodb'
 
-/** Milliseconds after which a transaction that keeps colliding is given up. */
+/** Milliseconds after which a transaction that keeps colliding is abandoned. */
 const DEADLINE_MS = 10_000
 const MAX_PAUSE_MS = 250
 
@@ -10,11 +10,11 @@ const hasLabel = (error: unknown, label: string): boolean =>
   error instanceof MongoError && error.hasErrorLabel(label)
 
 /**
- * Runs `work` in one transaction: a snapshot of what is on a majority, committed to a majority. `work` runs again
- * after a collision, so it starts from nothing each time. The pauses between attempts are random, so that those who
- * collided do not meet again.
+ * Runs `work` in one transaction: a snapshot of what is on a majority, committed to a majority. `work` runs again after
+ * a collision, so it must start afresh each time. The pauses between attempts are random, so that the same transactions
+ * do not collide again.
  *
- * @throws ProblemError unavailable after 10 s of collisions, or where the commit's outcome stays unknown
+ * @throws ProblemError unavailable after 10 s of collisions, or if the commit's outcome stays unknown
  */
 export async function transact<T>(
   client: MongoClient,
@@ -43,7 +43,7 @@ export async function transact<T>(
   }
 }
 
-/** Commits; asks again while it is unknown whether that happened, since a second commit changes nothing. */
+/** Commits; repeats it while the outcome is unknown, since a second commit changes nothing. */
 async function commit(session: ClientSession, deadline: number): Promise<void> {
   for (;;) {
     try {

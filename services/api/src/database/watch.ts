@@ -1,15 +1,15 @@
 import { createPeriodic } from '@parley/service-kit'
 import type { Database } from './client.ts'
 
-/** Milliseconds between looks. */
+/** Milliseconds between pings. */
 const INTERVAL_MS = 2_000
 
-/** Knows whether the primary answered lately, so that nobody who asks has to wait for it. */
+/** Keeps track of whether the primary answered lately, so that asking never has to wait for it. */
 export function watchDatabase(database: Pick<Database, 'ping'>) {
   let away = false
 
   const looks = createPeriodic(async () => {
-    // A failed ping is what is being asked about, not an error.
+    // A failed ping is a result here, not an error.
     away = await database.ping().then(
       () => false,
       () => true,

@@ -4,9 +4,9 @@ import type { Logger } from '@parley/service-kit'
 import { LRUCache } from 'lru-cache'
 import type { Collections, ProfileDocument } from '../database/collections.ts'
 
-/** Milliseconds that new names wait for each other. */
+/** Milliseconds in which new names are gathered. */
 const FLUSH_MS = 200
-/** People remembered as written, at most. */
+/** Most people remembered as written. */
 const MAX_PEOPLE = 50_000
 
 interface Seen {
@@ -24,7 +24,8 @@ export type Profiles = ReturnType<typeof createProfiles>
 
 /**
  * Names and pictures, as people's newest tokens show them, kept for those who look at a conversation while its
- * participants are away. Requests only leave a note in memory; writing is done behind them, and only of what changed.
+ * participants are away. Requests only leave a note in memory; writing happens in the background, and only of what
+ * changed.
  */
 export function createProfiles(options: {
   profiles: Collections['profiles']
@@ -81,7 +82,7 @@ export function createProfiles(options: {
       if (name !== null) profile.name = name
       if (picture !== null) profile.picture = picture
       await profiles.replaceOne({ _id: { org, key } }, profile, { upsert: true })
-      // Setting to undefined would be left out; what the token no longer shows has to go.
+      // Fields set to undefined are ignored, but what the token no longer shows has to go.
       await participants.updateMany({ org, key }, [
         { $set: { name: literal(name), avatarUrl: literal(picture) } },
       ])
@@ -90,7 +91,7 @@ export function createProfiles(options: {
 
   return {
     seen,
-    /** Name and picture of these, by participant key; who has not shown a token is left out. */
+    /** Names and pictures by participant key; people who have not shown a token are left out. */
     async of(
       org: string,
       keys: readonly string[],

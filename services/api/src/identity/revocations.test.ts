@@ -13,7 +13,7 @@ beforeAll(async () => {
 afterEach(() => Promise.all(running.splice(0).map((revocations) => revocations.close())))
 afterAll(() => world.close())
 
-/** An api process, as far as revocations go; `told` is who it announced. */
+/** An api process, as far as revocations go; `told` lists the people it announced. */
 async function startProcess({ broken = false } = {}) {
   const told: string[] = []
   const wire = { broken }
@@ -36,20 +36,20 @@ async function startProcess({ broken = false } = {}) {
 }
 const soon = { timeout: 1_000, interval: 5 }
 
-test('what could not be announced is announced as soon as it can be', async () => {
+test('a revocation that could not be announced is announced as soon as it can be', async () => {
   const { told, wire, revoke } = await startProcess({ broken: true })
   await revoke('ann')
   wire.broken = false
   await expect.poll(() => told, soon).toEqual(['ann'])
 })
 
-test('what one process can not announce another does', async () => {
+test('a revocation that one process cannot announce is announced by another', async () => {
   const [cutOff, other] = [await startProcess({ broken: true }), await startProcess()]
   await cutOff.revoke('ben')
   await expect.poll(() => other.told, soon).toContain('ben')
 })
 
-test('what shows later than what came after it is announced all the same', async () => {
+test('a revocation that becomes visible after a later one is announced all the same', async () => {
   const { told, revoke } = await startProcess()
   await revoke('new')
   await expect.poll(() => told, soon).toContain('new')
@@ -61,7 +61,7 @@ test('what shows later than what came after it is announced all the same', async
   await expect.poll(() => told, soon).toContain('late')
 })
 
-test('what a process ended without announcing the next one announces, and nothing older', async () => {
+test('a process announces what the previous one could not before it ended, and nothing older', async () => {
   await (await startProcess({ broken: true })).revoke('cid')
   await world.database.revocations.insertOne({
     _id: { org: 'acme', key: 'user:old' },

@@ -10,9 +10,9 @@ import {
 import { createPeriodic, type Logger } from '@parley/service-kit'
 import type { Collections, RevocationDocument } from '../database/collections.ts'
 
-/** Milliseconds between looks for what other processes revoked, and for what gateways have to be told. */
+/** Milliseconds between checks for what other processes revoked, and for what gateways have to be told. */
 const POLL_MS = 500
-/** Milliseconds that each look reaches back behind the newest one seen: writes become visible out of order. */
+/** Milliseconds that each check reaches back before the newest one seen: writes become visible out of order. */
 const OVERLAP_MS = 10_000
 /** Milliseconds after which gateways have read a revocation from the whole list, if nobody announced it. */
 const READ_MS = 120_000
@@ -41,7 +41,7 @@ const toEvent = ({ orgId, ...revoked }: Revocation): StreamEvent => ({
 
 /**
  * Ended tokens: kept in MongoDB, held in memory by every process that verifies tokens. Every api process announces to
- * gateways what is news to it, until it is out: the one that a revocation was asked of may be cut off, or dead.
+ * gateways what is new to it, until it gets through: the one that took the request may be cut off, or dead.
  */
 export function createRevocations({ revocations, list, publisher, logger }: RevocationOptions) {
   const waiting = new Set<Revocation>()
@@ -49,7 +49,7 @@ export function createRevocations({ revocations, list, publisher, logger }: Revo
   let announcing: Promise<void> | undefined
   let failing = false
 
-  /** Those stored since then that are news. */
+  /** Those stored since then that are new to this process. */
   async function load(since: Date): Promise<RevocationDocument[]> {
     const rows = await revocations.find({ createdAt: { $gte: since } }).toArray()
     for (const row of rows) if (row.createdAt > newest) newest = row.createdAt
@@ -88,7 +88,7 @@ export function createRevocations({ revocations, list, publisher, logger }: Revo
   })
 
   return {
-    /** Reads all that are in force, then follows what other processes add. */
+    /** Reads all revocations in force, then follows what other processes add. */
     async start(): Promise<void> {
       const readBefore = Date.now() - READ_MS
       for (const row of await load(new Date(0))) {
@@ -97,14 +97,14 @@ export function createRevocations({ revocations, list, publisher, logger }: Revo
       announce()
       void looks.start()
     },
-    /** The streams are back: announces at once what waited for them. */
+    /** The streams are back: announces at once whatever waited for them. */
     wake: announce,
     async close(): Promise<void> {
       await looks.close()
       await announcing
     },
 
-    /** Ends the tokens that a member of the caller's org was given until now; gateways hear of it right after. */
+    /** Ends all tokens issued so far to a member of the caller's org; gateways are told right after. */
     async revoke({ orgId }: Caller, { type, id }: ParticipantRef): Promise<void> {
       const revocation: Revocation = { orgId, type, id, before: Math.floor(Date.now() / 1_000) }
       await revocations.updateOne(

@@ -8,7 +8,7 @@ import type { UnreadTotals } from './unread.ts'
 export interface IdentityRoutes {
   unreadTotals: UnreadTotals
   revocations: Revocations
-  /** Absent where `AUTH_DEV_TOKENS` is off: the route does not exist then. */
+  /** Absent if `AUTH_DEV_TOKENS` is off: the route then does not exist. */
   devTokens: DevTokenConfig | undefined
 }
 

@@ -8,7 +8,7 @@ beforeAll(async () => {
 })
 afterAll(() => world.close())
 
-test('what a head has counted is not counted again before it is marked so, nor what is deleted at all', async () => {
+test('messages counted in a head are not counted again before they are marked settled, and deleted ones never count', async () => {
   const { database } = world
   const service = world.service()
   const unreadTotals = createUnreadTotals(database)

@@ -1,6 +1,6 @@
 import { INTERNAL, type InternalPath } from '@parley/contract'
 
-/** A call of the table as a route, without its handler. */
+/** A call from the table as a route, without its handler. */
 export const internalCall = <P extends InternalPath>(url: P) => ({
   method: 'POST' as const,
   url,

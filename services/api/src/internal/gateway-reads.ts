@@ -32,8 +32,8 @@ import { createJoinBatches } from './join-batch.ts'
 type Head = Pick<ConversationDocument, '_id' | 'settledSeq' | 'lastSeq'>
 const NONE: Message[] = []
 /**
- * Additions that are told of at once to gateways that may have missed them. The query for what they show has a stage
- * for each large conversation, and MongoDB takes 1,000.
+ * Additions reported at a time to gateways that may have missed them. The query for their views has a stage for each
+ * large conversation, and MongoDB takes at most 1,000.
  */
 const MAX_ADDED = 500
 
@@ -51,7 +51,7 @@ export function createGatewayReads(options: {
   const joins = createJoinBatches({ database, store })
   const { conversations, participants } = database
 
-  /** Ends of heads that were read just before, in their order. */
+  /** Ends of conversations whose heads were just read, in their order. */
   async function ends(heads: readonly Head[]): Promise<End[]> {
     const tailOf = await store.tails(
       heads.map(({ _id, settledSeq }) => ({ cid: _id, settledSeq })),
@@ -92,7 +92,7 @@ export function createGatewayReads(options: {
       }
     },
 
-    /** @throws ProblemError not_found where the conversation is gone */
+    /** @throws ProblemError not_found if the conversation is gone */
     async fill(request: InternalBody<'/internal/fill'>): Promise<InternalFillResult> {
       const { conversationId, afterSeq, afterChangeSeq, limit } = request
       const head = await conversations.findOne({
@@ -140,7 +140,7 @@ export function createGatewayReads(options: {
       const branches = [...Map.groupBy(people, ({ orgId }) => orgId)].map(([org, own]) => ({
         org,
         key: { $in: own.map(participantKey) },
-        // Never earlier than the minute of `joinedAt`, which the index does not have.
+        // Never earlier than the minute of `joinedAt`, which is not in the index.
         activityAt: { $gte: minuteOf(from) },
         joinedAt: { $gte: from },
         ...only,
@@ -155,7 +155,7 @@ export function createGatewayReads(options: {
         .hint(conversationId === undefined ? { org: 1, key: 1, activityAt: -1, cid: -1 } : { cid: 1, key: 1 })
         .toArray()
       const views = await reader.roomViews(rows.map(({ cid }) => cid))
-      // Again, after the views: who takes part still may see what they show.
+      // Again, after the views: those who still take part may see what they show.
       const still = await participants
         .find({ _id: { $in: rows.map(({ _id }) => _id) } }, { projection: { _id: 0, cid: 1, key: 1 } })
         .toArray()
@@ -204,7 +204,7 @@ export function createGatewayReads(options: {
       }
     },
 
-    /** Do the two take part in one conversation? Admins are taken to. */
+    /** Whether the two share a conversation; for admins, always. */
     async shareConversation(caller: Caller, other: { type: Caller['type']; id: string }): Promise<boolean> {
       const [mine, theirs] = [participantKey(caller), participantKey(other)]
       if (isAdmin(caller) || mine === theirs) return true
@@ -231,7 +231,7 @@ export function createGatewayReads(options: {
   }
 }
 
-/** Does a page that was asked for end before the conversation's last message? */
+/** Whether a requested page ends before the conversation's last message. */
 const lacks = (
   messages: readonly { seq: number }[],
   afterSeq: number | undefined,

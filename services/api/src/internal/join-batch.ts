@@ -9,7 +9,7 @@ import { toMessage } from '../messages/message.ts'
 import type { MessageStore, Numbered, Opening } from '../messages/store.ts'
 import { receiptOf } from '../participants/participant.ts'
 
-/** Joins answered by one round of queries at most. */
+/** Most joins answered by one round of queries. */
 const BATCH_SIZE = 200
 const NOTHING: Opening = { numbers: [], whole: [] }
 
@@ -29,13 +29,13 @@ export interface Joined {
   head: ConversationDocument
   /** The caller's own row; null: an admin who takes no part. */
   own: Row | null
-  /** Everybody's rows, where they were asked for or the conversation is small; else of some. */
+  /** All participants' rows, if requested or the conversation is small; otherwise only some. */
   rows: Row[]
-  /** How far everybody has read, where the conversation is small; one list for all who wait. */
+  /** How far everybody has read, if the conversation is small; one list for all joins that wait. */
   receipts: Receipt[]
   /** Above `settledSeq`, ascending, without a gap. */
   tail: Numbered[]
-  /** The first messages above `afterSeq`, one list for all who wait for the same; null: too much to read along. */
+  /** The first messages above `afterSeq`, one list for all joins that want the same; null: too much to read along. */
   page: Message[] | null
 }
 
@@ -46,8 +46,8 @@ interface Waiting {
 }
 
 /**
- * Answers joins. Those that arrive while others are being read form the next batch, of two rounds of two queries however
- * many they are: when a gateway ends, everybody comes back at once.
+ * Answers joins. Those that arrive while others are being read form the next batch, which takes two rounds of two
+ * queries however many they are: when a gateway ends, everybody comes back at once.
  */
 export function createJoinBatches({
   database,
@@ -72,7 +72,7 @@ export function createJoinBatches({
     return new Map(found.map((head) => [head._id.toHexString(), head]))
   }
 
-  /** Rows of who asks to join; of everybody in the conversations that are `listed`. */
+  /** Rows of those asking to join; of everybody in the conversations that are `listed`. */
   async function rows(
     joining: readonly Waiting[],
     listed: ReadonlyMap<string, ObjectId> = new Map(),
@@ -114,7 +114,7 @@ export function createJoinBatches({
       return []
     })
 
-    /** By conversation, the lowest seq above which somebody wants to know the messages. */
+    /** By conversation, the lowest seq above which messages are wanted. */
     const from = new Map<string, { cid: ObjectId; settledSeq: number }>()
     const listed = new Map<string, ObjectId>()
     for (const { item, head } of admitted) {
@@ -124,7 +124,7 @@ export function createJoinBatches({
       if (!known || floor < known.settledSeq) from.set(id, { cid: head._id, settledSeq: floor })
       if (item.wanted.members || head.participantCount <= LIMITS.receiptsAtJoin) listed.set(id, head._id)
     }
-    // Again, now that the heads are read: who was removed in between is not let in at a number beyond their removal.
+    // Again, now that the heads are read: a participant removed in between is not let in beyond their removal.
     const joining = admitted.map(({ item }) => item)
     const [openingOf, found] = await Promise.all([store.openings([...from.values()]), rows(joining, listed)])
     const views = new Map<string, ReturnType<typeof viewOf>>()
@@ -173,7 +173,7 @@ export function createJoinBatches({
 const ownOf = ({ caller, conversationId }: Wanted, rows: Rows): Row | null =>
   rows.get(conversationId)?.get(participantKey(caller)) ?? null
 
-/** What was read of one conversation, for all who join it. */
+/** What was read of one conversation, for all its joins. */
 function viewOf(
   { _id, settledSeq, participantCount }: ConversationDocument,
   { numbers, whole }: Opening,
@@ -204,7 +204,7 @@ function viewOf(
   }
 }
 
-/** The seq above which the page begins that can be read along with the tail; null where that would be too long. */
+/** The seq above which a page can be read along with the tail; null if that would be too long. */
 function pageStart({ afterSeq }: Wanted, { settledSeq }: ConversationDocument): number | null {
   return afterSeq !== undefined && settledSeq - afterSeq <= LIMITS.joinPage ? afterSeq : null
 }

@@ -24,7 +24,7 @@ const newConversation = async () => {
 }
 const send = (cid: string, content: string) =>
   services.messages.create(ada, { conversationId: cid, role: 'user', content }, undefined)
-/** As a gateway reads it; the schema finds what a gateway would not expect. */
+/** As a gateway reads it; the schema rejects what a gateway would not expect. */
 const answersTo = async (joins: Parameters<typeof answerJoins>[1]) =>
   answersIn(await answerJoins(services.gatewayReads, joins, context))
 function answersIn(text: string) {
@@ -61,20 +61,20 @@ test('each join of a call is authorised by its own caller and answered at its pl
     refused,
     { result: { role: 'member', lastSeq: 1, messages: [{ content: 'elsewhere' }] } },
   ])
-  // Nobody can tell by the answer whether there is such a conversation.
+  // The answer does not reveal whether there is such a conversation.
   expect(new Set(answers.filter((one) => 'problem' in one).map((one) => JSON.stringify(one))).size).toBe(1)
 })
 
 test.for([
   ['a small conversation', 0],
   ['a large one', LIMITS.receiptsAtJoin],
-] as const)('who is removed from %s while their join is read is not let in', async ([, others]) => {
+] as const)('somebody removed from %s while their join is read is not let in', async ([, others]) => {
   const id = await newConversation()
   const cid = new ObjectId(id)
   await database.conversations.updateOne({ _id: cid }, { $inc: { participantCount: others } })
   const { conversations, participants } = database
   const ownRead = Promise.withResolvers<void>()
-  /** Runs with what this collection finds, before it is shown. */
+  /** Runs with what this collection finds, before it is returned. */
   const interposed = <C extends object>(collection: C, before: () => Promise<void>, after: () => void): C =>
     new Proxy(collection, {
       get: (target, name) => {
@@ -106,7 +106,7 @@ test.for([
   await expect(joins.read({ caller: bob, conversationId: id })).rejects.toMatchObject({ code: 'not_found' })
 })
 
-test('who may stay in a room is who may join it', async () => {
+test('those who may stay in a room are those who may join it', async () => {
   const id = await newConversation()
   const callers = [
     ada,
@@ -134,7 +134,7 @@ test('who may stay in a room is who may join it', async () => {
   })
 })
 
-test('two share a conversation until one has left it, or it is deleted', async () => {
+test('two people share a conversation until one has left it, or it is deleted', async () => {
   const one = callerOf('one')
   const shared = () => services.gatewayReads.shareConversation(one, { type: 'user', id: 'other' })
   const participants = [{ type: 'user' as const, id: 'other' }]
@@ -164,11 +164,11 @@ test('a call of many joins is four queries', async () => {
     database.client.off('commandStarted', note)
     return count
   }
-  // What follows a send asks too, for a while.
+  // Work that follows a send runs queries too, for a while.
   await expect.poll(queries).toBe(4)
 })
 
-test('who comes back to one room from one place shares a page, written once', async () => {
+test('those who rejoin a room from the same position share a page, written once', async () => {
   const id = await newConversation()
   for (const content of ['the first', 'the second', 'the third']) await send(id, content)
   const from = (caller: Caller, afterSeq?: number) => ({
@@ -185,7 +185,7 @@ test('who comes back to one room from one place shares a page, written once', as
   expect([text.split('the second').length - 1, text.split('the third').length - 1]).toEqual([1, 2])
 })
 
-test('what would make a long answer longer is to be asked for alone', async () => {
+test('a join that would make a long answer longer has to be asked for alone', async () => {
   const id = await newConversation()
   for (let n = 0; n < 20; n++) await send(id, LONG)
   const joins = Array.from({ length: 15 }, (_, afterSeq) => ({ caller: ada, conversationId: id, afterSeq }))
@@ -197,12 +197,12 @@ test('what would make a long answer longer is to be asked for alone', async () =
   expect(kinds).toEqual(kinds.map((_, n) => (n < answered ? 'result' : 'alone')))
 })
 
-describe('messages that are long', () => {
+describe('long messages', () => {
   const bytes = (list: object) => JSON.stringify(list).length
   /** The numbers from one to another. */
   const between = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, n) => from + n)
 
-  test('are as many as an answer carries, one at least, wherever a join begins', async () => {
+  test('come as many as an answer carries, at least one, wherever a join begins', async () => {
     const id = await newConversation()
     for (let n = 0; n < 8; n++) await send(id, LONG)
     const toolCalls = [{ id: 'call', name: 'look', arguments: 'x'.repeat(2 * LIMITS.joinBytes) }]
@@ -224,7 +224,7 @@ describe('messages that are long', () => {
     }
   })
 
-  test('come to a room that missed them answer by answer', async () => {
+  test('reach a room that missed them answer by answer', async () => {
     const id = await newConversation()
     for (let n = 0; n < 8; n++) await send(id, LONG)
     const seqs: number[] = []
@@ -239,7 +239,7 @@ describe('messages that are long', () => {
     expect(seqs).toEqual(between(1, 8))
   })
 
-  test('and have changed are told of in the same way', async () => {
+  test('that have changed do so too', async () => {
     const bot = callerOf('bot', { type: 'agent' })
     const { conversation } = await services.conversations.create(bot, {})
     const conversationId = conversation.id

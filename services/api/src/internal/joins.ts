@@ -9,16 +9,16 @@ import { toProblemError } from '@parley/service-kit'
 import type { FastifyBaseLogger } from 'fastify'
 import type { GatewayReads } from './gateway-reads.ts'
 
-/** Characters after which the joins that are left are told to ask alone, so that nobody parses a long answer for others. */
+/** Characters after which the remaining joins are told to ask alone, so that nobody parses a long answer for others. */
 const MAX_CHARACTERS = 1024 * 1024
 
 type Outcome = InternalJoinResult | { problem: { code: ProblemCode; detail: string } }
 
 /**
- * Joins that reached a gateway together, each authorised by its own caller and answered by itself, as the JSON text of
- * InternalJoinsResult.
+ * Answers joins that reached a gateway together, each authorised by its own caller and answered separately, with the
+ * JSON text of InternalJoinsResult.
  *
- * @throws ProblemError unavailable, where not one could be answered: another process may be able to
+ * @throws ProblemError unavailable, if not one could be answered: another process may be able to
  */
 export async function answerJoins(
   gatewayReads: Pick<GatewayReads, 'join'>,
@@ -39,7 +39,7 @@ export async function answerJoins(
   return assemble(outcomes)
 }
 
-/** Each page of messages, and the receipts of each room, are written once for all who got the same. */
+/** Each page of messages, and each room's receipts, are written once for all who get the same. */
 function assemble(outcomes: readonly Outcome[]): string {
   let characters = 0
   const write = (value: object): string => {
@@ -58,7 +58,7 @@ function assemble(outcomes: readonly Outcome[]): string {
   return `{"pages":${pages.text()},"reads":${reads.text()},"answers":[${answers.join(',')}]}`
 }
 
-/** JSON texts of lists, each written where it is first asked for. */
+/** JSON texts of lists, each written when first needed. */
 function createTable(write: (list: object) => string) {
   const texts: string[] = []
   const places = new Map<object, number>()

@@ -12,7 +12,7 @@ beforeAll(async () => {
 })
 afterAll(() => world.close())
 
-test('who was added since then is told, of their own org alone, and of what is still there', async () => {
+test('additions since then are reported: of the own org only, and to conversations that still exist', async () => {
   const { conversations, participants } = world.services
   const stranger = callerOf('ada', { orgId: 'elsewhere' })
   const make = async (caller = ada, others: string[] = []) =>
@@ -41,7 +41,7 @@ test('who was added since then is told, of their own org alone, and of what is s
   expect(await added()).toEqual({})
 })
 
-test('who is removed while it is put together is told of nothing', async () => {
+test('somebody removed while the answer is put together is told nothing', async () => {
   const { conversations, participants, messages, history } = world.services
   const { database } = world
   const who = callerOf('soon-gone')
@@ -65,7 +65,7 @@ test('who is removed while it is put together is told of nothing', async () => {
   expect(added.map(({ conversation }) => conversation.id)).toEqual([kept])
 })
 
-test('however many were added since then, all are told, 500 at a time', async () => {
+test('however many were added since then, all are reported, 500 at a time', async () => {
   const { conversations, gatewayReads } = world.services
   const people = Array.from({ length: 600 }, (_, n) => callerOf(`one-of-many-${n}`))
   const ids = await Promise.all([ada, bob].map((caller) => conversations.create(caller, {})))
@@ -99,7 +99,7 @@ test('however many were added since then, all are told, 500 at a time', async ()
   expect([sizes, told.size]).toEqual([[500, 500, 200], 1_200])
 })
 
-test('whoever was added to a thousand large conversations is told of all of them', async () => {
+test('somebody added to a thousand large conversations is told of all of them', async () => {
   const who = callerOf('well-known')
   const { id } = (await world.services.conversations.create(ada, {})).conversation
   const head = await world.database.conversations.findOne({ _id: new ObjectId(id) })
@@ -127,7 +127,7 @@ test('whoever was added to a thousand large conversations is told of all of them
   expect(told.size).toBe(1_000)
 })
 
-test('who has read since then is told, of these conversations alone; who only wrote is not', async () => {
+test('reads since then are reported, of these conversations only; sending alone is not', async () => {
   const { conversations, messages, reads, gatewayReads } = world.services
   const make = async () =>
     (await conversations.create(ada, { participants: [{ type: 'user', id: 'bob' }] })).conversation.id
@@ -154,7 +154,7 @@ test('who has read since then is told, of these conversations alone; who only wr
   expect(await since(30_000)).toEqual([['bob', 2]])
 })
 
-test('who sends has read up to there, also where only the repeat is answered', async () => {
+test('a sender has read up to their message, also if only the repeat is answered', async () => {
   const { conversations, messages, reads } = world.services
   const conversationId = (await conversations.create(ada, {})).conversation.id
   const send = () => messages.create(ada, { conversationId, role: 'user', content: 'one' }, 'key')
@@ -164,7 +164,7 @@ test('who sends has read up to there, also where only the repeat is answered', a
   }
   await send()
   expect(await unread()).toBe(0)
-  // As where the process that stored it died before it wrote this.
+  // As if the process that stored it had died before writing this.
   await world.database.participants.updateOne({ cid: new ObjectId(conversationId) }, { $set: { readSeq: 0 } })
   await send()
   expect(await unread()).toBe(0)

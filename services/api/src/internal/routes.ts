@@ -12,7 +12,7 @@ export interface InternalRoutes {
   revocations: Revocations
 }
 
-/** What gateways ask for, under a service token. */
+/** Routes for gateways, under a service token. */
 export async function internalRoutes(app: HttpServer, options: InternalRoutes): Promise<void> {
   const { gatewayReads, agentReady, revocations } = options
 
@@ -23,7 +23,7 @@ export async function internalRoutes(app: HttpServer, options: InternalRoutes): 
 
   app.route({
     ...internalCall('/internal/joins'),
-    // What it answers is text already.
+    // Its answer is already text.
     schema: { body: INTERNAL['/internal/joins'].body },
     handler: async ({ body, log, id: requestId }, reply) =>
       reply.type('application/json').send(await answerJoins(gatewayReads, body.joins, { log, requestId })),

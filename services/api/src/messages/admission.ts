@@ -22,7 +22,7 @@ const HEAD = {
 } as const
 type Head = Pick<ConversationDocument, '_id' | 'deletedAt' | keyof typeof HEAD>
 
-/** An entry with the number it asks for. */
+/** An entry with the number it is to get. */
 export interface Admitted {
   lane: Lane
   entry: Entry
@@ -46,7 +46,7 @@ export interface AdmissionOptions {
   hopLimit: number
 }
 
-/** Decides, by what the heads say now, which messages of a batch may be stored, and which numbers they ask for. */
+/** Decides, by the current heads, which messages of a batch may be stored, and which numbers they are to get. */
 export function createAdmission({ conversations, store, participantCache, hopLimit }: AdmissionOptions) {
   /** The last number taken, and the run of agents up to it. */
   function place(lane: Lane, head: Head, tail: readonly MessageRow[]): { seq: number; agentRun: number } {
@@ -88,8 +88,8 @@ export function createAdmission({ conversations, store, participantCache, hopLim
   }
 
   /**
-   * Reads the heads, refuses who may not, and gives everyone else a number. Nothing is written: where it rejects,
-   * no entry of the batch has been stored.
+   * Reads the heads, refuses what is not allowed, and gives everything else a number. Writes nothing: if it rejects, no
+   * entry of the batch has been stored.
    */
   return async function admit(batch: ReadonlyMap<Lane, readonly Entry[]>): Promise<Admission> {
     const parents = [...batch.values()].flatMap((entries) =>

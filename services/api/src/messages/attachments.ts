@@ -11,7 +11,7 @@ const DOCUMENT = /^document:([A-Za-z0-9][A-Za-z0-9._-]{0,127})$/
 export function parseAttachment(reference: string): AttachmentReference | null {
   const id = DOCUMENT.exec(reference)?.[1]
   if (id !== undefined) return { kind: 'document', id }
-  // URL parsing forgives spaces and back slashes that other programs read otherwise.
+  // URL parsing forgives spaces and backslashes, which other programs read differently.
   if (!/^https:\/\/[^\s\\]+$/i.test(reference)) return null
   const url = URL.parse(reference)
   if (url?.protocol !== 'https:' || url.hostname === '' || url.username !== '' || url.password !== '') {
@@ -20,7 +20,7 @@ export function parseAttachment(reference: string): AttachmentReference | null {
   return { kind: 'url', url }
 }
 
-/** @throws ProblemError `invalid_attachment` naming each reference that is not one. */
+/** @throws ProblemError `invalid_attachment`, naming each invalid reference */
 export function assertAttachments(references: readonly string[]): void {
   const errors = references.flatMap((reference, index) =>
     parseAttachment(reference)

@@ -8,7 +8,7 @@ import type { MessageService } from './service.ts'
 
 export type DeleteMessage = ReturnType<typeof createDeleteMessage>
 
-/** Makes a message a tombstone: what it said is gone from the database, its place and its costs stay. */
+/** Turns a message into a tombstone: its text is gone from the database, its place and cost stay. */
 export function createDeleteMessage({
   changes,
   messages,
@@ -17,7 +17,7 @@ export function createDeleteMessage({
 }: Pick<Collections, 'searchTerms'> & {
   changes: Changes
   messages: Pick<MessageService, 'find'>
-  /** Called where a summary holds what was deleted; must not throw. */
+  /** Called if a summary covers what was deleted; must not throw. */
   summaryDue(conversation: { cid: ObjectId; org: string; settledSeq: number }): void
 }) {
   /**
@@ -37,11 +37,11 @@ export function createDeleteMessage({
         if (row.deletedAt) return { value: undefined }
         blank(row, transaction.now)
         const { head } = transaction
-        // Above settledSeq it is counted when it is folded, as the tombstone that it is then.
+        // Above settledSeq it is counted when it is folded, as a tombstone by then.
         if (row.seq <= head.settledSeq) head.messageCount--
         if (head.lastMessage?.id.equals(row._id)) head.lastMessage = { ...head.lastMessage, preview: '' }
         textChanged(head, row.seq)
-        // Emptied, not removed, so that an indexer which read the text before collides with it.
+        // Emptied, not removed, so that an indexer which read the text earlier collides with it.
         const { _id, cid, seq } = row
         const { session } = transaction
         await searchTerms.replaceOne({ _id }, { cid, seq, terms: [] }, { upsert: true, session })

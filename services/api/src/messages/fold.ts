@@ -2,7 +2,7 @@ import { previewOf } from '@parley/contract'
 import type { ConversationDocument, MessageDocument, MessageRow } from '../database/collections.ts'
 import { isVoid } from '../database/collections.ts'
 
-/** The fields of a head that are a fold of its messages. */
+/** The fields of a head that are folded from its messages. */
 export type Fold = Pick<
   ConversationDocument,
   | 'settledSeq'
@@ -49,7 +49,7 @@ export function contiguous<T extends { seq: number }>(settledSeq: number, rows: 
   return rows.slice(0, end)
 }
 
-/** Where a conversation ends: its last message, and the number through which all are decided. */
+/** Where a conversation ends: its last message, and the number up to which all are decided. */
 export interface End {
   lastSeq: number
   throughSeq: number

@@ -6,15 +6,15 @@ import type { MessageStore } from './store.ts'
 
 /**
  * Milliseconds in which messages are gathered before heads are written: writing a head costs mongod three times what
- * storing a message does. Well below the age at which the sweeper takes a message for forgotten.
+ * storing a message does. Well below the age at which the sweeper considers a message forgotten.
  */
 const INTERVAL_MS = 1_000
-/** Messages of one conversation that wait for its fold at most: each reader of it folds them in meanwhile. */
+/** Most messages of one conversation that wait for the fold: each reader has to fold them in meanwhile. */
 const MAX_TAIL = 500
-/** Heads folded together. */
+/** Most heads folded together. */
 const BATCH_SIZE = 100
 
-/** As much of a message as counts; of its text only what a preview can show. */
+/** The parts of a message that count; of its text only what a preview can show. */
 export const COUNTED = {
   cid: 1,
   seq: 1,
@@ -48,7 +48,7 @@ export interface HeadUpdaterOptions {
   conversations: Collections['conversations']
   messages: Collections['messages']
   store: MessageStore
-  /** Called after a conversation has crossed a bucket; must not throw. */
+  /** Called once a conversation has filled a bucket; must not throw. */
   summaryDue(conversation: { cid: ObjectId; org: string; settledSeq: number }): void
   /** Called with the conversations that have new messages, and when they last changed. */
   touched(conversations: readonly { cid: ObjectId; at: Date }[]): void
@@ -59,7 +59,7 @@ export type HeadUpdater = ReturnType<typeof createHeadUpdater>
 
 /**
  * Brings the heads of conversations up to date with their messages, a moment after they are stored: counts, usage,
- * cost, preview, the run of agents, and the summary that falls due. Readers do not wait for it.
+ * cost, preview, the run of agent messages, and whether a summary is due. Readers do not wait for it.
  */
 export function createHeadUpdater({
   conversations,
@@ -166,7 +166,7 @@ export function createHeadUpdater({
     )
   }
 
-  /** Some heads changed meanwhile, and the write's reply does not say which: those that got there all the same. */
+  /** Some heads changed meanwhile, and the write's reply does not say which: finds those that were updated. */
   async function arrived(
     moves: readonly { next: { _id: ObjectId; settledSeq: number } }[],
   ): Promise<Set<string>> {
@@ -185,7 +185,7 @@ export function createHeadUpdater({
     )
   }
 
-  /** Clears `unsettled` where a row is both published by this process and counted in a head on a majority. */
+  /** Clears `unsettled` on rows both published by this process and counted in a head on a majority. */
   async function settle(covered: { _id: ObjectId; settledSeq: number }[]): Promise<void> {
     const ids: ObjectId[] = []
     for (const { _id, settledSeq } of covered) {
@@ -200,7 +200,7 @@ export function createHeadUpdater({
       if (rows.size === 0) published.delete(id)
     }
     if (ids.length === 0) return
-    // Losing this write costs a repeat on the stream, so it waits for nobody.
+    // Losing this write only costs a repeat on the stream, so it waits for no majority.
     await messages.updateMany({ _id: { $in: ids } }, { $unset: { unsettled: 1 } }, { writeConcern: { w: 1 } })
   }
 
@@ -220,12 +220,12 @@ export function createHeadUpdater({
       }
     },
 
-    /** Folds these without waiting for others; for the sweeper, which must not find again what it has published. */
+    /** Folds these without waiting for others: for the sweeper, which must not find again what it has published. */
     async foldNow(cids: readonly ObjectId[]): Promise<void> {
       for (let at = 0; at < cids.length; at += BATCH_SIZE) await fold(cids.slice(at, at + BATCH_SIZE))
     },
 
-    /** Resolves when all that was touched before is folded, or could not be. */
+    /** Resolves when all that was touched before has been folded, or could not be. */
     async flush(): Promise<void> {
       clearTimeout(timer)
       timer = undefined

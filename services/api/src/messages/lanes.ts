@@ -3,22 +3,22 @@ import type { ObjectId } from 'mongodb'
 import type { MessageDocument } from '../database/collections.ts'
 import type { MessageDraft } from './message.ts'
 
-/** Lanes that are remembered; of more, quiet ones are forgotten. */
+/** Most lanes remembered; beyond that, quiet ones are forgotten. */
 const MAX_LANES = 20_000
 
 /** A message on its way into the log. */
 export interface Entry {
   readonly org: string
   readonly draft: MessageDraft
-  /** Of the draft as BSON. */
+  /** Size of the draft as BSON. */
   readonly bytes: number
   /** An admin may read where it takes no part, so it learns `forbidden` there, not `not_found`. */
   readonly admin: boolean
-  /** Repeats that came while it was on its way; they share its fate. */
+  /** Repeats that came while it was under way; they share its outcome. */
   readonly followers: Entry[]
   resolve(result: Appended): void
   reject(problem: ProblemError): void
-  /** Answered: refused, stored, or given up on. What is given up on before it has a number is never stored. */
+  /** Answered: refused, stored, or given up on. A send given up on before it has a number is never stored. */
   done: boolean
 }
 
@@ -42,13 +42,13 @@ export interface Lane {
   busy: boolean
   /** Entries in flight or waiting, by author and idempotency key. */
   readonly keys: Map<string, Entry>
-  /** The last number known stored or void with all below it; undefined: take the head's word. */
+  /** The last number known to be stored or void with all below it; undefined: use the head's. */
   known: { seq: number; agentRun: number } | undefined
-  /** Somebody else numbers messages here too: read the tail before the next number. */
+  /** Another process numbers messages here too: read the tail before the next number. */
   contended: boolean
 }
 
-/** One name for the two: neither holds control characters, such as the line break between them. */
+/** Joins the two into a key: neither holds control characters, such as the line break between them. */
 export const idempotencyName = (author: string, clientMessageId: string): string =>
   `${clientMessageId}\n${author}`
 
@@ -75,7 +75,7 @@ export function createLanes() {
       forgetSome()
       return lane
     },
-    /** Numbers learnt under another primary are not relied upon. */
+    /** Numbers learnt under another primary are not relied on. */
     forgetNumbers(): void {
       for (const lane of lanes.values()) lane.known = undefined
     },
@@ -86,7 +86,7 @@ export function createLanes() {
     for (const [name, lane] of lanes) {
       if (lanes.size <= MAX_LANES || looks-- === 0) return
       lanes.delete(name)
-      // Busy lanes go behind the others, so that the search stays short.
+      // Busy lanes move behind the others, so that the search stays short.
       if (lane.busy || lane.waiting.length > 0) lanes.set(name, lane)
     }
   }

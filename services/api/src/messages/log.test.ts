@@ -29,7 +29,7 @@ const send = (process: Process, cid: ObjectId, author: string, content: string, 
   process.log.append({ org: 'acme', cid, draft: draft(author, content, key), admin: false })
 
 describe('numbers', () => {
-  test('are 1, 2, 3 … in the order of answers, however many send at once', async () => {
+  test('are 1, 2, 3 … in the order of answers, however many are sent at once', async () => {
     const process = world.process()
     const cid = await world.conversation(people)
     const sent = await Promise.all(
@@ -54,7 +54,7 @@ describe('numbers', () => {
     expect((await rowsOf(cid)).map(({ seq }) => seq)).toEqual(numbers(100))
   })
 
-  test('messages of many conversations at once are numbered in each by itself', async () => {
+  test('messages sent to many conversations at once are numbered separately in each', async () => {
     const process = world.process()
     const cids = await Promise.all(numbers(20).map(() => world.conversation(people)))
     await Promise.all(
@@ -65,10 +65,10 @@ describe('numbers', () => {
 })
 
 describe('large messages', () => {
-  test('that are more together than one command takes are stored like others', async () => {
+  test('that are together too large for one command are stored like others', async () => {
     const process = world.process()
     const cid = await world.conversation(people)
-    // What the largest request may become: 1 MiB of small numbers.
+    // The most that a request may become: 1 MiB of small numbers.
     const large = 'x'.repeat(6 * 1024 * 1024)
     const authors = ['user:ada', 'user:bob', 'agent:bot']
     const sent = await Promise.all(authors.map((author) => send(process, cid, author, large)))
@@ -77,7 +77,7 @@ describe('large messages', () => {
 })
 
 describe('an insert whose answer is lost', () => {
-  /** Every third insert loses its answer: half of those were carried out before, half never arrive. */
+  /** Every third insert loses its answer: half of those were carried out, half never arrived. */
   const lossy = (store: MessageStore): MessageStore => {
     let count = 0
     return {
@@ -106,7 +106,7 @@ describe('an insert whose answer is lost', () => {
         .sort(),
     )
     expect(new Set(sent.map(({ row }) => row.seq)).size).toBe(60)
-    // Nobody was told of a message that then was not there, or not at that number.
+    // Nobody was told of a message that later was not there, or had another number.
     const idAt = new Map(messages.map((row) => [row.seq, row._id.toHexString()]))
     for (const { type, seq, data } of process.events) {
       if (type === 'message.created') expect(JSON.parse(data ?? '').id).toBe(idAt.get(seq ?? 0))
@@ -142,7 +142,7 @@ async function giveUp(process: Process, cid: ObjectId) {
 }
 
 describe('a send that is given up on', () => {
-  test('is not kept, though the batch before it has no answer yet', async () => {
+  test('is not queued any longer, though the batch before it has no answer yet', async () => {
     const underWay = Promise.withResolvers<void>()
     const gate = Promise.withResolvers<void>()
     const process = world.process((store) => ({
@@ -182,7 +182,7 @@ describe('idempotency', () => {
     expect((await rowsOf(cid)).filter((row) => !isVoid(row))).toHaveLength(1)
   })
 
-  test('another payload under the key is refused, at once and later', async () => {
+  test('a different payload under the key is refused, at once and later', async () => {
     const process = world.process()
     const cid = await world.conversation(people)
     const [first, second] = await Promise.allSettled([
@@ -206,7 +206,7 @@ describe('idempotency', () => {
     expect([ada.created, bob.created]).toEqual([true, true])
   })
 
-  test('a space in a key is no end of it', async () => {
+  test('a space does not end a key', async () => {
     const process = world.process()
     const cid = await world.conversation({ 'user:ada': 'owner', 'user:bob user:ada': 'member' })
     const sent = await Promise.all([
@@ -227,7 +227,7 @@ describe('idempotency', () => {
     })
   })
 
-  test('a repeat is answered once nothing can come below it, though who stored it died before that', async () => {
+  test('a repeat is answered once nothing can come below it, though the process that stored it died before that', async () => {
     for (const status of ['active', 'closed'] as const) {
       const [dying, heir] = [world.process(), world.process()]
       const cid = await world.conversation(people)
@@ -249,8 +249,8 @@ describe('idempotency', () => {
   })
 })
 
-describe('who may not', () => {
-  test('a refused sender gets 404 or 403, by what they may see', async () => {
+describe('refused sends', () => {
+  test('get 404 or 403, depending on what the sender may see', async () => {
     const process = world.process()
     const cid = await world.conversation(people)
     await expect(send(process, cid, 'user:mallory', 'hi')).rejects.toMatchObject({ code: 'not_found' })
@@ -265,7 +265,7 @@ describe('who may not', () => {
     expect(await rowsOf(cid)).toEqual([])
   })
 
-  test('whoever takes part no more is told nothing of what they sent', async () => {
+  test('tell a removed participant nothing of earlier messages', async () => {
     const process = world.process()
     const cid = await world.conversation(people)
     await send(process, cid, 'user:ada', 'one', 'key')
@@ -274,7 +274,7 @@ describe('who may not', () => {
     await expect(send(process, cid, 'user:ada', 'one', 'key')).rejects.toMatchObject({ code: 'not_found' })
   })
 
-  test('a namesake of another org shares no fate with a send on its way, whoever comes first', async () => {
+  test('a namesake in another org does not share the outcome of a send under way, whoever comes first', async () => {
     const process = world.process()
     const cid = await world.conversation(people)
     const from = (org: string, key: string, content = key) =>
@@ -297,7 +297,7 @@ describe('who may not', () => {
     ])
   })
 
-  test('a parent of another conversation is refused alone', async () => {
+  test('a parent in another conversation is refused alone', async () => {
     const process = world.process()
     const [cid, other] = [await world.conversation(people), await world.conversation(people)]
     const { row } = await send(process, other, 'user:ada', 'elsewhere')
@@ -328,7 +328,7 @@ describe('who may not', () => {
 describe('a repeat beside an agent’s message', () => {
   const both = { ...people, 'agent:helper': 'member' } as const
 
-  test('by a person does not let agents go on', async () => {
+  test('by a person does not let agents continue', async () => {
     const process = world.process()
     const cid = await world.conversation(both)
     await send(process, cid, 'user:ada', 'hello', 'key')
@@ -341,7 +341,7 @@ describe('a repeat beside an agent’s message', () => {
     expect(ninth).toMatchObject({ reason: { code: 'agent_loop' } })
   })
 
-  test('by another agent does not keep it from going on', async () => {
+  test('by another agent does not keep it from continuing', async () => {
     const process = world.process()
     const cid = await world.conversation(both)
     await send(process, cid, 'user:ada', 'hello', 'key')
@@ -357,7 +357,7 @@ describe('a repeat beside an agent’s message', () => {
 })
 
 describe('the fold', () => {
-  test('counts each message once, and says when a bucket is full', async () => {
+  test('counts each message once, and reports a full bucket', async () => {
     const process = world.process()
     const cid = await world.conversation(people)
     const usage = { inputTokens: 3, outputTokens: 4, totalTokens: 7 }
@@ -401,7 +401,7 @@ describe('the fold', () => {
     })
   })
 
-  test('misses none of many where one head changes between its look and its write', async () => {
+  test('misses none of many if one head changes between its read and its write', async () => {
     let change: (() => Promise<unknown>) | undefined
     const process = world.process((store) => ({
       ...store,
@@ -445,7 +445,7 @@ describe('the fold', () => {
 })
 
 describe('the sweeper', () => {
-  test('does not wait until messages are old which its own process could not publish', async () => {
+  test('does not wait for messages to get old that its own process could not publish', async () => {
     const process = world.process()
     const cid = await world.conversation(people)
     const published = () =>
@@ -461,7 +461,7 @@ describe('the sweeper', () => {
     expect(published()).toEqual([1, 2])
   })
 
-  test('reads no more at once than it can hold', async () => {
+  test('reads no more at once than fits in memory', async () => {
     const process = world.process()
     const cid = await world.conversation(people)
     const thinking = 'x'.repeat(5 * 1024 * 1024)

@@ -20,10 +20,10 @@ const BATCH_SIZE = 256
  * 6 MiB, so that a command stays below its 16 MiB.
  */
 const BATCH_BYTES = 8 * 1024 * 1024
-/** Milliseconds after which a send that has no answer yet gets a 503; it may still be stored. */
+/** Milliseconds after which an unanswered send gets a 503; it may still be stored. */
 const SEND_TIMEOUT_MS = 10_000
 
-/** What one command still takes; its last message may have more bytes. */
+/** What one command still takes; its last message may exceed it. */
 interface Budget {
   messages: number
   bytes: number
@@ -66,7 +66,7 @@ export function createMessageLog(options: LogOptions) {
   let inFlight = 0
   let scheduled = false
   let closed = false
-  /** The last events did not get through. */
+  /** Whether the last events failed to get through. */
   let failing = false
   /** The primary's election that numbers in memory were learnt under. */
   let election: string | undefined
@@ -122,7 +122,7 @@ export function createMessageLog(options: LogOptions) {
     })
   }
 
-  /** What is given up on leaves the queue: the batch before it may be under way for as long as the database is away. */
+  /** A send given up on leaves the queue: the batch before it may be under way for as long as the database is away. */
   function leave(lane: Lane, entry: Entry): void {
     const at = lane.waiting.indexOf(entry)
     if (at >= 0) lane.waiting.splice(at, 1)
@@ -164,8 +164,8 @@ export function createMessageLog(options: LogOptions) {
   }
 
   /**
-   * Takes as many as the budget allows, at most one message per author: an author's next waits until the one before
-   * is definite.
+   * Takes as many as the budget allows, at most one message per author: an author's next waits until the outcome of the
+   * one before is known.
    */
   function takeFrom(lane: Lane, budget: Budget): Entry[] {
     const taken: Entry[] = []
@@ -200,7 +200,7 @@ export function createMessageLog(options: LogOptions) {
       await Promise.all(admission.refused.map(({ lane, entry, refusal }) => refuse(lane, entry, refusal)))
       admitted = admission.admitted
     } catch (cause) {
-      // Nothing has been written: definite, so a retry is safe even without a key.
+      // Nothing has been written, for certain, so a retry is safe even without a key.
       for (const entries of batch.values()) for (const entry of entries) entry.reject(unavailable(cause))
       for (const lane of batch.keys()) release(lane)
       return
@@ -232,7 +232,7 @@ export function createMessageLog(options: LogOptions) {
     )
   }
 
-  /** Idempotency outlives a closed conversation: who still takes part gets the original before the refusal. */
+  /** Idempotency outlives a closed conversation: participants get the original rather than the refusal. */
   async function refuse(lane: Lane, entry: Entry, refusal: ProblemError): Promise<void> {
     const { clientMessageId, author } = entry.draft
     if (refusal.code === 'not_found' || clientMessageId === undefined) {
@@ -295,7 +295,7 @@ export function createMessageLog(options: LogOptions) {
     )
   }
 
-  /** An insert whose outcome nobody knows: what is not there once it is decided asks for another number. */
+  /** An insert whose outcome is unknown: once decided, messages that were not stored ask for another number. */
   async function resolveUnknown(lane: Lane, admitted: readonly Admitted[]): Promise<void> {
     lane.known = undefined
     lane.contended = true

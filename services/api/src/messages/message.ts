@@ -6,7 +6,7 @@ import { isVoid, type MessageDocument, type MessageRow } from '../database/colle
 /** A message before it has a number. */
 export type MessageDraft = Omit<MessageDocument, 'cid' | 'org' | 'seq' | 'unsettled' | 'createdAt'>
 
-/** A stored message as the world sees it; a deleted one as its tombstone. */
+/** A stored message as clients see it; a deleted one as its tombstone. */
 export function toMessage(row: MessageDocument): Message {
   const author = parseParticipantKey(row.author)
   const createdAt = row.createdAt.toISOString()
@@ -40,7 +40,7 @@ export function toMessage(row: MessageDocument): Message {
   }
 }
 
-/** A row's entry on the stream, with its current state; `json`: the message as text, where it is at hand. */
+/** A row's entry on the stream, with its current state; `json`: the message as text, if at hand. */
 export function eventOf(row: MessageRow, to: string[] | undefined, json?: string): StreamEvent {
   const event: StreamEvent = {
     type: isVoid(row) ? 'message.void' : 'message.created',
@@ -53,7 +53,7 @@ export function eventOf(row: MessageRow, to: string[] | undefined, json?: string
   return event
 }
 
-/** JSON with the keys of every object in order, so that equal payloads have equal text. */
+/** JSON with the keys of every object sorted, so that equal payloads have equal text. */
 function canonical(value: unknown): string {
   return JSON.stringify(value, (_key, inner: unknown) =>
     typeof inner === 'object' && inner !== null && !Array.isArray(inner)
@@ -63,13 +63,13 @@ function canonical(value: unknown): string {
 }
 
 /**
- * What a repeat under the same idempotency key is compared by. Keyed, so that the text of a deleted message
- * can't be guessed from what stays of it.
+ * Hash by which a repeat under the same idempotency key is compared. Keyed, so that the text of a deleted message can't
+ * be guessed from the hash that stays.
  */
 export const payloadHash = (key: KeyObject, payload: unknown): string =>
   createHmac('sha256', key).update(canonical(payload)).digest('base64url')
 
-/** The fields of a draft that a request decides; who may set which is checked before. */
+/** The fields of a draft that a request sets; who may set which has been checked before. */
 export function draftOf(
   author: string,
   body: CreateMessage,
@@ -102,7 +102,7 @@ export function draftOf(
   if (body.metadata && Object.keys(body.metadata).length > 0) draft.metadata = body.metadata
   if (usage) draft.usage = usage
   if (clientMessageId !== undefined) {
-    // Of what is stored, not of what was written: a default left out or spelled out is the same payload.
+    // Made from what is stored, not what was sent: a default left out or spelled out is the same payload.
     const { _id, author: _author, ...payload } = draft
     draft.clientMessageId = clientMessageId
     draft.payloadHash = payloadHash(hashKey, payload)

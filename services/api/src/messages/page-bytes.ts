@@ -2,12 +2,15 @@ import { LIMITS } from '@parley/contract'
 import type { FindCursor } from 'mongodb'
 import { isVoid, type MessageRow } from '../database/collections.ts'
 
-/** What the fixed fields of a message take as JSON, or a little more. */
+/** Bytes of a message's fixed fields as JSON, or slightly more. */
 const FIXED_BYTES = 1_024
-/** About how many bytes of JSON a page has at most; one message may be larger by itself. A hundred of 64 KiB fit. */
+/** Approximate upper bound of a page's bytes of JSON; a single message may exceed it. A hundred of 64 KiB fit. */
 export const PAGE_BYTES = 8 * 1024 * 1024
 
-/** About how many bytes a message takes as JSON, without escapes. Every row that is read is measured: only what has structure is written out. */
+/**
+ * Approximate bytes of a message as JSON, without escapes. Every row read is measured, so only structured fields are
+ * serialised.
+ */
 export function bytesOf(row: MessageRow): number {
   if (isVoid(row)) return 0
   const { content, thinking = '', attachments, toolCalls, metadata } = row
@@ -17,7 +20,7 @@ export function bytesOf(row: MessageRow): number {
 }
 
 /**
- * The first rows of a cursor: at most `max`, and no more than `bytes`, but one at least. `next`: the one after them.
+ * The first rows of a cursor: at most `max`, and no more than `bytes`, but at least one. `next`: the one after them.
  */
 export async function firstOf<R extends MessageRow>(
   cursor: FindCursor<R>,

@@ -8,13 +8,13 @@ beforeAll(async () => {
 })
 afterAll(() => world.close())
 
-test('pages go by number, whatever the clocks of those who stored the messages said', async () => {
+test('pages are ordered by number, whatever clocks the messages were stored by', async () => {
   const process = world.process()
   const cid = await world.conversation({ 'user:ada': 'owner' })
   const seqs = Array.from({ length: 12 }, (_, i) => i + 1)
   for (const seq of seqs) {
     await process.log.append({ org: 'acme', cid, draft: draft('user:ada', `line ${seq}`), admin: false })
-    // Every other one by a machine whose clock is an hour behind.
+    // Every other one stored by a machine whose clock is an hour behind.
     const createdAt = new Date(Date.now() - (seq % 2) * 3_600_000)
     await world.database.messages.updateOne({ cid, seq }, { $set: { createdAt } })
   }
@@ -26,7 +26,7 @@ test('pages go by number, whatever the clocks of those who stored the messages s
   expect((await process.pages.fill(scope, 0, 100)).messages.map(({ seq }) => seq)).toEqual(seqs)
 })
 
-test('a list of some messages leaves out none that was decided while it was read', async () => {
+test('a filtered list omits no message that was decided while it was read', async () => {
   let meanwhile: (() => Promise<unknown>) | undefined
   const process = world.process((store) => ({
     ...store,
@@ -54,7 +54,7 @@ test('a list of some messages leaves out none that was decided while it was read
   }
 })
 
-test('a page of large messages is cut, and leads on to the rest', async () => {
+test('a page of large messages is cut, and its cursor leads to the rest', async () => {
   const process = world.process()
   const cid = await world.conversation({ 'user:ada': 'owner' })
   const pages = createMessagePages({ ...process, messages: world.database.messages, pageBytes: 60_000 })

@@ -14,7 +14,7 @@ import type { MessageStore } from './store.ts'
 const IN_FLIGHT_MS = 1_000
 const POLL_MS = 40
 
-/** The conversation that is read: as of a head read just before. */
+/** The conversation to read, as of a head read just before. */
 export interface ReadScope {
   _id: ObjectId
   org: string
@@ -39,8 +39,8 @@ const Position = z.tuple([z.enum(['before', 'after']), z.int().min(0)])
 export type MessagePages = ReturnType<typeof createMessagePages>
 
 /**
- * Reads of a conversation's messages. All end where numbers stop being decided: nobody is shown a message while a
- * lower one may still come.
+ * Reads a conversation's messages. All reads end at the first undecided number: no message is shown while a lower one
+ * may still come.
  */
 export function createMessagePages({
   messages,
@@ -64,7 +64,7 @@ export function createMessagePages({
     ...filter,
   })
 
-  /** Up to `limit` messages below `before`, and no more than `bytes`, but one at least; ascending. */
+  /** Up to `limit` messages below `before`, and no more than `bytes`, but at least one; ascending. */
   async function older(
     scope: ReadScope,
     filter: Filter<MessageRow>,
@@ -95,7 +95,7 @@ export function createMessagePages({
     }
   }
 
-  /** The last decided number where the newest rows reach down to what is settled; undefined: ask {@link decided}. */
+  /** The last decided number, if the newest rows reach down to what is settled; undefined: ask {@link decided}. */
   function endWithin(
     { settledSeq }: ReadScope,
     filter: object,
@@ -110,7 +110,7 @@ export function createMessagePages({
     return settledSeq + contiguous(settledSeq, tail).length
   }
 
-  /** Up to `limit` messages above `after`, and no more than `bytes`, but one at least; ascending. */
+  /** Up to `limit` messages above `after`, and no more than `bytes`, but at least one; ascending. */
   async function newer(
     scope: ReadScope,
     filter: Filter<MessageRow>,
@@ -121,7 +121,7 @@ export function createMessagePages({
     const found: MessageDocument[] = []
     let bytesLeft = bytes
     const unfiltered = Object.keys(filter).length === 0
-    // Who holds `after` has seen it, so all below it is decided.
+    // A reader that holds `after` has seen it, so all below it is decided.
     let end = Math.max(after, scope.settledSeq)
     let bound = after
     let through: number | undefined
@@ -161,13 +161,13 @@ export function createMessagePages({
     return isFull && !isVoid(next) ? true : undefined
   }
 
-  /** Where to read on: at the next row, or past it where it is void. */
+  /** Where to read on: at the next row, or past it if it is void. */
   const boundAfter = (rows: readonly MessageRow[], next: MessageRow | undefined): number =>
     ((next && isVoid(next) ? next : rows.at(-1)) ?? next)?.seq ?? 0
 
   /**
-   * A page, ascending by seq; the newest where the range names nothing. `list` names the list for its cursors, `filter`
-   * what is in it. `limit` 1–100.
+   * A page, ascending by seq; the newest if the range is empty. `list` names the list for its cursors, `filter` selects
+   * its contents. `limit` 1–100.
    */
   async function page(
     scope: ReadScope,
@@ -224,8 +224,8 @@ export function createMessagePages({
   }
 
   /**
-   * What a room that has seen `afterSeq` misses: up to `limit` messages that are no more than a join carries, and the
-   * number through which nothing more will come. Waits up to a second for a number in flight, then seals it.
+   * What a room that has seen `afterSeq` is missing: up to `limit` messages, no more than a join carries, and the
+   * number up to which nothing more will come. Waits up to a second for a number in flight, then seals it.
    */
   async function fill(scope: ReadScope, afterSeq: number, limit: number) {
     const deadline = Date.now() + IN_FLIGHT_MS
@@ -252,7 +252,7 @@ export function createMessagePages({
     page,
     fill,
     decided,
-    /** The newest `count` messages that are not deleted, ascending; fewer where they are more than a page has. */
+    /** The newest `count` messages that are not deleted, ascending; fewer if they exceed a page. */
     async last(scope: ReadScope, count: number): Promise<Message[]> {
       const { rows } = await older(scope, { deletedAt: { $exists: false } }, Number.MAX_SAFE_INTEGER, count)
       return rows.map(toMessage)
@@ -265,7 +265,7 @@ export function createMessagePages({
       const { rows } = await firstOf(found, LIMITS.joinPage)
       return rows.flatMap((row) => (isVoid(row) ? [] : [toMessage(row)]))
     },
-    /** By id within an org; null where there is none. */
+    /** By id within an org; null if there is none. */
     async byId(org: string, id: ObjectId): Promise<MessageDocument | null> {
       const row = await messages.findOne({ _id: id, org })
       return row && !isVoid(row) ? row : null

@@ -13,7 +13,7 @@ afterAll(async () => {
   await client.close()
 })
 
-test('who takes part is known of each conversation of a batch, however many others there were since', async () => {
+test('the participants of each conversation in a batch are known, however many others came since', async () => {
   const cache = createParticipantCache({ participants, roles: createRoles({ participants }) })
   const quiet = () => ({ cid: new ObjectId(), membersRev: new ObjectId(), participantCount: 1, authors: [] })
   const first = quiet()

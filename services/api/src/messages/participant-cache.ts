@@ -4,7 +4,7 @@ import type { ObjectId } from 'mongodb'
 import type { Collections } from '../database/collections.ts'
 import type { Roles } from '../participants/roles.ts'
 
-/** Conversations whose list of participants is kept, at most; the ones asked for longest ago go first. */
+/** Most conversations whose list of participants is kept; the least recently used go first. */
 const MAX_CONVERSATIONS = 20_000
 
 interface Wanted {
@@ -17,8 +17,8 @@ interface Wanted {
 export type ParticipantCache = ReturnType<typeof createParticipantCache>
 
 /**
- * What the message log must know of who takes part: the roles of authors, and, in conversations of up to 50, everyone's
- * keys, which travel with the event. Both under `membersRev`, so a quiet conversation is read once.
+ * What the message log must know about participants: the roles of authors, and, in conversations of up to 50,
+ * everyone's keys, which go out with the event. Both under `membersRev`, so a quiet conversation is read once.
  */
 export function createParticipantCache({
   participants,
@@ -35,7 +35,7 @@ export function createParticipantCache({
     wanted.authors.every((key) => roles.known(wanted.membersRev, key) !== undefined)
 
   return {
-    /** Makes {@link ParticipantCache.recipients} and the authors' roles known. At most two reads, none when warm. */
+    /** Loads {@link ParticipantCache.recipients} and the authors' roles. At most two reads, none when warm. */
     async load(wanted: readonly Wanted[]): Promise<void> {
       const unknown = wanted.filter((conversation) => !isKnown(conversation))
       if (unknown.length === 0) return
@@ -68,7 +68,7 @@ export function createParticipantCache({
       }
     },
 
-    /** Everyone's keys; undefined for large conversations, and where {@link ParticipantCache.load} was not called. */
+    /** Everyone's keys; undefined for large conversations, and if {@link ParticipantCache.load} was not called. */
     recipients: known,
     role: roles.known,
   }

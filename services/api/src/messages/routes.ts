@@ -35,7 +35,7 @@ export async function messageRoutes(
         request.body,
         Array.isArray(header) ? header.join(',') : header,
       )
-      // The log has it as text already, for the stream.
+      // The log already has it as text, for the stream.
       return reply
         .code(created ? 201 : 200)
         .type('application/json; charset=utf-8')

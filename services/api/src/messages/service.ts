@@ -31,7 +31,7 @@ const rolesOf = (caller: Caller): MessageRole[] => {
   return isAdmin(caller) ? [...own, 'system'] : own
 }
 
-/** @throws ProblemError `role_not_allowed` where a role or field is not the caller's to use. */
+/** @throws ProblemError `role_not_allowed` if the caller may not use a role or field */
 export function assertOwnRole(caller: Caller, body: Pick<CreateMessage, 'role' | 'usage' | 'model'>): void {
   if (!rolesOf(caller).includes(body.role)) {
     throw problem('role_not_allowed', {
@@ -42,19 +42,19 @@ export function assertOwnRole(caller: Caller, body: Pick<CreateMessage, 'role' |
   for (const field of ['usage', 'model'] as const) {
     if (body[field] !== undefined && body[field] !== null) {
       throw problem('role_not_allowed', {
-        errors: [{ pointer: `/${field}`, detail: 'only agents report it' }],
+        errors: [{ pointer: `/${field}`, detail: 'only agents may set it' }],
       })
     }
   }
 }
 
-/** The one key of a send that may name it in its header, its body, or both. */
+/** The idempotency key of a send, from its header, its body, or both. */
 function keyed(body: CreateMessage, header: string | undefined): CreateMessage {
   if (header === undefined) return body
   const key = OpaqueId.safeParse(header)
   if (!key.success || (body.clientMessageId !== undefined && body.clientMessageId !== key.data)) {
     throw problem('validation_failed', {
-      detail: 'Idempotency-Key must be 1–128 characters, and equal clientMessageId where both are given',
+      detail: 'Idempotency-Key must be 1–128 characters, and equal clientMessageId if both are given',
       errors: [{ pointer: '/clientMessageId', detail: 'must equal the header Idempotency-Key' }],
     })
   }
@@ -72,7 +72,7 @@ export interface MessageServiceOptions {
 
 export type MessageService = ReturnType<typeof createMessageService>
 
-/** What callers can do with messages; deleting is a change, see delete.ts. */
+/** What callers can do with messages, except deleting, which is a change: see delete.ts. */
 export function createMessageService({
   messages,
   log,
@@ -81,7 +81,7 @@ export function createMessageService({
   pricing,
   hashKey,
 }: MessageServiceOptions) {
-  /** The message and its conversation, for who may see them; the same queries whether it exists or not. */
+  /** The message and its conversation, if the caller may see them; the same queries whether it exists or not. */
   async function find(
     caller: Caller,
     id: string,

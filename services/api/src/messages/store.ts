@@ -21,7 +21,7 @@ export interface MessagePosition {
   seq: number
 }
 
-/** A place in the numbers: taken by a message, or void. */
+/** A number: taken by a message, or void. */
 export interface Numbered {
   seq: number
   void?: true | undefined
@@ -31,7 +31,7 @@ export interface Numbered {
 export interface Opening {
   /** All of them. */
   numbers: Numbered[]
-  /** The first ones, whole: as many as a join carries. */
+  /** The first ones, in full: as many as a join carries. */
   whole: MessageRow[]
 }
 
@@ -58,7 +58,7 @@ export function createMessageStore({ db, messages }: Pick<Database, 'db' | 'mess
         writeConcern: { w: 'majority', j: true },
       })) as InsertReply
     } catch {
-      // Whatever went wrong, the write concern too, the rows may be there: the caller finds out.
+      // Whatever went wrong, including the write concern, the rows may be there: the caller finds out.
       return { outcomes: outcomes.fill('unknown'), election: undefined }
     }
     for (const { index, code, keyPattern } of reply.writeErrors ?? []) {
@@ -92,8 +92,8 @@ export function createMessageStore({ db, messages }: Pick<Database, 'db' | 'mess
     insert,
 
     /**
-     * Makes sure that a number is decided: whoever inserts first under the unique (cid, seq) wins. Returns what is
-     * there now, on a majority: a message, or a void. Rejects while no primary answers.
+     * Makes sure that a number is decided: the first insert under the unique (cid, seq) wins. Returns what is there
+     * now, on a majority: a message, or a void. Rejects while no primary answers.
      */
     async seal({ cid, org, seq }: MessagePosition): Promise<MessageRow> {
       const row: VoidDocument = { _id: new ObjectId(), cid, org, seq, void: true, unsettled: true }
@@ -103,7 +103,7 @@ export function createMessageStore({ db, messages }: Pick<Database, 'db' | 'mess
       } catch (error) {
         if (!isDuplicateKey(error)) throw error
       }
-      // Who was first may not be on a majority yet, and then this read does not see it.
+      // The first insert may not be on a majority yet, and then this read does not see it.
       for (let pause = 5; ; pause = Math.min(pause * 2, 200)) {
         const found = await at({ cid, org, seq })
         if (found) return found
@@ -127,7 +127,7 @@ export function createMessageStore({ db, messages }: Pick<Database, 'db' | 'mess
       return Map.groupBy(rows, ({ cid }) => cid.toHexString())
     },
 
-    /** The same for many who join at once: of each conversation only so many are kept whole, however long they are. */
+    /** The same for many joins at once: of each conversation only a limited number is kept in full, however long. */
     async openings(places: readonly { cid: ObjectId; settledSeq: number }[]): Promise<Map<string, Opening>> {
       const found = new Map<string, Opening & { bytes: number }>()
       if (places.length === 0) return found
@@ -163,8 +163,8 @@ export async function sealHoles(
 }
 
 /**
- * The secret that payload hashes are keyed by: made once, kept with the data, so that repeats match for ever. As a key
- * object, because a key that is bytes is prepared anew for each hash (measured: 16 µs against 1.8).
+ * The secret that payload hashes are keyed by: made once and kept with the data, so that repeats always match. A key
+ * object, because a key given as bytes is prepared anew for each hash (measured: 16 µs against 1.8).
  */
 export async function payloadHashKey(db: Database['db']): Promise<KeyObject> {
   const settings = db.collection<{ _id: string; value: Binary | Buffer }>('settings')

@@ -9,13 +9,13 @@ import type { ParticipantCache } from './participant-cache.ts'
 import { type MessageStore, sealHoles } from './store.ts'
 
 const INTERVAL_MS = 1_000
-/** Milliseconds until the next round where one has left something. */
+/** Milliseconds until the next round if one has left something. */
 const BEHIND_MS = 200
-/** Milliseconds that the process which stored a row has for publishing it. */
+/** Milliseconds that a process has to publish a row it stored. */
 const AGE_MS = 3_000
-/** Rows that are published together, and no more bytes than a page has. */
+/** Most rows published together, with no more bytes than a page. */
 const ROW_BATCH_SIZE = 500
-/** Conversations whose unpublished messages are read together, and that are remembered at most. */
+/** Most conversations whose unpublished messages are read together, and that are remembered. */
 const CONVERSATION_BATCH_SIZE = 100
 const MAX_CONVERSATIONS = 10_000
 
@@ -39,7 +39,7 @@ export function createSweeper(options: SweeperOptions) {
   const { conversations, messages, store, participantCache, headUpdater, publisher, logger } = options
   /** Conversations with messages that this process could not publish. */
   const unpublished = new Map<string, ObjectId>()
-  /** The last round left something. */
+  /** Whether the last round left something. */
   let behind = false
 
   const unsettled = (which: Filter<MessageRow>) =>
@@ -49,7 +49,7 @@ export function createSweeper(options: SweeperOptions) {
       PAGE_BYTES,
     )
 
-  /** One round; the number of rows that were found. */
+  /** One round; resolves to the number of rows found. */
   async function sweep(ageMs = AGE_MS): Promise<number> {
     await publishOwn()
     const before = ObjectId.createFromTime(Math.floor((Date.now() - ageMs) / 1_000))
@@ -59,14 +59,14 @@ export function createSweeper(options: SweeperOptions) {
     return rows.length
   }
 
-  /** Publishes what this process could not, however young it is; of very many some, the rest when it is old. */
+  /** Publishes what this process could not, however recent; of very many only some, and the rest once it is old. */
   async function publishOwn(): Promise<void> {
     while (unpublished.size > 0) {
       const some = [...unpublished.values()].slice(0, CONVERSATION_BATCH_SIZE)
       for (const cid of some) unpublished.delete(cid.toHexString())
       try {
         const { rows } = await unsettled({ cid: { $in: some } })
-        // What lies below them was decided before they were acknowledged; above them others may be at work.
+        // Everything below them was decided before they were acknowledged; above them others may be at work.
         await finish(rows, { seal: false })
       } catch (error) {
         for (const cid of some) unpublished.set(cid.toHexString(), cid)
@@ -113,7 +113,10 @@ export function createSweeper(options: SweeperOptions) {
   return {
     ...createPeriodic(round),
     sweep,
-    /** Messages of this conversation could not be published: the next round does it, without waiting until they are old. */
+    /**
+     * Messages of this conversation could not be published: the next round does so, without waiting for them to get
+     * old.
+     */
     note(cid: ObjectId): void {
       if (unpublished.size < MAX_CONVERSATIONS) unpublished.set(cid.toHexString(), cid)
     },

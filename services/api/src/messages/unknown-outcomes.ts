@@ -4,7 +4,7 @@ import type { Collections, MessageDocument, MessageRow, VoidDocument } from '../
 import { isVoid } from '../database/collections.ts'
 import { type MessagePosition, type MessageStore, sealHoles } from './store.ts'
 
-/** Looks for the original of a repeat, and milliseconds between them: its writer may not have it on a majority yet. */
+/** Attempts to find the original of a repeat, and milliseconds between them: it may not be on a majority yet. */
 const MAX_LOOKS = 20
 const LOOK_PAUSE_MS = 50
 
@@ -15,13 +15,13 @@ export interface OutcomeResolverOptions {
 }
 
 /**
- * Finds out what an insert's answer left open. Everything here is tried until the database answers, because the numbers
- * above can't be given out before; it rejects only when closing down.
+ * Finds out what an insert's answer left open. Everything here is retried until the database answers, because the
+ * numbers above can't be given out before; it rejects only when closing down.
  */
 export function createOutcomeResolver({ conversations, store, logger }: OutcomeResolverOptions) {
   let closed = false
 
-  /** Tries until the database answers, or this closes down. */
+  /** Retries until the database answers, or this closes down. */
   async function retried<T>(attempt: () => Promise<T>): Promise<T> {
     for (let pause = 50; ; pause = Math.min(pause * 2, 1_000)) {
       try {
@@ -34,15 +34,15 @@ export function createOutcomeResolver({ conversations, store, logger }: OutcomeR
     }
   }
 
-  /** What is at a number, on a majority; a void where nothing was, so that nothing can come to be there. */
+  /** What is at a number, on a majority; if nothing was, a void is stored, so that nothing else can be. */
   const seal = (position: MessagePosition): Promise<MessageRow> => retried(() => store.seal(position))
 
   return {
     seal,
 
     /**
-     * Rows of one conversation that may be stored, or be stored later: those that are there now. The others never will
-     * be at their numbers, and may ask for new ones; `voids` stand where they would have been.
+     * Rows of one conversation that may be stored, or be stored later: finds those that are there now. The others never
+     * will be at their numbers, and may ask for new ones; `voids` take their places.
      */
     async decide(
       rows: readonly MessageDocument[],
@@ -57,7 +57,7 @@ export function createOutcomeResolver({ conversations, store, logger }: OutcomeR
       return { stored, voids }
     },
 
-    /** The message that holds an idempotency key which the index says is taken; null: it does not show. */
+    /** The message that holds an idempotency key which the index says is taken; null: it is not visible. */
     original: (cid: ObjectId, author: string, clientMessageId: string): Promise<MessageDocument | null> =>
       retried(async () => {
         for (let look = 0; look < MAX_LOOKS; look++) {
@@ -68,7 +68,7 @@ export function createOutcomeResolver({ conversations, store, logger }: OutcomeR
         return null
       }),
 
-    /** Decides every number below a stored message: whoever stored it may have died before. The voids among them. */
+    /** Decides every number below a stored message, since its process may have died before. Returns the voids. */
     below: (row: MessageDocument): Promise<VoidDocument[]> =>
       retried(async () => {
         if (!row.unsettled) return []
@@ -76,7 +76,7 @@ export function createOutcomeResolver({ conversations, store, logger }: OutcomeR
         return head ? (await sealHoles(store, row, head.settledSeq)).filter(isVoid) : []
       }),
 
-    /** The message stored under an id; null: it does not show. */
+    /** The message stored under an id; null: it is not visible. */
     async byId(id: ObjectId): Promise<MessageDocument | null> {
       const [row] = await retried(() => store.byIds([id]))
       return row && !isVoid(row) ? row : null

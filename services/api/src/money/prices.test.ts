@@ -11,7 +11,7 @@ const tokens = (inputTokens: number, outputTokens: number) => ({
 describe('the price of a message', () => {
   const price = createPricing({ small: { input: 0.15, output: 0.6 }, free: { input: 0, output: 0 } })
 
-  test('is by model, else 0.002 dollars per 1,000 tokens', () => {
+  test('depends on the model, else 0.002 dollars per 1,000 tokens', () => {
     expect(price(tokens(1_000, 0), 'small')).toBe(150_000)
     expect(price(tokens(0, 1_000), 'small')).toBe(600_000)
     expect(price(tokens(1_000, 1_000), 'free')).toBe(0)
@@ -24,7 +24,7 @@ describe('the price of a message', () => {
     expect(price(tokens(600, 400), 'constructor')).toBe(2_000)
   })
 
-  test('rounds half up to a millionth, exactly where decimals are not', () => {
+  test('rounds half up to a millionth, exactly even where floating point is not', () => {
     const halves = createPricing({
       half: { input: 0.0005, output: 0.0015 },
       odd: { input: 0.0000005, output: 0 },

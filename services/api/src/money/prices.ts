@@ -1,12 +1,12 @@
 import { z } from 'zod'
 
-/** Dollars per 1,000 tokens, of a model, in and out. */
+/** A model's price in dollars per 1,000 tokens, in and out. */
 const Price = z.strictObject({ input: z.number().min(0), output: z.number().min(0) })
 /** The variable `MODEL_PRICES`: JSON, by model name, dollars per 1,000 tokens: `{"small": {"input": 0.1, "output": 0.4}}` */
 export const ModelPrices = z.record(z.string(), Price)
 export type ModelPrices = z.infer<typeof ModelPrices>
 
-/** Dollars per 1,000 tokens where the model has no price. */
+/** Dollars per 1,000 tokens if the model has no price. */
 const DEFAULT_PRICE = 0.002
 
 export interface TokenCounts {
@@ -28,7 +28,7 @@ export function createPricing(prices: ModelPrices) {
     const micros = price
       ? (usage.inputTokens * price.input + usage.outputTokens * price.output) * 1_000
       : usage.totalTokens * DEFAULT_PRICE * 1_000
-    // The product of decimals can end a hair below the half that it is exactly.
+    // A product of decimals that is exactly a half can come out slightly below it.
     return Math.floor(Number(micros.toPrecision(14)) + 0.5)
   }
 }

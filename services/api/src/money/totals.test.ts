@@ -8,7 +8,7 @@ import { ada, bot, open, openConversationWorld, type Service, say } from '../con
 const OPERATIONS = Number(process.env.PARLEY_MONEY_OPERATIONS ?? 3_000)
 const CONVERSATIONS = 5
 const AT_ONCE = 25
-/** Rounds after which conversations are new ones: all messages of the present ones are added up in each. */
+/** Rounds after which new conversations are used: each round adds up all messages of the current ones. */
 const ROUNDS = 40
 
 let world: Awaited<ReturnType<typeof openConversationWorld>>
@@ -31,7 +31,7 @@ const operation: fc.Arbitrary<Operation> = fc.record({
   at: fc.nat(),
 })
 
-/** Carries out one operation; what was sent so far is what later ones repeat and delete. */
+/** Carries out one operation; later ones repeat and delete what was sent so far. */
 async function perform(service: Service, cid: string, sent: Message[], { kind, tokens, at }: Operation) {
   const earlier = sent[at % Math.max(1, sent.length)]
   if (kind === 'delete' && earlier) return service.deleteMessage(bot, earlier.id)
@@ -43,7 +43,7 @@ async function perform(service: Service, cid: string, sent: Message[], { kind, t
       .create(bot, { conversationId: cid, role: 'assistant', content: 'counted', usage }, key ?? undefined)
       .catch(async (error: unknown) => {
         if (!(error instanceof ProblemError) || error.code !== 'agent_loop') throw error
-        // Others may use up the room that a person's word makes before this one has its turn.
+        // Others may use up the agent messages that a person's message allows before this one has its turn.
         await say(service, ada, cid, 'go on')
         return send()
       })

@@ -5,7 +5,7 @@ import { OPERATIONS, type Operation } from './operations.ts'
 type Responses = OpenAPIV3_1.ResponsesObject
 type Described = OpenAPIV3_1.OperationObject
 
-/** The finished document: methods by path, and no path-wide settings. */
+/** The finished document: methods by path, without path-wide settings. */
 interface ApiDocument extends Omit<OpenAPIV3_1.Document, 'paths'> {
   paths: Record<string, Record<string, Described>>
 }
@@ -16,7 +16,7 @@ const OPEN = new Set<Operation['tag'] | string>(['System', 'createDevToken'])
 const isDocument = (document: OpenAPI.Document): document is OpenAPIV3_1.Document =>
   'openapi' in document && document.openapi.startsWith('3.1')
 
-/** What every call of a kind can be refused with: by its token, its path, its query, its body. */
+/** What every call of a kind can be refused with, because of its token, path, query or body. */
 function commonProblems(name: string, operation: Described, isOpen: boolean): ProblemCode[] {
   const parameters = (operation.parameters ?? []).filter((p) => 'in' in p)
   const has = (place: string, name?: string) =>
@@ -27,7 +27,7 @@ function commonProblems(name: string, operation: Described, isOpen: boolean): Pr
     // An unknown field of a query is refused on every call.
     problems.push('bad_request', 'validation_failed')
   }
-  // Somebody may send a body where none is taken.
+  // A body may be sent where none is accepted.
   if (!name.startsWith('GET')) problems.push('bad_request', 'payload_too_large', 'unsupported_media_type')
   if (has('query', 'cursor')) problems.push('invalid_cursor')
   if (has('path') || name === 'POST /messages') problems.push('not_found')
@@ -77,7 +77,7 @@ function describeResponses(responses: Responses, answers: Operation['answers']):
   )
 }
 
-/** A schema of text that only ever holds a number is shown as the number that it is. */
+/** A text schema that only ever holds a number is shown as a number. */
 function plainParameters(parameters: Described['parameters']): Described['parameters'] {
   return parameters?.map((parameter) => {
     if ('$ref' in parameter || !parameter.schema || '$ref' in parameter.schema) return parameter
@@ -131,7 +131,7 @@ function prune(document: ApiDocument): ApiDocument {
   return { ...document, components: { ...document.components, schemas } }
 }
 
-/** The document made from the routes, with what people need beside the schemas: words, examples, refusals. */
+/** The document made from the routes, with descriptions, examples and refusals beside the schemas. */
 export function describe(document: OpenAPI.Document): ApiDocument {
   if (!isDocument(document)) throw new Error('the document is not OpenAPI 3.1')
   const paths: ApiDocument['paths'] = {}

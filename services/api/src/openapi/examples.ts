@@ -1,4 +1,4 @@
-/** Resources as the examples of the OpenAPI document show them; a test holds them against the schemas. */
+/** Resources shown in the examples of the OpenAPI document; a test validates them against the schemas. */
 
 const at = '2026-03-14T09:26:53.589Z'
 const ada = { type: 'user', id: 'ada' }

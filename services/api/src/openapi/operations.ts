@@ -2,7 +2,7 @@ import type { ProblemCode } from '@parley/contract'
 import type { OpenAPIV3_1 } from 'openapi-types'
 import { EXAMPLES } from './examples.ts'
 
-/** What the document says of a call beyond its schemas. */
+/** What the document says about a call beyond its schemas. */
 export interface Operation {
   id: string
   tag: 'Conversations' | 'Participants' | 'Messages' | 'Identity' | 'System'
@@ -23,12 +23,12 @@ const found = (description: string, example: unknown) => ({ 200: { description, 
 const conversationPage = found('Latest activity first', page(conversation))
 const messagePage = found('Ascending by seq', page(message, answer))
 
-/** Every public call, by method and path. A call that is missing here fails the test of the document. */
+/** Every public call, by method and path. A missing call fails the test of the document. */
 export const OPERATIONS: Record<string, Operation> = {
   'GET /me': {
     id: 'getMe',
     tag: 'Identity',
-    summary: 'Who the token says you are, and what you have not read',
+    summary: 'Who the token says you are, and how much you have not read',
     answers: found('You', {
       type: 'user',
       id: 'ada',
@@ -41,7 +41,7 @@ export const OPERATIONS: Record<string, Operation> = {
   'POST /auth/revoke': {
     id: 'revokeTokens',
     tag: 'Identity',
-    summary: 'End all tokens that a person or agent of your org was given until now (admins)',
+    summary: 'End all tokens issued so far to a person or agent of your org (admins)',
     request: { type: 'user', id: 'bob' },
     answers: {
       204: { description: 'Their tokens are no longer valid, and their sockets closed within a second' },
@@ -51,7 +51,7 @@ export const OPERATIONS: Record<string, Operation> = {
   'POST /auth/dev-token': {
     id: 'createDevToken',
     tag: 'Identity',
-    summary: 'Make a token for development; exists only with AUTH_DEV_TOKENS=true',
+    summary: 'Make a token for development; available only with AUTH_DEV_TOKENS=true',
     request: { sub: 'ada', type: 'user', orgId: 'acme', roles: ['member'], name: 'Ada', expiresIn: 3600 },
     answers: {
       201: {
@@ -94,7 +94,7 @@ export const OPERATIONS: Record<string, Operation> = {
   'GET /conversations/agent/{agentId}': {
     id: 'listAgentConversations',
     tag: 'Conversations',
-    summary: 'An agent’s conversations, as far as you take part, also if you are the agent; all for admins',
+    summary: 'An agent’s conversations in which you take part, also if you are the agent; all for admins',
     answers: conversationPage,
   },
   'POST /conversations/agent/{agentId}/auto': {
@@ -143,7 +143,7 @@ export const OPERATIONS: Record<string, Operation> = {
   'POST /conversations/{id}/summary': {
     id: 'summarizeConversation',
     tag: 'Conversations',
-    summary: 'Have everything up to now summarised (owners, members)',
+    summary: 'Request a summary of everything so far (owners, members)',
     answers: {
       200: {
         description: 'With `wait=true`: the summary',
@@ -168,7 +168,7 @@ export const OPERATIONS: Record<string, Operation> = {
   'POST /conversations/{id}/read': {
     id: 'markRead',
     tag: 'Conversations',
-    summary: 'Say how far you have read; never goes back',
+    summary: 'Mark how far you have read; never goes back',
     request: { seq: 2 },
     answers: found('Where you are', { readSeq: 2, unread: 0 }),
     problems: ['forbidden'],
@@ -177,7 +177,7 @@ export const OPERATIONS: Record<string, Operation> = {
     id: 'listChanges',
     tag: 'Conversations',
     summary: 'The latest state of each thing that changed after a number',
-    answers: found('Ascending by changeSeq; fewer than `limit` where messages are long', {
+    answers: found('Ascending by changeSeq; fewer than `limit` if messages are long', {
       data: [change],
       page: { hasMore: false, lastChangeSeq: 1 },
     }),
@@ -199,7 +199,7 @@ export const OPERATIONS: Record<string, Operation> = {
   'POST /conversations/{id}/participants': {
     id: 'addParticipant',
     tag: 'Participants',
-    summary: 'Let somebody take part, or give them another role (owners)',
+    summary: 'Add somebody, or change their role (owners)',
     request: { type: 'user', id: 'bob', role: 'member' },
     answers: {
       201: { description: 'Added', example: participant },
@@ -223,7 +223,7 @@ export const OPERATIONS: Record<string, Operation> = {
       {
         name: 'Idempotency-Key',
         in: 'header',
-        description: 'As clientMessageId: the same key again answers with the message stored under it',
+        description: 'Like clientMessageId: repeating a key returns the message stored under it',
         schema: { type: 'string', minLength: 1, maxLength: 128 },
       },
     ],
@@ -269,7 +269,7 @@ export const OPERATIONS: Record<string, Operation> = {
   'GET /messages/conversation/{id}/search': {
     id: 'searchMessages',
     tag: 'Messages',
-    summary: 'Messages that hold the words of `q`, the best first',
+    summary: 'Messages that contain the words of `q`, best match first',
     answers: found('With the positions of the matches', {
       data: [{ ...message, score: 1.5, highlights: [{ start: 12, end: 18 }] }],
       page: { nextCursor: null, prevCursor: null, hasMore: false },
@@ -278,7 +278,7 @@ export const OPERATIONS: Record<string, Operation> = {
   'GET /messages/conversation/{id}/last/{count}': {
     id: 'lastMessages',
     tag: 'Messages',
-    summary: 'The last messages: at most 100, and fewer where they are more than 8 MiB together',
+    summary: 'The last messages: at most 100, fewer if they exceed 8 MiB together',
     answers: found('Ascending by seq', { data: [message, answer] }),
   },
   'GET /messages/conversation/{id}/statistics': {
@@ -302,7 +302,7 @@ export const OPERATIONS: Record<string, Operation> = {
   'DELETE /messages/{id}': {
     id: 'deleteMessage',
     tag: 'Messages',
-    summary: 'Delete what a message says (its author, owners)',
+    summary: 'Delete a message’s content (its author, owners)',
     answers: done,
     problems: ['forbidden'],
   },
@@ -316,8 +316,8 @@ export const OPERATIONS: Record<string, Operation> = {
   'GET /health/ready': {
     id: 'ready',
     tag: 'System',
-    summary: 'Does the process take requests?',
-    answers: found('Yes; `degraded` names what is away', { status: 'ready', degraded: ['redis'] }),
+    summary: 'Is the process ready for requests?',
+    answers: found('Yes; `degraded` names what is unavailable', { status: 'ready', degraded: ['redis'] }),
     problems: ['unavailable'],
   },
   'GET /metrics': {

@@ -58,7 +58,7 @@ export async function openapi(app: HttpServer): Promise<void> {
         url: '/openapi.json',
         withDefaultFonts: false,
         hideClientButton: true,
-        // What these offer leads to services elsewhere.
+        // These features lead to external services.
         showDeveloperTools: 'never',
         agent: { disabled: true },
       },

@@ -3,7 +3,7 @@ import { PROBLEMS } from '@parley/contract'
 const row = ([code, { status, title, retryable }]: [string, (typeof PROBLEMS)[keyof typeof PROBLEMS]]) =>
   `<tr id="${code}"><td><code>${code}</code></td><td>${status}</td><td>${title}</td><td>${retryable ? 'yes' : 'no'}</td></tr>`
 
-/** Where the `type` of a problem leads: what its code means, and whether to try again. */
+/** The page that a problem's `type` links to: what its code means, and whether to try again. */
 export const PROBLEMS_PAGE = `<!doctype html>
 <html lang="en">
 <head><meta charset="utf-8"><title>Parley: problems</title>

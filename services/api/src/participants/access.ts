@@ -11,7 +11,7 @@ import type { Collections, ConversationDocument } from '../database/collections.
 import { createHeads } from './heads.ts'
 import { createRoles, type Roles } from './roles.ts'
 
-/** A conversation that the caller may do this with, and their part in it; null: an admin who takes none. */
+/** A conversation that the caller has permission for, and their row; null: an admin who takes no part. */
 export interface Accessed {
   head: ConversationDocument
   role: ParticipantRole | null
@@ -28,9 +28,8 @@ export function createAccess({
   const headOf = createHeads({ conversations })
 
   /**
-   * The head, and the caller's role from memory. Who takes no part is looked up each time, also where there is nothing
-   * to take part in: the queries are the same whether a conversation exists, is another org's, or is closed to the
-   * caller.
+   * The head, and the caller's role from memory. A caller who takes no part is looked up each time, even if there is no
+   * conversation: the queries are the same whether it exists, is another org's, or is closed to the caller.
    */
   async function find(org: string, key: string, cid: ObjectId): Promise<Accessed | null> {
     const head = await headOf(org, cid)
@@ -42,7 +41,7 @@ export function createAccess({
 
   return {
     /**
-     * @param subject whom or whose the request is about, for permissions that depend on it; see `authorize`
+     * @param subject the person concerned, for permissions that depend on it; see `authorize`
      * @throws ProblemError not_found, forbidden
      */
     async require(

@@ -23,12 +23,12 @@ async function openActivity() {
         await idle()
       }
     },
-    /** Its writes wait for no majority. */
+    /** Writes of activity wait for no majority. */
     stored: async () => (await participants.findOne({ cid }, { readConcern: 'local' }))?.activityAt,
   }
 }
 
-test('activity never goes back, though an older one is written later', async () => {
+test('activity never goes back, even if an older one is written later', async () => {
   const { process, stored } = await openActivity()
   await process()(later)
   await process()(earlier)

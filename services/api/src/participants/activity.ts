@@ -3,7 +3,7 @@ import type { ObjectId } from 'mongodb'
 import type { Collections } from '../database/collections.ts'
 import { minuteOf } from './participant.ts'
 
-/** Conversations whose last written minute is remembered, at most. */
+/** Most conversations whose last written minute is remembered. */
 const MAX_CONVERSATIONS = 50_000
 
 export interface ActivityOptions {
@@ -15,13 +15,13 @@ export type Activity = ReturnType<typeof createActivity>
 
 /** Keeps participants' lists in the order of activity, to the minute: one write per conversation and minute. */
 export function createActivity({ participants, logger }: ActivityOptions) {
-  /** The minute that is written, or counts as written. */
+  /** The minute that has been written, or counts as written. */
   const written = createHighest(MAX_CONVERSATIONS)
   const active = new Set<Promise<void>>()
 
   async function write(moved: readonly { cid: ObjectId; minute: Date }[]): Promise<void> {
     try {
-      // Losing this costs a place in a list until the next message, so it waits for nobody.
+      // Losing this only misplaces a list entry until the next message, so it waits for no majority.
       await participants.bulkWrite(
         moved.map(({ cid, minute }) => ({
           updateMany: {
@@ -38,7 +38,7 @@ export function createActivity({ participants, logger }: ActivityOptions) {
   }
 
   return {
-    /** These conversations were active; written behind the caller, each at most once a minute, in one command. */
+    /** These conversations were active; written in the background, each at most once a minute, in one command. */
     touch(conversations: readonly { cid: ObjectId; at: Date }[]): void {
       const moved = conversations
         .map(({ cid, at }) => ({ cid, minute: minuteOf(at) }))
@@ -48,7 +48,7 @@ export function createActivity({ participants, logger }: ActivityOptions) {
       active.add(writing)
     },
 
-    /** Resolves once nothing is under way any more. */
+    /** Resolves once nothing is under way. */
     async idle(): Promise<void> {
       await Promise.all(active)
     },

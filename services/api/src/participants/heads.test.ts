@@ -15,7 +15,7 @@ afterAll(async () => {
   await world.close()
 })
 
-test('heads asked for in one moment share a query for each org, and nobody gets another org’s', async () => {
+test('heads asked for at the same moment share a query per org, and nobody gets another org’s', async () => {
   const service = world.service()
   const [here, gone] = await Promise.all(
     [1, 2].map(async () => new ObjectId((await service.conversations.create(ada, {})).conversation.id)),

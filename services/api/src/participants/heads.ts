@@ -2,7 +2,7 @@ import DataLoader from 'dataloader'
 import type { ObjectId } from 'mongodb'
 import type { Collections, ConversationDocument } from '../database/collections.ts'
 
-/** Heads in one query at most. */
+/** Most heads in one query. */
 const BATCH_SIZE = 100
 
 interface Wanted {
@@ -11,8 +11,8 @@ interface Wanted {
 }
 
 /**
- * Heads of conversations, asked for singly, read in batches. The requests of one turn of the event loop share a query for each
- * org: nearly every request needs a head, and what a query costs is the command, not the row.
+ * Heads of conversations, asked for singly, read in batches. The requests of one turn of the event loop share a query
+ * per org: nearly every request needs a head, and a query's cost is the command, not the row.
  */
 export function createHeads({ conversations }: Pick<Collections, 'conversations'>) {
   const heads = new DataLoader<Wanted, ConversationDocument | null>(read, {
@@ -29,7 +29,7 @@ export function createHeads({ conversations }: Pick<Collections, 'conversations'
         return conversations.find(filter, { batchSize: BATCH_SIZE }).toArray()
       }),
     )
-    // By id and org: another org's head is not found, also where its own org asks for it in the same moment.
+    // By id and org: another org's head is not found, even if its own org asks for it at the same moment.
     const nameOf = (org: string, cid: ObjectId): string => `${cid.toHexString()} ${org}`
     const headOf = new Map(found.flat().map((head) => [nameOf(head.org, head._id), head]))
     return wanted.map(({ org, cid }) => headOf.get(nameOf(org, cid)) ?? null)

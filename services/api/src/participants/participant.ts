@@ -22,14 +22,14 @@ export function receiptOf(
   return { conversationId, participantType: type, participantId: id, userId: id, readSeq }
 }
 
-/** A minute's beginning: activity is kept to the minute, so that it is rarely written. */
+/** The start of a minute: activity is kept to the minute, so that it is rarely written. */
 export const minuteOf = (at: Date): Date => new Date(Math.floor(at.getTime() / 60_000) * 60_000)
 
 /** The order of joining. */
 export const byJoining = (a: ParticipantDocument, b: ParticipantDocument): number =>
   a.joinedAt.getTime() - b.joinedAt.getTime() || (a._id.toHexString() < b._id.toHexString() ? -1 : 1)
 
-/** What a person's token shows of them. */
+/** The profile in a person's token. */
 export interface Shown {
   name: string | null
   picture: string | null

@@ -38,7 +38,7 @@ async function scene(keys: string[]) {
 }
 
 describe('read positions', () => {
-  test('are stored when acknowledged; what comes meanwhile is one write, of which the furthest counts', async () => {
+  test('are stored when acknowledged; those that come meanwhile are one write, and the furthest counts', async () => {
     const { reads, at, stored, write, events } = await scene(['user:ada', 'user:bob'])
     const all = Array.from({ length: 500 }, (_, i) => i + 1)
     await Promise.all(all.map((seq) => reads.mark(at(seq % 2 ? 'user:ada' : 'user:bob', seq))))
@@ -50,7 +50,7 @@ describe('read positions', () => {
     expect(events).toHaveLength(2)
   })
 
-  test('of senders are written behind them, without a receipt', async () => {
+  test('of senders are written in the background, without a receipt', async () => {
     const { reads, note, stored, write, events } = await scene(['user:ada'])
     for (const seq of [1, 2, 3]) reads.note(note('user:ada', seq))
     expect(write).not.toHaveBeenCalled()
@@ -62,7 +62,7 @@ describe('read positions', () => {
     expect(await stored('user:ada')).toBe(4)
   })
 
-  test('of senders are written later where that fails', async () => {
+  test('of senders are written later if that fails', async () => {
     const { reads, note, stored, write } = await scene(['user:ada'])
     write.mockRejectedValueOnce(new Error('no primary'))
     reads.note(note('user:ada', 1))
@@ -75,7 +75,7 @@ describe('read positions', () => {
     expect(await stored('user:ada')).toBe(2)
   })
 
-  test('whose receipts can not be published are told when that is possible again, the furthest of each', async () => {
+  test('whose receipts cannot be published are told when that is possible again, the furthest of each', async () => {
     const { reads, at, events, publisher } = await scene(['user:ada', 'user:bob'])
     const told = () =>
       events.map(({ data }) => JSON.parse(data ?? '')).map(({ id, readSeq }) => [id, readSeq])
@@ -96,7 +96,7 @@ describe('read positions', () => {
     ])
   })
 
-  test('whose receipts are refused by a Redis that stays are told a little later', async () => {
+  test('whose receipts are refused by a Redis that stays connected are told a little later', async () => {
     const { reads, at, events, publisher } = await scene(['user:ada'])
     vi.spyOn(publisher, 'publish').mockRejectedValueOnce(new Error('OOM'))
     await reads.mark(at('user:ada', 1))
@@ -105,7 +105,7 @@ describe('read positions', () => {
     await expect.poll(() => events, { timeout: 5_000 }).toHaveLength(1)
   })
 
-  test('of senders are written later also where a mark shared the write that failed', async () => {
+  test('of senders are written later also if a mark shared the write that failed', async () => {
     const { reads, note, at, stored, write } = await scene(['user:ada'])
     write.mockRejectedValueOnce(new Error('no primary'))
     reads.note(note('user:ada', 10))
@@ -114,7 +114,7 @@ describe('read positions', () => {
     expect(await stored('user:ada')).toBe(10)
   })
 
-  test('of who left and came back are not moved by what they had read before', async () => {
+  test('of somebody who left and came back are not moved by what they had read before', async () => {
     const { reads, at, stored } = await scene(['user:ada'])
     const before = { ...at('user:ada', 9), row: new ObjectId() }
     await reads.mark(before)
@@ -123,7 +123,7 @@ describe('read positions', () => {
     expect(await stored('user:ada')).toBe(2)
   })
 
-  test('that can not be written are not acknowledged', async () => {
+  test('that cannot be written are not acknowledged', async () => {
     const { reads, at, write, stored } = await scene(['user:ada'])
     write.mockRejectedValueOnce(new Error('no primary'))
     await expect(reads.mark(at('user:ada', 1))).rejects.toThrow('no primary')

@@ -7,16 +7,16 @@ import type { Collections } from '../database/collections.ts'
 /** Positions in one write. */
 const BATCH_SIZE = 1_000
 /**
- * Milliseconds that a sender's position waits for others, since writing one costs as much as a message: so few that,
- * with the write, it is there within the second that clients are promised.
+ * Milliseconds that a sender's position waits for others, since writing one costs as much as a message. Short enough
+ * that it is written within the second that clients are promised.
  */
 const NOTE_MS = 700
-/** People in conversations whose last receipt is remembered, at most, and whose receipt waits to be published. */
+/** Most pairs of person and conversation whose last receipt is remembered, and whose receipt waits to be published. */
 const MAX_TOLD = 50_000
 const MAX_UNTOLD = 10_000
-/** Receipts of one publication: few, since each mark tries again while Redis is away. */
+/** Most receipts per publication: few, since each mark tries again while Redis is away. */
 const TELL_BATCH_SIZE = 200
-/** Milliseconds after which what could not be published is tried again, by itself. */
+/** Milliseconds after which receipts that could not be published are retried without another mark. */
 const RETELL_MS = 500
 
 export interface ReadPosition {
@@ -26,7 +26,7 @@ export interface ReadPosition {
   seq: number
 }
 
-/** A position that the room is told of. */
+/** A position that the room is told. */
 export interface Mark extends ReadPosition {
   /** Their participant's row: a new row, with nothing read, for somebody who left and came back. */
   row: ObjectId
@@ -60,9 +60,8 @@ const placeOf = (position: Waiting): string => position.row?.toHexString() ?? sl
 export type Reads = ReturnType<typeof createReads>
 
 /**
- * How far everybody has read. Positions that arrive while others are being written form the next write, and of those
- * that one person marks in one conversation only the furthest is written: a reader who scrolls costs one row now and
- * then.
+ * How far everybody has read. Positions that arrive while others are being written form the next write, with only the
+ * furthest of each person in a conversation: a reader who scrolls costs one row now and then.
  */
 export function createReads({ participants, publisher, logger }: ReadsOptions) {
   let gathering: Batch | undefined
@@ -72,14 +71,14 @@ export function createReads({ participants, publisher, logger }: ReadsOptions) {
   let publishing = false
   let published = Promise.resolve()
   let retelling: NodeJS.Timeout | undefined
-  /** A request that was overtaken by a later one must not take the room's receipt back. */
+  /** A request overtaken by a later one must not move the room's receipt back. */
   const told = createHighest(MAX_TOLD)
-  /** Receipts that are not out yet, as far as is known: the furthest of each person in a conversation. */
+  /** Receipts not known to be published: the furthest of each person in a conversation. */
   const untold = new Map<string, ReadPosition>()
 
   function newBatch(): Batch {
     const { promise, resolve, reject } = Promise.withResolvers<void>()
-    // Who only notes a position does not wait, and the writer has said what went wrong.
+    // Nobody waits for a noted position, and the writer has logged what went wrong.
     promise.catch(() => undefined)
     return { positions: new Map(), urgent: false, written: promise, resolve, reject }
   }
@@ -123,7 +122,7 @@ export function createReads({ participants, publisher, logger }: ReadsOptions) {
       failing = true
       logger.warn({ err: error, positions: batch.positions.size }, 'read positions were not written')
       batch.reject(error)
-      // Who marks is told, and asks again; of what was noted nobody is.
+      // A mark that failed is reported and repeated by its caller; a note is not.
       for (const position of batch.positions.values()) if (!isMark(position)) void put(position)
     }
   }
@@ -143,7 +142,7 @@ export function createReads({ participants, publisher, logger }: ReadsOptions) {
     tell(positions.filter(isMark))
   }
 
-  /** Behind all others; of too many the one goes that waits longest. */
+  /** Puts it behind all others; if there are too many, drops the one that has waited longest. */
   function enqueue(position: Mark): void {
     const slot = slotOf(position)
     untold.delete(slot)
@@ -159,7 +158,10 @@ export function createReads({ participants, publisher, logger }: ReadsOptions) {
     if (!publishing) published = publish()
   }
 
-  /** What does not get out waits for the next receipt, for Redis to be back, or a moment: it may be full, not away. */
+  /**
+   * What could not be published waits for the next receipt, for Redis to be back, or a moment: it may be full, not
+   * away.
+   */
   async function publish(): Promise<void> {
     publishing = true
     clearTimeout(retelling)
@@ -178,19 +180,21 @@ export function createReads({ participants, publisher, logger }: ReadsOptions) {
   }
 
   return {
-    /** How far somebody has read, as stored; null for who takes no part. */
+    /** How far somebody has read, as stored; null if they take no part. */
     async position(cid: ObjectId, key: string): Promise<Pick<Mark, 'row' | 'seq'> | null> {
       const found = await participants.findOne({ cid, key }, { projection: { readSeq: 1 } })
       return found && { row: found._id, seq: found.readSeq }
     },
 
-    /** Resolves when the position is on a majority. Never goes back. The room hears of it. */
+    /** Resolves when the position is on a majority. Never goes back. The room is told. */
     mark: (position: Mark): Promise<void> => put(position),
 
-    /** The position is stored already. The room hears of it, once: whoever stored it may have died before they told. */
+    /**
+     * The position is already stored. The room is told once: the process that stored it may have died before telling.
+     */
     repeat: (position: Mark): void => tell([position]),
 
-    /** Notes, within a second, what a sender has read by sending; the room can tell by the message. */
+    /** Stores within a second what a sender has read by sending; the room can tell from the message. */
     note(position: ReadPosition): void {
       void put(position)
     },
@@ -198,7 +202,7 @@ export function createReads({ participants, publisher, logger }: ReadsOptions) {
     /** The streams are back: tells at once what waited for them. */
     wake: (): void => tell([]),
 
-    /** Resolves once nothing waits any more but for a store that is away. */
+    /** Resolves once nothing waits except for a store that is away. */
     async idle(): Promise<void> {
       do {
         start()

@@ -24,7 +24,7 @@ const row = (cid: ObjectId, key: string, role: 'owner' | 'member') => ({
 })
 
 describe('roles', () => {
-  test('what was not loaded is unknown, who takes no part is null', async () => {
+  test('a role not loaded is unknown, that of a non-participant is null', async () => {
     const roles = createRoles({ participants })
     const [cid, other] = [new ObjectId(), new ObjectId()]
     await participants.insertMany([row(cid, 'user:ada', 'owner'), row(other, 'agent:bot', 'member')])
@@ -53,7 +53,7 @@ describe('roles', () => {
     expect(roles.known(new ObjectId(), 'user:ada')).toBeUndefined()
   })
 
-  test('forgets what was asked for longest ago', () => {
+  test('forgets the least recently used', () => {
     const roles = createRoles({ participants, capacity: 2 })
     const membersRev = new ObjectId()
     roles.keep(membersRev, 'user:a', 'owner')

@@ -3,7 +3,7 @@ import { LRUCache } from 'lru-cache'
 import type { Collection, ObjectId } from 'mongodb'
 import type { ParticipantDocument } from '../database/collections.ts'
 
-/** Roles kept at most; the ones asked for longest ago go first. */
+/** Most roles kept; the least recently used go first. */
 const CAPACITY = 100_000
 
 export interface WantedRole {
@@ -15,8 +15,8 @@ export interface WantedRole {
 export type Roles = ReturnType<typeof createRoles>
 
 /**
- * Who plays which part in which conversation, remembered under the conversation's `membersRev`: a change of who
- * takes part makes a new one, so nothing here is ever out of date, only no longer asked for.
+ * Participants' roles, remembered under the conversation's `membersRev`: a change of participants makes a new one, so
+ * nothing here is ever out of date, only no longer asked for.
  */
 export function createRoles({
   participants,
@@ -39,12 +39,12 @@ export function createRoles({
       return role === 'none' ? null : role
     },
 
-    /** Keeps a role that was read, by a majority read, after `membersRev` was. */
+    /** Keeps a role from a majority read that was made after `membersRev` was read. */
     keep,
 
     /**
-     * Reads all of these in one query. Each `membersRev` must have been read before: rows are then at least as new,
-     * and a role that has changed since is kept under a revision that nobody will hold for long.
+     * Reads all of these in one query. Each `membersRev` must have been read before: rows are then at least as new, and
+     * a role that has changed since is kept under a revision that is soon obsolete.
      */
     async load(wanted: readonly WantedRole[]): Promise<void> {
       if (wanted.length === 0) return

@@ -28,7 +28,7 @@ export interface ParticipantServiceOptions {
 
 export type ParticipantService = ReturnType<typeof createParticipantService>
 
-/** Who takes part in a conversation: list, add, change a role, remove. */
+/** The participants of a conversation: list, add, change a role, remove. */
 export function createParticipantService(options: ParticipantServiceOptions) {
   const { participants, access, changes, profiles } = options
 
@@ -54,7 +54,7 @@ export function createParticipantService(options: ParticipantServiceOptions) {
     },
 
     /**
-     * Adds somebody as `member`, or as the role given; who is there already gets the role given, if one is.
+     * Adds somebody with the given role, default `member`; an existing participant gets the role, if one is given.
      * @throws ProblemError not_found, forbidden, last_owner, conflict (1,000 take part already)
      */
     async add(
@@ -103,7 +103,7 @@ export function createParticipantService(options: ParticipantServiceOptions) {
     },
 
     /**
-     * Ends somebody's part; oneself may always go, but for the last owner.
+     * Removes a participant; everybody may always leave, except the last owner.
      * @throws ProblemError not_found (also: takes no part), forbidden, last_owner
      */
     async remove(caller: Caller, cid: string, who: ParticipantRef): Promise<void> {
@@ -118,7 +118,7 @@ export function createParticipantService(options: ParticipantServiceOptions) {
           if (row.role === 'owner') await assertAnotherOwner(transaction, key)
           await transaction.removeParticipant(key)
           const draft = transaction.head
-          // An agent that has left needs another conversation of its own.
+          // An agent that has left needs a new auto conversation.
           if (draft.auto && key === `agent:${draft.agentId}`) delete draft.auto
           return {
             value: undefined,
@@ -153,7 +153,7 @@ async function setRole(transaction: ChangeTransaction, present: ParticipantDocum
   }
 }
 
-/** @throws ProblemError last_owner where `key` is the only one. */
+/** @throws ProblemError last_owner if `key` is the only one */
 async function assertAnotherOwner(transaction: ChangeTransaction, key: string): Promise<void> {
   const everyone = await transaction.participants()
   if (!everyone.some((row) => row.role === 'owner' && row.key !== key)) throw problem('last_owner')

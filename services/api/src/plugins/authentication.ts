@@ -17,9 +17,9 @@ declare module 'fastify' {
   interface FastifyRequest {
     /** What the token proved; null on open routes and those of services. */
     identity: VerifiedToken | null
-    /** Who asks. Throws `unauthenticated` where nobody had to show a token. */
+    /** The caller. Throws `unauthenticated` if the route needs no token. */
     readonly caller: Caller
-    /** Verifies the token again, for an answer that was long in coming. Throws what it would be refused with now. */
+    /** Verifies the token again, for an answer that took long. Throws what it would be refused with now. */
     reauthenticate(): Promise<void>
   }
 }
@@ -27,13 +27,13 @@ declare module 'fastify' {
 export interface AuthenticationOptions {
   verifier: Verifier
   serviceVerifier: ServiceVerifier
-  /** Told of every verified request; must not wait for anything. */
+  /** Called for every verified request; must not wait for anything. */
   seen(identity: VerifiedToken): void
 }
 
 const AgentPath = z.object({ agentId: z.string() })
 
-/** What the rule says where no conversation is needed to decide; the services decide the rest. */
+/** The rule's decision if it needs no conversation; the services decide the rest. */
 function assertAllowedWithoutConversation(permission: Permission, request: FastifyRequest): void {
   const rule = permissions[permission]
   if (rule !== 'admin' && rule !== 'agent_or_admin') return
@@ -43,8 +43,8 @@ function assertAllowedWithoutConversation(permission: Permission, request: Fasti
 }
 
 /**
- * Verifies the token of every route that is not open, before anything else of the request is looked at. A route without
- * a permission from the table does not boot.
+ * Verifies the token of every route that is not open, before looking at anything else of the request. A route without a
+ * permission from the table does not boot.
  */
 export function authentication(app: HttpServer, options: AuthenticationOptions): void {
   const { verifier, serviceVerifier, seen } = options

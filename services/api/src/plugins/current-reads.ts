@@ -1,6 +1,6 @@
 import type { HttpServer } from '@parley/service-kit'
 
-/** No request is served from a primary that may not know yet what the one before it acknowledged. */
+/** Serves no request from a primary that may not yet know what its predecessor acknowledged. */
 export function currentReads(app: HttpServer, { current }: { current(): Promise<void> | undefined }): void {
   app.addHook('onRequest', (request, _reply, done) => {
     const waiting = request.routeOptions.config.permission === 'open' ? undefined : current()

@@ -4,7 +4,7 @@ import { Redis } from 'ioredis'
 import { expect, inject, it, onTestFinished } from 'vitest'
 import { limits } from './limits.ts'
 
-it('turns work away while the process is overloaded, but answers how it is', async () => {
+it('turns work away while the process is overloaded, but still answers health checks', async () => {
   const redis = new Redis(inject('redisUrl'))
   const app = createHttpServer({ logger: createLogger({ name: 'test', level: 'silent' }) })
   onTestFinished(async () => {
@@ -34,6 +34,6 @@ it('turns work away while the process is overloaded, but answers how it is', asy
     expect(Problem.parse(answer.json()).code).toBe('overloaded')
     expect(answer.headers['retry-after']).toBe('2')
   }
-  // And takes it again once it can.
+  // And accepts it again once it can.
   await expect.poll(() => status('/work'), { timeout: 10_000, interval: 100 }).toBe(200)
 })

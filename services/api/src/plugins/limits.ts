@@ -8,8 +8,9 @@ export interface LimitOptions extends Required<Omit<RateLimitOptions, 'callerOf'
 }
 
 /**
- * New work is turned away where the event loop is this many milliseconds late, on average over a second, and busy for
- * this share of its time: one that is late without being busy lacks a processor, which turning away does not give it.
+ * New work is turned away when the event loop is this many milliseconds late, on average over a second, and was busy
+ * for this share of its time. A loop that is late without being busy is short of CPU, and turning work away would not
+ * help.
  */
 const MAX_DELAY_MS = 500
 const MAX_UTILIZATION = 0.8

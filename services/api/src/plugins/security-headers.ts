@@ -2,13 +2,13 @@ import helmet, { type FastifyHelmetOptions } from '@fastify/helmet'
 import type { HttpServer } from '@parley/service-kit'
 import { fastify } from 'fastify'
 
-/** Nothing that the api answers may run, load or be framed anywhere. */
+/** No response of the api may run scripts, load anything or be framed. */
 const API: FastifyHelmetOptions = {
   contentSecurityPolicy: {
     useDefaults: false,
     directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] },
   },
-  // Origins are let in by CORS; without this, browsers would refuse what CORS allows.
+  // CORS decides about origins; without this, browsers would block what CORS allows.
   crossOriginResourcePolicy: { policy: 'cross-origin' },
 }
 

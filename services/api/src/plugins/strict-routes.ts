@@ -1,13 +1,13 @@
 import type { HttpServer } from '@parley/service-kit'
 import { z } from 'zod'
 
-/** Query and body of routes that take none: what is sent all the same is refused by name. */
+/** Query and body of routes that take none: fields sent anyway are refused by name. */
 export const NO_QUERY = z.strictObject({})
 export const NO_BODY = z.strictObject({}).nullish()
 
 const WITH_BODY = new Set(['POST', 'PUT', 'PATCH', 'DELETE'])
 
-/** Unknown fields are refused on every route that needs a token, also where it has no schema of its own. */
+/** Unknown fields are refused on every route that needs a token, even if it has no schema of its own. */
 export function strictRoutes(app: HttpServer): void {
   app.addHook('onRoute', (route) => {
     if (route.config?.permission === 'open' || route.url === '*') return

@@ -11,21 +11,21 @@ import { toMessage } from '../messages/message.ts'
 import { toParticipant } from '../participants/participant.ts'
 
 export interface EventSources extends Pick<Collections, 'messages' | 'participants'> {
-  /** Conversations as a room sees them, by id; those that are gone are left out. */
+  /** Conversations as a room sees them, by id; deleted ones are left out. */
   roomViews(ids: readonly ObjectId[]): Promise<Map<string, RoomConversation>>
 }
 
 export type EventBuilder = ReturnType<typeof createEventBuilder>
 
-/** Small enough for an entry: larger data is left out of one, so it is not read either, however much waits. */
+/** Whether it is small enough for an entry. Larger data is left out of entries, so it need not be read either. */
 const FITS = { $lte: [{ $bsonSize: '$$ROOT' }, LIMITS.eventBytes] }
 
-/** Nothing has happened in it, so that all who began it may see what it shows. */
+/** Nothing has happened in it yet, so all its first participants may see it. */
 const isNew = ({ changeSeq, lastSeq }: RoomConversation): boolean => changeSeq === 0 && lastSeq === 0
 
 /**
- * Makes the events of outbox rows, in their order, from the state that things are in now. Where something is gone
- * by now, or too large, or whom an event is for may take part no more, it has no data: its reader asks for itself.
+ * Makes the events of outbox rows, in their order, from the current state. An event has no data if its subject is gone
+ * by now or too large, or if those it is for may no longer take part: its reader then asks for itself.
  */
 export function createEventBuilder({ messages, participants, roomViews }: EventSources) {
   async function messagesOf(rows: readonly OutboxDocument[], known: readonly MessageDocument[]) {
@@ -60,7 +60,7 @@ export function createEventBuilder({ messages, participants, roomViews }: EventS
       messagesOf(rows, known),
       about.length === 0 ? new Map<string, RoomConversation>() : roomViews(about.map(({ cid }) => cid)),
     ])
-    // After the views: who takes part still may see what they show.
+    // After the views: those who still take part may see what they show.
     const added = await addedOf(rows)
 
     function dataOf({ type, cid, messageId, participant, changed }: OutboxDocument): unknown {

@@ -13,7 +13,7 @@ export interface OutboxOptions {
 
 export type Outbox = ReturnType<typeof createOutbox>
 
-/** Gets committed changes out: those of one conversation in their order. What fails here is left to the relay. */
+/** Publishes committed changes, those of one conversation in order. What fails here is left to the relay. */
 export function createOutbox({ outbox, publisher, build, logger }: OutboxOptions) {
   const turns = new Map<string, Promise<void>>()
 
@@ -22,7 +22,7 @@ export function createOutbox({ outbox, publisher, build, logger }: OutboxOptions
     await outbox.deleteMany({ _id: { $in: rows.map(({ _id }) => _id) } })
   }
 
-  /** Gives them up: from now on they are every relay's. */
+  /** Gives them up: from now on any relay may take them. */
   async function giveUp(rows: readonly OutboxDocument[]): Promise<void> {
     await outbox.updateMany({ _id: { $in: rows.map(({ _id }) => _id) } }, { $set: { createdAt: LONG_AGO } })
   }
@@ -30,7 +30,7 @@ export function createOutbox({ outbox, publisher, build, logger }: OutboxOptions
   return {
     send,
 
-    /** Publishes soon, in the background; `messages` are those that the rows are about, as committed. */
+    /** Publishes soon, in the background; `messages` are those that the rows concern, as committed. */
     publish(rows: readonly OutboxDocument[], messages: readonly MessageDocument[] = []): void {
       const [first] = rows
       if (!first) return
@@ -42,7 +42,7 @@ export function createOutbox({ outbox, publisher, build, logger }: OutboxOptions
           return giveUp(rows)
         })
         .catch((error: unknown) => {
-          logger.debug({ err: error, cid: name }, 'changes are left to the relay when they are old')
+          logger.debug({ err: error, cid: name }, 'changes are left to the relay once they are old')
         })
         .finally(() => {
           if (turns.get(name) === turn) turns.delete(name)
@@ -50,7 +50,7 @@ export function createOutbox({ outbox, publisher, build, logger }: OutboxOptions
       turns.set(name, turn)
     },
 
-    /** Resolves once nothing is under way any more. */
+    /** Resolves once nothing is under way. */
     async idle(): Promise<void> {
       while (turns.size > 0) await Promise.all(turns.values())
     },

@@ -2,9 +2,9 @@ import { createPeriodic } from '@parley/service-kit'
 import type { Collections } from '../database/collections.ts'
 import type { Outbox } from './outbox.ts'
 
-/** Milliseconds that a row is left to the process that wrote it, as long as that one has not given it up. */
+/** Milliseconds that a row is left to the process that wrote it, unless that one has given it up. */
 const GRACE_MS = 3_000
-/** So short that a removal is out within a second of Redis being back. */
+/** Short enough that a removal is published within a second of Redis being back. */
 const INTERVAL_MS = 500
 const BATCH_SIZE = 200
 
@@ -16,11 +16,11 @@ export interface RelayOptions {
   graceMs?: number
 }
 
-/** Publishes the changes whose own process did not get them out: it died, or Redis was away. */
+/** Publishes changes that their own process did not: it died, or Redis was away. */
 export function createRelay({ rows, outbox, logger, graceMs = GRACE_MS }: RelayOptions) {
   let failing = false
 
-  /** Publishes all that is old enough; resolves with how many. Rejects where that did not work. */
+  /** Publishes all that is old enough; resolves to how many. Rejects if that fails. */
   async function sweep(): Promise<number> {
     let published = 0
     for (;;) {
@@ -40,7 +40,7 @@ export function createRelay({ rows, outbox, logger, graceMs = GRACE_MS }: RelayO
     try {
       const published = await sweep()
       failing = false
-      if (published > 0) logger.info({ published }, 'relayed changes that had not got out')
+      if (published > 0) logger.info({ published }, 'relayed changes that had not been published')
     } catch (error) {
       if (!failing) logger.warn({ err: error }, 'changes cannot be published at the moment')
       failing = true

@@ -7,7 +7,7 @@ import { firstOf } from '../messages/page-bytes.ts'
 import { indexTerms } from './terms.ts'
 import { unhurried } from './unhurried.ts'
 
-/** Messages that are indexed together, no more of them than a join carries. */
+/** Most messages indexed together, and no more than a join carries. */
 const BATCH_SIZE = 200
 const TEXT = { cid: 1, seq: 1, void: 1, status: 1, deletedAt: 1, content: 1 } as const
 /** Milliseconds of rest for each one of work, so that indexing never takes more than a fifth of a core. */
@@ -16,7 +16,7 @@ const REST = 4
 export type SearchIndexer = ReturnType<typeof createSearchIndexer>
 
 /**
- * Keeps the words of messages in a collection of their own, behind the send path: a conversation is indexed up to
+ * Keeps the words of messages in a collection of their own, outside the send path: a conversation is indexed up to
  * `indexedSeq`, in the background when it has new messages, and by a search that finds it behind.
  */
 export function createSearchIndexer({
@@ -37,7 +37,10 @@ export function createSearchIndexer({
     return (await searchHeads.findOne({ _id: cid }))?.indexedSeq ?? 0
   }
 
-  /** Indexes one batch; how far the index reaches, and whether there is more. Stops before an answer that still streams. */
+  /**
+   * Indexes one batch; returns how far the index reaches, and whether there is more. Stops before an answer still
+   * streaming.
+   */
   async function step(
     cid: ObjectId,
     from: number,
@@ -99,7 +102,7 @@ export function createSearchIndexer({
       if (timer || closed) return
       timer = setTimeout(() => {
         timer = undefined
-        // A conversation that fails is found behind by the next search in it.
+        // If indexing fails, the next search in the conversation finds it behind.
         working = working
           .then(background)
           .catch((error: unknown) => logger.warn({ err: error }, 'search terms were not indexed'))

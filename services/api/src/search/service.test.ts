@@ -33,7 +33,7 @@ afterAll(() => world.close())
 
 const numbers = (count: number) => Array.from({ length: count }, (_, i) => i + 1)
 
-test('a cursor leads through all hits, also of a long query', async () => {
+test('cursors lead through all hits, also of a long query', async () => {
   const cid = await open(service, ada)
   const q = '北京'.repeat(64)
   for (const i of numbers(3)) await say(service, ada, cid, `${q} ${i}`)
@@ -44,7 +44,7 @@ test('a cursor leads through all hits, also of a long query', async () => {
   expect(await codeOf(search.find(ada, cid, { q: '北京', cursor }))).toBe('invalid_cursor')
 })
 
-test('an answer is found by what it ended with, though it was looked for while it was being written', async () => {
+test('an answer is found by its final text, even if searched for while it was being written', async () => {
   const cid = await open(service, ada)
   const answer = { ...draft('user:ada', 'Hel'), status: 'streaming' as const }
   await service.log.append({ org: 'acme', cid: id(cid), draft: answer, admin: false })
@@ -111,7 +111,7 @@ describe('long messages', () => {
     return Math.max(longest, performance.now() - last)
   }
 
-  test('that are more together than a page has come on several, from which the cursors lead on and back', async () => {
+  test('that do not fit on one page come on several, whose cursors lead forward and back', async () => {
     const cid = await open(service, ada)
     const thinking = 'x'.repeat(5 * 1024 * 1024)
     for (const i of numbers(3)) {
@@ -130,7 +130,7 @@ describe('long messages', () => {
     expect((await at(rest.page.prevCursor)).data).toEqual(second.data)
   })
 
-  test('let others have their turn while they are indexed and searched', async () => {
+  test('do not block other work while they are indexed and searched', async () => {
     const cid = await open(service, ada)
     const rows = numbers(30)
     await Promise.all(rows.map(() => say(service, ada, cid, 'a '.repeat(32_000))))

@@ -13,10 +13,10 @@ import type { SearchIndexer } from './indexer.ts'
 import { type QueryTerm, queryTerms, rate } from './terms.ts'
 import { unhurried } from './unhurried.ts'
 
-/** Messages that are ranked at most, and about how many bytes of text: the newest of those that match or are not indexed yet. */
+/** Most messages ranked, and their approximate bytes of text: the newest of those that match or are not indexed yet. */
 const MAX_CANDIDATES = 500
 const MAX_CANDIDATE_BYTES = 4 * 1024 * 1024
-/** As much of a message as is ranked; `bytes` is what all of it takes. */
+/** The parts of a message that are ranked; `bytes` is the size of the whole. */
 const CANDIDATE = { seq: 1, void: 1, deletedAt: 1, content: 1, bytes: { $bsonSize: '$$ROOT' } } as const
 /** Bytes that a highlight takes. */
 const HIGHLIGHT_BYTES = 32
@@ -87,7 +87,7 @@ export function createSearch({
     return hits.sort((a, b) => b.score - a.score || b.seq - a.seq).slice(0, MAX_CANDIDATES)
   }
 
-  /** These with all that they say, and where the words stand. */
+  /** These with their full content and the positions of the words. */
   async function marked(cid: ObjectId, hits: readonly Hit[], wanted: readonly QueryTerm[]) {
     const rows = await messages.find({ cid, seq: { $in: hits.map(({ seq }) => seq) } }).toArray()
     const rowOf = new Map(rows.map((row) => [row.seq, row]))
@@ -105,8 +105,8 @@ export function createSearch({
 
   return {
     /**
-     * Messages that have all words of `q`, best first, with what was found marked. Where none has the last word, it is
-     * taken for the start of one. `limit` 1–100; 500 are ranked, fewer of long ones.
+     * Messages that have all words of `q`, best first, with the matches marked. If none has the last word, it counts as
+     * the start of one. `limit` 1–100; 500 are ranked, fewer of long ones.
      * @throws ProblemError not_found, invalid_cursor, validation_failed (no word in `q`)
      */
     async find(
@@ -122,7 +122,7 @@ export function createSearch({
       const wanted = queryTerms(q)
       if (wanted.length === 0) {
         throw problem('validation_failed', {
-          errors: [{ pointer: '/q', detail: 'must have a word or number in it' }],
+          errors: [{ pointer: '/q', detail: 'must contain a word or number' }],
         })
       }
       // Cursors are bound to the query, in few characters.
@@ -165,7 +165,7 @@ export function createSearch({
   }
 }
 
-/** As many of the first as fit a page, one at least. */
+/** As many of the first as fit a page, at least one. */
 function fitting(hits: readonly Hit[]): readonly Hit[] {
   let room = PAGE_BYTES
   const end = hits.findIndex(({ bytes }, index) => {

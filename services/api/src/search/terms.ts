@@ -1,7 +1,7 @@
-/** Terms of a text that are looked at, and different ones that a message is found by; what lies behind is not found. */
+/** Most terms of a text that are read, and most different ones that are indexed; anything beyond is not found. */
 const TERMS_OF_TEXT = 10_000
 const TERMS_PER_MESSAGE = 2_000
-/** Characters that a word has at least to be taken for the start of another: with fewer, nearly everything is found. */
+/** Fewest characters for a word to match as the start of another: with fewer, nearly everything would be found. */
 const PREFIX_LENGTH = 3
 /** Characters of a term that count. */
 const TERM_LENGTH = 40
@@ -26,7 +26,7 @@ const IDEOGRAPHS = /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}ー]+/g
 const UNSPACED = /[\p{Script=Thai}\p{Script=Lao}\p{Script=Khmer}\p{Script=Myanmar}]/u
 const segmenter = new Intl.Segmenter(undefined, { granularity: 'word' })
 
-/** One spelling for what readers take for the same: no case, no accents, `ß` as `ss`, `đ` as `d`. */
+/** One spelling for what readers consider the same: no case, no accents, `ß` as `ss`, `đ` as `d`. */
 export const foldText = (text: string): string =>
   text
     .normalize('NFKD')
@@ -38,7 +38,7 @@ export const foldText = (text: string): string =>
     .replaceAll('ø', 'o')
     .replaceAll('’', "'")
 
-/** The words of a text, with where they stand. Ideographs come as single characters and as pairs. */
+/** The words of a text with their positions. Ideographs come as single characters and as pairs. */
 export function* termsOf(text: string): Generator<Term> {
   let left = TERMS_OF_TEXT
   for (const found of allTermsOf(text)) {
@@ -98,8 +98,9 @@ export function indexTerms(text: string): string[] {
 }
 
 /**
- * What must all be in a message that is found, longest first: a longer term is a rarer one. Of ideographs the pairs, a
- * single one only where it stands alone. The last word, if the query ends in it, may be the start of a longer one.
+ * The terms that a message must all contain to be found, longest first: a longer term is a rarer one. Ideographs count
+ * as pairs, and singly only if they stand alone. The last word, if the query ends in it, may be the start of a longer
+ * one.
  */
 export function queryTerms(query: string): QueryTerm[] {
   const found = [...termsOf(query)].filter(({ text }) => text !== '')
@@ -114,7 +115,7 @@ export function queryTerms(query: string): QueryTerm[] {
   return [...unique].map(([text, prefix]) => ({ text, prefix })).sort((a, b) => b.text.length - a.text.length)
 }
 
-/** How well a text answers the query, and where: 0 where a term is missing. */
+/** How well a text matches the query, and where; 0 if a term is missing. */
 export function rate(text: string, wanted: readonly QueryTerm[]) {
   const hits = new Map(wanted.map(({ text: term }) => [term, { exact: 0, begun: 0 }]))
   const highlights: { start: number; end: number }[] = []
@@ -137,6 +138,6 @@ export function rate(text: string, wanted: readonly QueryTerm[]) {
     const weight = exact + begun / 2
     score += weight / (weight + 1)
   }
-  // Of two messages that say it equally often, the shorter is more about it.
+  // Of two messages that mention it equally often, the shorter is more relevant.
   return { score: score / hits.size + 0.2 / (1 + Math.log2(1 + text.length / 80)), highlights }
 }

@@ -34,16 +34,16 @@ export interface StreamServiceOptions extends Pick<Collections, 'messages'> {
   changes: Changes
   pricing: Pricing
   hashKey: KeyObject
-  /** Told where a summary may go on that waited for the stream's end; must not throw. */
+  /** Called when a summary that waited for the stream's end may continue; must not throw. */
   summaryDue(conversation: { cid: ObjectId; org: string; settledSeq: number }): void
 }
 
-/** Answers that are written while they are read: a message that begins empty, and ends once. */
+/** Streamed answers: messages that begin empty, grow, and end once. */
 export function createStreamService(options: StreamServiceOptions) {
   const { messages, access, append, changes, pricing, hashKey, summaryDue } = options
 
   /**
-   * Begins an answer, or finds the one begun under the same key, whatever became of it.
+   * Begins an answer, or finds the one begun under the same key, whatever its state.
    * @throws ProblemError role_not_allowed (not an agent), and those of the message log
    */
   async function start(caller: Caller, request: StreamStart): Promise<InternalStreamStartResult> {
@@ -64,15 +64,15 @@ export function createStreamService(options: StreamServiceOptions) {
     const cid = new ObjectId(conversationId)
     const { row, message, created } = await append({ org: caller.orgId, cid, draft, admin: isAdmin(caller) })
     if (created || row.status !== 'streaming') return { message, created }
-    // Somebody goes on with it: a sign of life, so that the sweeper leaves it alone.
+    // The agent continues it: a sign of life, so that the sweeper leaves it alone.
     await messages.updateOne({ _id: row._id, status: 'streaming' }, { $set: { streamedAt: new Date() } })
     const now = await messages.findOne({ _id: row._id })
     return { message: now && !isVoid(now) ? toMessage(now) : message, created }
   }
 
   /**
-   * Stores the text so far. False: the stream has ended, or ends here because its agent may not write any more. A
-   * checkpoint that a failover loses is made up for by the next, so it waits for nobody.
+   * Stores the text so far. False: the stream has ended, or ends here because its agent may no longer write. The next
+   * checkpoint makes up for one lost in a failover, so it waits for no majority.
    */
   async function checkpoint(request: InternalStreamCheckpoint): Promise<boolean> {
     const { caller, conversationId, messageId, content } = request
@@ -100,9 +100,9 @@ export function createStreamService(options: StreamServiceOptions) {
   }
 
   /**
-   * Ends a stream once, or, with `silentSince`, not where it has given a sign of life since then. Who comes later gets
-   * the stored message, and `won` false.
-   * @throws ProblemError not_found, forbidden (not the author's to end so)
+   * Ends a stream once; with `silentSince`, only if it has given no sign of life since then. Later calls get the stored
+   * message, and `won` false.
+   * @throws ProblemError not_found, forbidden (only the author may end it so)
    */
   async function finish(
     request: InternalStreamFinish,
@@ -132,7 +132,7 @@ export function createStreamService(options: StreamServiceOptions) {
         const costBefore = row.costMicros ?? 0
         end(row, status, result)
         if (row.seq <= head.settledSeq) {
-          // A message above it is counted when it is folded, as it is then.
+          // A message above it is counted when it is folded, in its state by then.
           head.inputTokens += row.usage?.inputTokens ?? 0
           head.outputTokens += row.usage?.outputTokens ?? 0
           head.totalTokens += row.usage?.totalTokens ?? 0
@@ -162,7 +162,7 @@ export function createStreamService(options: StreamServiceOptions) {
   function end(row: MessageDocument, status: MessageDocument['status'], result: StreamResult): void {
     row.status = status
     delete row.streamedAt
-    // Who cuts it short may have read its text a while ago: what was stored since stays.
+    // Whoever cuts it short may have read its text a while ago: what was stored since stays.
     const isBehind = status !== 'sent' && row.content.startsWith(result.content ?? '')
     if (result.content !== undefined && !isBehind) row.content = result.content
     if (result.thinking) row.thinking = result.thinking
@@ -180,7 +180,7 @@ export function createStreamService(options: StreamServiceOptions) {
     }
   }
 
-  /** Ends a stream that nobody may, or can, go on with; false: it had ended, or gave a sign of life. */
+  /** Ends a stream that nobody may, or can, continue; false: it had ended, or gave a sign of life. */
   async function fail(
     conversationId: string,
     messageId: string,

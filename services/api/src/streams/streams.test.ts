@@ -120,7 +120,7 @@ describe('a streamed answer', () => {
     }
   })
 
-  test('is ended by its author, or cancelled by whoever takes part', async () => {
+  test('is ended by its author, or cancelled by any participant', async () => {
     const cid = await talk()
     const { message } = await begin(cid)
     const end = (status: 'sent' | 'failed' | 'cancelled', by: typeof bot) =>
@@ -149,7 +149,7 @@ describe('a streamed answer', () => {
     expect((await stored(message.id)).content).toBe('kept')
   })
 
-  test('is cut short with all that was stored of it, though whoever does so knew less', async () => {
+  test('is cut short with all of its stored text, even by a caller that knew less', async () => {
     const cid = await talk()
     const { message } = await begin(cid)
     await checkpoint(cid, message.id, 'Hello, you')
@@ -158,7 +158,7 @@ describe('a streamed answer', () => {
     expect(final.content).toBe('Hello, you')
   })
 
-  test('ends at its next checkpoint where its agent was removed, or may only read', async () => {
+  test('ends at its next checkpoint if its agent was removed, or may only read', async () => {
     const lose = {
       part: (cid: string) => service.participants.remove(ada, cid, { type: 'agent', id: 'bot' }),
       voice: (cid: string) =>
@@ -175,7 +175,7 @@ describe('a streamed answer', () => {
     }
   })
 
-  test('ends once, whoever ends it how often and whatever else happens to the conversation', async () => {
+  test('ends once, whoever ends it, however often, and whatever else happens to the conversation', async () => {
     const ending = fc.record({
       status: fc.constantFrom('sent' as const, 'failed' as const, 'cancelled' as const),
       content: fc.constantFrom('a', 'bb', 'ccc'),
@@ -216,7 +216,7 @@ describe('a streamed answer', () => {
     )
   })
 
-  test('lets a summary go on that waited for it', async () => {
+  test('lets a summary continue that waited for it', async () => {
     const cid = await talk()
     const { message } = await begin(cid)
     await world.database.conversations.updateOne({ _id: id(cid) }, { $set: { summaryDue: true } })
@@ -246,7 +246,7 @@ describe('the sweeper', () => {
       { $set: { streamedAt: new Date(Date.now() - 6_000) } },
     )
 
-  test('ends what gave no sign of life, with the latest text there is, and leaves the rest', async () => {
+  test('ends streams without a sign of life, with their latest text, and leaves the rest', async () => {
     const cid = await talk()
     const [lost, checkpointed, live] = [await begin(cid), await begin(cid), await begin(cid)]
     await checkpoint(cid, lost.message.id, 'Hel')
@@ -260,7 +260,7 @@ describe('the sweeper', () => {
     expect(await stored(live.message.id)).toMatchObject({ status: 'streaming' })
   })
 
-  test('lets go on what gave a sign of life while it was being ended', async () => {
+  test('spares a stream that gave a sign of life while it was being ended', async () => {
     const cid = await talk()
     const { message } = await begin(cid)
     await silence(message.id)
@@ -276,7 +276,7 @@ describe('the sweeper', () => {
     expect(await redis.exists(streamTextKey(message.id))).toBe(1)
   })
 
-  test('leaves alone what its agent has just come back to', async () => {
+  test('leaves alone a stream that its agent has just come back to', async () => {
     const cid = await talk()
     const { message } = await begin(cid, 'resumed')
     await silence(message.id)
@@ -294,7 +294,7 @@ describe('the sweeper', () => {
     expect(row).not.toHaveProperty('streamedAt')
   })
 
-  test('lets gateways speak first once MongoDB is back', async () => {
+  test('gives gateways time for their checkpoints once MongoDB is back', async () => {
     const cid = await talk()
     const { message } = await begin(cid)
     await silence(message.id)
@@ -327,7 +327,7 @@ describe('the sweeper', () => {
     expect(await stored(message.id)).toMatchObject({ status: 'streaming', content: 'still here' })
   })
 
-  test('leaves nothing of what it ended that gateways would show as being written', async () => {
+  test('leaves no text of an ended stream that gateways would show as running', async () => {
     const cid = await talk()
     const { message } = await begin(cid)
     await redis.hset(streamTextKey(message.id), { owner: 'gone', 0: 'Hello' })
@@ -353,7 +353,7 @@ describe('the sweeper', () => {
     expect(await world.database.messages.countDocuments({ cid: id(cid), status: 'streaming' })).toBe(0)
   })
 
-  test('ends also those whose conversation is gone', async () => {
+  test('also ends those whose conversation is gone', async () => {
     const cid = await talk()
     const { message } = await begin(cid)
     await service.conversations.remove(ada, cid)

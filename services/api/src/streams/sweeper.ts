@@ -9,10 +9,10 @@ import type { StreamService } from './service.ts'
 export const SWEEP_TIMES = {
   silentMs: 20_000,
   everyMs: 4_000,
-  /** Once MongoDB answers, gateways whose checkpoints could not be stored first get this long. */
+  /** Once MongoDB answers again, gateways whose checkpoints could not be stored get this long first. */
   firstMs: 10_000,
 }
-/** Rows that are read at once. */
+/** Rows read at once. */
 const BATCH_SIZE = 100
 
 export interface StreamSweeperOptions extends Pick<Collections, 'messages'> {
@@ -22,14 +22,14 @@ export interface StreamSweeperOptions extends Pick<Collections, 'messages'> {
   times?: Partial<typeof SWEEP_TIMES>
 }
 
-/** Ends streams whose agent and gateway are both gone: `failed`, with the text that was there. */
+/** Ends streams whose agent and gateway are both gone: `failed`, with the text so far. */
 export function createStreamSweeper({ messages, redis, streams, logger, times }: StreamSweeperOptions) {
   const { silentMs, everyMs, firstMs } = { ...SWEEP_TIMES, ...times }
-  /** Whether MongoDB answered the last time. */
+  /** Whether MongoDB answered last time. */
   let answers = false
   let closed = false
 
-  /** The longer of what is stored and what listeners saw, which may be two seconds ahead of the last checkpoint. */
+  /** The longer of the stored text and what clients saw, which may be two seconds ahead of the last checkpoint. */
   async function textOf(id: string, stored: string): Promise<string> {
     try {
       const text = joinStreamText(await redis.hgetall(streamTextKey(id)))
@@ -40,12 +40,12 @@ export function createStreamSweeper({ messages, redis, streams, logger, times }:
     }
   }
 
-  /** Removes the text from Redis, or gateways would begin the stream anew for whoever comes next. */
+  /** Removes the text from Redis, or gateways would begin the stream anew for the next to join. */
   async function forget(cid: string, id: string): Promise<void> {
     try {
       await Promise.all([redis.del(streamTextKey(id)), redis.hdel(roomStreamsKey(cid), id)])
     } catch (error) {
-      logger.debug({ err: error, messageId: id }, 'the text of an ended stream goes by itself')
+      logger.debug({ err: error, messageId: id }, 'the text of an ended stream will expire by itself')
     }
   }
 

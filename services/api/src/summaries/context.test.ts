@@ -58,23 +58,23 @@ describe('a tool call', () => {
   test('stays with all its results', () => {
     expect(seqs([message(1), asking, first, message(4), second])).toEqual([1, 2, 3, 4, 5])
   })
-  test('is left out while a result is missing, with the others', () => {
+  test('is left out with its other results while one is missing', () => {
     expect(seqs([message(1), asking, first, message(4)])).toEqual([1, 4])
   })
-  test('whose result is in the call itself needs nothing else', () => {
+  test('that contains its result needs nothing else', () => {
     expect(seqs([message(1, { toolCalls: [call('a', { ok: true })] })])).toEqual([1])
   })
-  test('that is gone takes its results along', () => {
+  test('that is gone takes its results with it', () => {
     expect(seqs([message(1), first, second, message(6)])).toEqual([1, 6])
   })
-  test('that does not fit together with its results ends the context there', () => {
+  test('that does not fit with its results ends the context there', () => {
     const long = message(3, { role: 'tool', toolCallId: 'x', content: 'word '.repeat(500) })
     const messages = [message(1), message(2, { toolCalls: [call('x')] }), long, message(4)]
     expect(seqs(messages, 300)).toEqual([4])
   })
 })
 
-test('newest first, without a gap: an older one never takes the place of one that does not fit', () => {
+test('newest first, without a gap: an older message never replaces one that does not fit', () => {
   const messages = [message(1), message(2, { content: 'word '.repeat(500) }), message(3), message(4)]
   expect(seqs(messages, 100)).toEqual([3, 4])
 })

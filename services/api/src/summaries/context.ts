@@ -10,7 +10,7 @@ import type { SummaryWorkReader } from './work.ts'
 const DEFAULT_TOKENS = 8_000
 const DEFAULT_RECENT = 50
 const PAGE = 50
-/** Tokens by which chat formats set off one message from the next. */
+/** Tokens that chat formats need to separate messages. */
 const FRAME = 4
 
 export interface ContextOptions {
@@ -39,7 +39,7 @@ export type Context = ReturnType<typeof createContext>
 
 /** The prompt's share of a conversation: the summary, then the latest messages word for word, within a budget. */
 export function createContext({ access, pages, reader }: ContextOptions) {
-  /** The newest messages, ascending, until one more would not fit; with what each takes. */
+  /** The newest messages, ascending, until one more would not fit, each with its tokens. */
   async function newest(scope: ReadScope, count: number, budget: number) {
     const found: { message: Message; tokens: number }[] = []
     let used = 0

@@ -7,9 +7,9 @@ export interface PromptPart {
   complete: boolean
 }
 
-/** Takes messages (ascending by seq) apart into parts; the part of each message, in the same order. */
+/** Divides messages (ascending by seq) into parts; returns the part of each message, in the same order. */
 export function promptParts(messages: readonly Message[]): PromptPart[] {
-  /** Calls that a result may still come for, by id: the latest of that id. */
+  /** Calls that may still get a result, by id: the latest with that id. */
   const calls = new Map<string, PromptPart>()
   /** Ids of a part's calls that have no result yet. */
   const missing = new Map<PromptPart, Set<string>>()

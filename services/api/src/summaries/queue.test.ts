@@ -10,7 +10,7 @@ import { createReconciler } from './reconciler.ts'
 import { createSummaryService } from './service.ts'
 import { lines, openSummaryWorld, type SummaryWorld } from './testing/world.ts'
 
-/** The database of the shared server that this file has to itself. */
+/** The database of the shared server that only this file uses. */
 const DATABASE = 6
 const people = { 'user:ada': 'owner', 'user:bob': 'member', 'user:eve': 'observer' } as const
 const logger = { debug: () => {}, warn: () => {}, info: () => {} }
@@ -49,7 +49,7 @@ const service = (options: { waitMs?: number } = {}) =>
 const reconciler = () => createReconciler({ ...world.database, queue, logger, intervalMs: 60_000 })
 const job = (cid: ObjectId, bucket: number | string) => seen.getJob(summaryJobId(cid.toHexString(), bucket))
 
-/** Ends the job of a conversation as a worker without luck would. */
+/** Fails the job of a conversation as an unlucky worker would. */
 async function fail(cid: ObjectId): Promise<void> {
   const connection = connectRedis(`${inject('redisUrl')}/${DATABASE}`, { name: 'failing', kind: 'waiting' })
   const worker = new Worker(SUMMARY_QUEUE, null, { connection, autorun: false })
@@ -108,7 +108,7 @@ describe('the reconciler', () => {
     expect(await job(cid, 1)).toMatchObject({ attemptsMade: 0 })
   })
 
-  test('leaves alone who is up to date', async () => {
+  test('leaves alone conversations that are up to date', async () => {
     const cid = await world.conversation(people)
     await world.say(cid, lines(10))
     await world.run(cid)
@@ -153,7 +153,7 @@ describe('the reconciler', () => {
 })
 
 describe('on demand', () => {
-  test('covers all up to now, is queued once, and can be waited for', async () => {
+  test('covers everything so far, is queued once, and can be waited for', async () => {
     const cid = await world.conversation(people)
     await world.say(cid, lines(13))
     const wanted = await service().request(ada, cid.toHexString())
@@ -174,7 +174,7 @@ describe('on demand', () => {
     expect(await seen.getWaitingCount()).toBe(1)
   })
 
-  test('what is covered already is answered at once, without a job', async () => {
+  test('what is already covered is answered at once, without a job', async () => {
     const cid = await world.conversation(people)
     await world.say(cid, lines(10))
     await world.run(cid)
@@ -203,7 +203,7 @@ describe('on demand', () => {
     expect((await waiting)?.contextSummary).not.toContain('line 4')
   })
 
-  test('who is removed while waiting is told nothing', async () => {
+  test('somebody removed while waiting is told nothing', async () => {
     const cid = await world.conversation(people)
     await world.say(cid, lines(10))
     const wanted = await service().request(ada, cid.toHexString())
@@ -214,7 +214,7 @@ describe('on demand', () => {
     await expect(waiting).rejects.toMatchObject({ code: 'not_found' })
   })
 
-  test('who waits too long, or has gone, waits no longer', async () => {
+  test('a caller that waits too long, or disconnects, is released', async () => {
     const cid = await world.conversation(people)
     await world.say(cid, lines(3))
     const wanted = await service().request(ada, cid.toHexString())
@@ -222,7 +222,7 @@ describe('on demand', () => {
     expect(await service().wait(wanted, AbortSignal.abort())).toBeNull()
   })
 
-  test('observers may not, strangers see nothing', async () => {
+  test('observers may not request one, strangers see nothing', async () => {
     const cid = await world.conversation(people)
     const as = (id: string, orgId = 'acme') => service().request({ ...ada, id, orgId }, cid.toHexString())
     await expect(as('eve')).rejects.toMatchObject({ code: 'forbidden' })
@@ -231,7 +231,7 @@ describe('on demand', () => {
   })
 })
 
-test('a queue whose Redis comes later than itself works from then on', async () => {
+test('a queue whose Redis starts later works from then on', async () => {
   const cid = await world.conversation(people)
   const wanted = { orgId: 'acme', conversationId: cid.toHexString(), throughSeq: 10 }
   const late = connectRedis(`${inject('redisUrl')}/${DATABASE}`, { name: 'late', kind: 'fast' })
@@ -245,7 +245,7 @@ test('a queue whose Redis comes later than itself works from then on', async () 
   await closeRedis(late)
 })
 
-test('with Redis away nobody waits and nothing fails; what was due is found once it is back', async () => {
+test('with Redis away nobody waits and nothing fails; due summaries are found once it is back', async () => {
   const nowhere = connectRedis('redis://127.0.0.1:1', { name: 'nowhere', kind: 'fast' })
   const away = createSummaryQueue({ redis: nowhere, logger })
   const cid = await world.conversation(people)

@@ -3,7 +3,7 @@ import { type Job, type JobsOptions, Queue } from 'bullmq'
 import type { Redis } from 'ioredis'
 
 const MAX_FAILED_JOBS = 10_000
-/** Runs before a job counts as failed; the first pause between them is a second, each next twice that. */
+/** Attempts before a job counts as failed; the first pause between them is a second, each next one twice as long. */
 const ATTEMPTS = 5
 
 const OPTIONS: JobsOptions = {
@@ -21,12 +21,12 @@ export interface SummaryQueueOptions {
 
 export type SummaryQueue = ReturnType<typeof createSummaryQueue>
 
-/** The producer's side. Nobody ever waits for it: what can't be queued is found by the reconciler. */
+/** The producer's side. Nobody ever waits for it: the reconciler finds what can't be queued. */
 export function createSummaryQueue({ redis, logger }: SummaryQueueOptions) {
   let opened: Queue | undefined
   const isReady = (): boolean => redis.status === 'ready'
 
-  /** Opened on first use, and again after it could not be: a BullMQ queue that failed to start stays failed. */
+  /** Opened on first use, and again after a failure: a BullMQ queue that failed to start stays failed. */
   async function queue(): Promise<Queue> {
     if (!isReady()) throw new Error('Redis is away')
     opened ??= open()
@@ -42,7 +42,7 @@ export function createSummaryQueue({ redis, logger }: SummaryQueueOptions) {
 
   function open(): Queue {
     const made = new Queue(SUMMARY_QUEUE, { connection: redis, skipMetasUpdate: true })
-    // Redis being away is told by the connection's own log line.
+    // The connection itself logs that Redis is away.
     made.on('error', () => undefined)
     return made
   }
@@ -50,7 +50,7 @@ export function createSummaryQueue({ redis, logger }: SummaryQueueOptions) {
   return {
     isReady,
 
-    /** Queues jobs; those that are queued already stay as they are. Rejects where Redis does not take them. */
+    /** Queues jobs; those already queued stay as they are. Rejects if Redis does not take them. */
     async addAll(jobs: readonly SummaryJob[]): Promise<void> {
       const target = await queue()
       await target.addBulk(

@@ -8,7 +8,7 @@ const BATCH_SIZE = 500
 export interface ReconcilerOptions {
   conversations: Collections['conversations']
   queue: SummaryQueue
-  /** Milliseconds between rounds at most: so soon is found who is behind, whatever was lost. */
+  /** Milliseconds between rounds at most: whatever was lost, a conversation that is behind is found this soon. */
   intervalMs: number
   logger: { warn(details: object, message: string): void; info(details: object, message: string): void }
 }
@@ -18,11 +18,11 @@ export interface ReconcilerOptions {
  * process runs one; a job that exists is not made twice.
  */
 export function createReconciler({ conversations, queue, intervalMs, logger }: ReconcilerOptions) {
-  /** One round; the number of conversations that are behind. */
+  /** One round; resolves to the number of conversations that are behind. */
   async function reconcile(): Promise<number> {
     if (!queue.isReady()) return 0
     const retried = await queue.retryFailed(BATCH_SIZE)
-    if (retried > 0) logger.info({ jobs: retried }, 'failed summary jobs are tried again')
+    if (retried > 0) logger.info({ jobs: retried }, 'failed summary jobs are retried')
     const due = conversations
       .find(
         { summaryDue: true, deletedAt: { $exists: false } },
@@ -59,7 +59,7 @@ export function createReconciler({ conversations, queue, intervalMs, logger }: R
     } catch (error) {
       logger.warn({ err: error }, 'a round of the summary reconciler failed')
     }
-    // Not all processes in the same moment.
+    // Not all processes at the same moment.
     return intervalMs * (0.5 + Math.random() / 2)
   }
 

@@ -21,7 +21,7 @@ const config = loadConfig(z.object({ ...commonConfig, ...jwtConfig }), {
   JWT_SECRET,
 })
 
-test('who is revoked while waiting for a summary is not given it', async () => {
+test('a caller revoked while waiting for a summary does not get it', async () => {
   const revocations = createRevocationList()
   const app = createHttpServer({ logger: createLogger({ name: 'test', level: 'silent' }) })
   onTestFinished(() => app.close())

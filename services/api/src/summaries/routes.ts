@@ -55,7 +55,7 @@ export async function summaryRoutes(
   )
 }
 
-/** What the worker asks for, and jobs that failed. */
+/** Routes for the worker, and for failed jobs. */
 export async function internalSummaryRoutes(
   app: HttpServer,
   { reader, write, queue }: { reader: SummaryWorkReader; write: SummaryWriter; queue: SummaryQueue },

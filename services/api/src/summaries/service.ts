@@ -18,7 +18,7 @@ export interface SummaryServiceOptions {
   waitMs?: number
 }
 
-/** Up to here, and true to what stands now, a summary has to be. */
+/** A summary has to reach this far and match the current content. */
 export interface WantedSummary {
   caller: Caller
   cid: ObjectId
@@ -28,7 +28,7 @@ export interface WantedSummary {
 
 export type SummaryService = ReturnType<typeof createSummaryService>
 
-/** When a conversation gets a summary. */
+/** Decides when a conversation gets a summary. */
 export function createSummaryService({
   conversations,
   access,
@@ -51,8 +51,8 @@ export function createSummaryService({
 
   return {
     /**
-     * A conversation crossed a bucket, or something that its summary covers changed. Returns at once, throws nothing;
-     * `summaryDue` on the head is what makes it certain.
+     * A conversation filled a bucket, or something that its summary covers changed. Returns at once, never throws;
+     * `summaryDue` on the head is what guarantees the summary.
      */
     due({ cid, org, settledSeq }: { cid: ObjectId; org: string; settledSeq: number }): void {
       queue.offer({
@@ -80,8 +80,8 @@ export function createSummaryService({
     },
 
     /**
-     * Waits for what was asked for; null after 30 s, or once `signal` aborts.
-     * @throws ProblemError not_found, forbidden, also where that came to be meanwhile
+     * Waits for the requested summary; null after 30 s, or once `signal` aborts.
+     * @throws ProblemError not_found, forbidden, also if that has become so meanwhile
      */
     async wait(wanted: WantedSummary, signal: AbortSignal): Promise<ConversationSummary | null> {
       const deadline = Date.now() + waitMs

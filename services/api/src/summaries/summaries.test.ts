@@ -42,7 +42,7 @@ describe('every ten messages', () => {
     })
   })
 
-  test('of two that did the same step one counts; a late one never overwrites a newer summary', async () => {
+  test('of two workers that did the same step one counts; a late one never overwrites a newer summary', async () => {
     const cid = await world.conversation(people)
     await world.say(cid, lines(20))
     const work = await world.work(cid)
@@ -88,7 +88,7 @@ describe('every ten messages', () => {
     expect((await world.head(cid))?.summary).toContain('more 5')
   })
 
-  test('tokens and cost stand with the summary and in the audit, apart from those of messages', async () => {
+  test('tokens and cost are recorded with the summary and in the audit, apart from those of messages', async () => {
     const cid = await world.conversation(people)
     await world.say(cid, lines(10))
     await world.run(cid)
@@ -102,8 +102,8 @@ describe('every ten messages', () => {
   })
 })
 
-describe('what no longer stands', () => {
-  test('deleted text is gone with the next run, also from older summaries, and the rest is kept', async () => {
+describe('outdated content', () => {
+  test('that was deleted is gone with the next run, also from older summaries, and the rest is kept', async () => {
     const cid = await world.conversation(people)
     await world.say(cid, lines(40))
     await world.run(cid)
@@ -132,7 +132,7 @@ describe('what no longer stands', () => {
     expect(head && (await world.reader.standing(head))).toEqual({ text: lines(10).join('; '), coversSeq: 10 })
   })
 
-  test('nor where that run ends while the context is put together', async () => {
+  test('nor if that run ends while the context is put together', async () => {
     const cid = await world.conversation(people)
     await world.say(cid, ['secret', ...lines(9)])
     await world.run(cid)
@@ -197,7 +197,7 @@ describe('what no longer stands', () => {
     expect(summary).not.toContain('line 7')
   })
 
-  test('a revision that touched nothing below the summary makes no work, and is settled', async () => {
+  test('a revision that touched nothing the summary covers makes no work, and is settled', async () => {
     const cid = await world.conversation(people)
     await world.say(cid, lines(12))
     await world.run(cid)
@@ -209,7 +209,7 @@ describe('what no longer stands', () => {
     expect(head?.summaryContentRev).toBe(head?.contentRev)
   })
 
-  test('what falls due while it is found that nothing is stays due', async () => {
+  test('a summary that falls due while none is found due stays due', async () => {
     const cid = await world.conversation(people)
     await world.say(cid, lines(10))
     await world.run(cid)
@@ -226,7 +226,7 @@ describe('what no longer stands', () => {
     expect(await world.head(cid)).toMatchObject({ settledSeq: 20, summaryDue: true })
   })
 
-  test('a conversation that is gone is no work and takes no summary', async () => {
+  test('a deleted conversation makes no work and takes no summary', async () => {
     const cid = await world.conversation(people)
     await world.say(cid, lines(10))
     const work = await world.work(cid)

@@ -36,7 +36,7 @@ test('what looks like a control token is text', () => {
   expect(tokensOf('<|endoftext|>')).toBeGreaterThan(1)
 })
 
-/** Processor time of this process, in milliseconds: others on the machine don't count. */
+/** CPU time of this process in milliseconds, so that others on the machine don't count. */
 function cpuMs(): number {
   const { user, system } = process.cpuUsage()
   return (user + system) / 1_000

@@ -1,6 +1,6 @@
 import { createRequire } from 'node:module'
 
-/** The encoding that context is counted in. */
+/** The encoding in which context is counted. */
 type Encoding = typeof import('gpt-tokenizer/encoding/o200k_base')
 
 /** Unbroken runs of more letters, signs or blanks than this are counted in pieces. */

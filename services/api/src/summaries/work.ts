@@ -9,9 +9,9 @@ import type {
 } from '../database/collections.ts'
 import { isVoid } from '../database/collections.ts'
 
-/** Edited messages that one step reads again, the newest of them. */
+/** Most edited messages that one step reads again, newest first. */
 const REDONE = 200
-/** The last messages that a summary is shown, and characters of each. */
+/** How many of the last messages a summary is shown, and characters of each. */
 const RECENT = { messages: 4, characters: 500 }
 /** Numbers among which those are looked for: some are void or deleted. */
 const RECENT_WITHIN = 20
@@ -27,7 +27,7 @@ export type SummaryHead = Pick<
   | 'summaryDue'
 >
 
-/** Everything up to here should be covered: the last full bucket, or what was asked for. */
+/** Everything up to here should be covered: the last full bucket, or what was requested. */
 export const wantedSeq = ({ settledSeq, summaryWantedSeq }: SummaryHead): number =>
   Math.max(settledSeq - (settledSeq % LIMITS.summaryBucket), summaryWantedSeq ?? 0)
 
@@ -46,7 +46,7 @@ export function createSummaryWorkReader({
   const newest = (cid: ObjectId, below = Number.MAX_SAFE_INTEGER): Promise<SummaryDocument | null> =>
     summaries.findOne({ cid, throughSeq: { $lt: below } }, { sort: { throughSeq: -1 } })
 
-  /** Messages below the summary's end that no longer read as they did when it was made, ascending. */
+  /** Messages covered by the summary that have changed since it was made, ascending. */
   async function changedSince(summary: SummaryDocument): Promise<MessageDocument[]> {
     const rows = await messages
       .find({ cid: summary.cid, changeSeq: { $gt: summary.changeSeq }, seq: { $lte: summary.throughSeq } })
@@ -86,7 +86,7 @@ export function createSummaryWorkReader({
     return shortened(await toSummaryMessages(cid, rows))
   }
 
-  /** Nothing is lacking: says so on the head too, unless it moved on meanwhile. */
+  /** Nothing is missing: records that on the head too, unless it moved on meanwhile. */
   async function settle(head: SummaryHead): Promise<void> {
     if (!head.summaryDue && !mayBeStale(head)) return
     const { _id, settledSeq, contentRev, summaryCoversSeq } = head
@@ -105,7 +105,7 @@ export function createSummaryWorkReader({
     )
   }
 
-  /** The stored summary again, without what no longer stands. */
+  /** The stored summary again, without outdated content. */
   async function redo(head: SummaryHead, stored: SummaryDocument, changed: MessageDocument[]) {
     const from = changed[0]?.seq ?? 0
     const gone = new Set(changed.map(({ seq }) => seq))
@@ -151,7 +151,7 @@ export function createSummaryWorkReader({
   }
 
   return {
-    /** What to do next in this conversation: first what no longer stands, then bucket by bucket. */
+    /** What to do next in this conversation: first outdated content, then bucket by bucket. */
     async read(conversationId: string): Promise<InternalSummaryReadResult> {
       const head = await conversations.findOne({
         _id: new ObjectId(conversationId),
@@ -174,7 +174,7 @@ export function createSummaryWorkReader({
       return advance(head, stored, throughSeq)
     },
 
-    /** The newest summary that holds nothing deleted or edited since; null without one. */
+    /** The newest summary without anything deleted or edited since; null if there is none. */
     async standing(
       head: SummaryHead & { summary?: string },
     ): Promise<{ text: string; coversSeq: number } | null> {

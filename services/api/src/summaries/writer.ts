@@ -14,11 +14,11 @@ export interface SummaryWriterOptions {
 export type SummaryWriter = ReturnType<typeof createSummaryWriter>
 
 /**
- * Stores summaries, each once: a write counts only while the head still shows what the summary was made from.
- * What it cost stands with the summary and in the audit, apart from what the messages cost.
+ * Stores summaries, each once: a write counts only while the head still shows what the summary was made from. Its cost
+ * is recorded with the summary and in the audit, apart from that of messages.
  */
 export function createSummaryWriter({ summaries, changes, pricing }: SummaryWriterOptions) {
-  /** False: somebody else was first, or the content changed, or the conversation is gone. */
+  /** False: another worker was first, the content changed, or the conversation is gone. */
   return function write(summary: InternalSummaryWrite): Promise<boolean> {
     const cid = new ObjectId(summary.conversationId)
     const { coversSeq, contentRev, throughSeq, previousSeq, text, notes, source, model, usage } = summary
@@ -43,7 +43,7 @@ export function createSummaryWriter({ summaries, changes, pricing }: SummaryWrit
           text,
           notes,
           contentRev,
-          // Nothing that it covers changed since it was read, or contentRev would be another.
+          // Nothing that it covers has changed since it was read, or contentRev would differ.
           changeSeq: head.changeSeq,
           by: source,
           inputTokens: usage?.inputTokens ?? 0,

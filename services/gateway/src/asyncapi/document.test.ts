@@ -22,7 +22,7 @@ const checks = Object.entries<{ payload: AnySchema }>(document.components.messag
 const accepting = (payload: object) => checks.filter(([, check]) => check(payload)).map(([name]) => name)
 
 describe('the AsyncAPI document', () => {
-  it('is what docs/asyncapi.json says (else: node services/gateway/src/asyncapi/write.ts)', async () => {
+  it('matches docs/asyncapi.json (if not: node services/gateway/src/asyncapi/write.ts)', async () => {
     const path = new URL('../../../../docs/asyncapi.json', import.meta.url)
     expect(JSON.parse(await readFile(path, 'utf8'))).toEqual(document)
   })
@@ -34,7 +34,7 @@ describe('the AsyncAPI document', () => {
     expect(Object.keys(document.operations)).toEqual(Object.keys(document.channels))
   })
 
-  it('refers to nothing that is not there', () => {
+  it('has no dangling references', () => {
     const refs: string[] = []
     JSON.stringify(document, (key, value: unknown) => {
       if (key === '$ref' && typeof value === 'string') refs.push(value)
@@ -50,13 +50,13 @@ describe('the AsyncAPI document', () => {
     }
   })
 
-  it('has a whole schema under each name, not one that only names itself', () => {
+  it('has a full schema under each name, not a reference to itself', () => {
     for (const [name, schema] of Object.entries(document.components.schemas)) {
       expect(Object.keys(schema as object), name).not.toContain('$ref')
     }
   })
 
-  it('has payloads that can be checked against, and which tell a message from what is none', () => {
+  it('has payload schemas that accept a message and reject what is not one', () => {
     const { cost, ...costless } = MESSAGE
     expect(cost).toBe(0)
     expect(accepting({ ...MESSAGE, prevSeq: 1 })).toContain('server-message-new')
@@ -64,21 +64,21 @@ describe('the AsyncAPI document', () => {
     expect(accepting(costless)).toEqual([])
   })
 
-  it('leaves open what the server may say one day, and nothing that it is told', () => {
+  it('allows unknown fields in what the server sends, and none in what it receives', () => {
     expect(accepting({ ...MESSAGE, mood: 'cheerful' })).toContain('server-message-updated')
     const typing = { conversationId: MESSAGE.conversationId, isTyping: true }
     expect(accepting(typing)).toEqual(['client-message-typing'])
     expect(accepting({ ...typing, mood: 'cheerful' })).toEqual([])
   })
 
-  it('says of each event what it means, and of a text how long it may be', () => {
+  it('describes each event, and how long a text may be', () => {
     const { messages, schemas } = document.components
     const silent = Object.keys(messages).filter((name) => !name.endsWith('-ack') && !messages[name].summary)
     expect(silent).toEqual([])
     expect(schemas.CreateMessage.properties.content.description).toBe('At most 65536 bytes of UTF-8')
   })
 
-  it('says why a handshake was refused, and why a room has to be fetched anew', () => {
+  it('lists the reasons for a refused handshake and for a resync', () => {
     const refused = (code: string) => accepting({ message: code, data: { code } })
     expect(refused('token_expired')).toEqual(['server-connect_error'])
     expect(refused('not_found')).toEqual([])
@@ -87,7 +87,7 @@ describe('the AsyncAPI document', () => {
     expect(resync('whatever')).toEqual([])
   })
 
-  it('says of each step of a streamed answer what it is acknowledged with', () => {
+  it('says what acknowledges each step of a streamed answer', () => {
     const [done] = document.components.messages['client-message-stream-ack'].payload.oneOf
     const answers = Object.fromEntries(
       done.allOf[1].anyOf.map(({ description, required }: { description: string; required?: string[] }) => [

@@ -5,7 +5,7 @@ const VERSION = '1.0.0'
 
 type JsonSchema = Record<string, unknown>
 
-/** Turns zod schemas into JSON Schema; those with an id of their own stand once, under `components`. */
+/** Turns zod schemas into JSON Schema; those with an id appear once, under `components`. */
 function createSchemas() {
   const shared: Record<string, JsonSchema> = {}
 
@@ -48,16 +48,16 @@ function createSchemas() {
 const asObject = (value: unknown): JsonSchema =>
   typeof value === 'object' && value !== null ? { ...value } : {}
 
-/** As Socket.IO has it; not an event of ours. */
+/** Socket.IO's own; not one of our events. */
 const CONNECT_ERROR = {
-  summary: 'The handshake was refused. The client that asked.',
+  summary: 'The handshake was refused. Sent to the client that tried to connect.',
   payload: z.strictObject({ message: z.string(), data: ConnectErrorData }),
 }
 
 /** Message and operation names have no colon. */
 const nameOf = (event: string): string => event.replace(/[:.]/g, '-')
 
-/** The AsyncAPI 3 document of the sockets, made from the schemas that check them. */
+/** The AsyncAPI 3 document of the sockets, made from the schemas that validate them. */
 export function asyncApiDocument() {
   const schemas = createSchemas()
   const sent = Object.entries(CLIENT_EVENTS).map(([event, { summary, payload, result }]) => ({

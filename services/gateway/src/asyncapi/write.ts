@@ -1,6 +1,6 @@
 import { writeFile } from 'node:fs/promises'
 import { asyncApiDocument } from './document.ts'
 
-/** Writes docs/asyncapi.json anew. A test says when that is due. */
+/** Regenerates docs/asyncapi.json. A test fails when that is due. */
 const path = new URL('../../../../docs/asyncapi.json', import.meta.url)
 await writeFile(path, `${JSON.stringify(asyncApiDocument(), null, 2)}\n`)

@@ -39,7 +39,7 @@ test('a channel is heard from its first hold to its last release, in order, by e
   expect(heard).not.toContain('true three')
 })
 
-test('a handler that fails does not keep the next message from its own', async () => {
+test('a handler that fails does not keep the next message from its handler', async () => {
   const channel = randomUUID()
   const heard: string[] = []
   bus.handle('fragile', (_on, payload) => {
@@ -53,7 +53,7 @@ test('a handler that fails does not keep the next message from its own', async (
   await vi.waitFor(() => expect(heard).toEqual(['good']))
 })
 
-test('after a broken connection it hears again, and says that it may have missed something', async () => {
+test('after a broken connection it hears again, and reports that messages may have been missed', async () => {
   const channel = randomUUID()
   let restored = 0
   const heard: string[] = []
@@ -72,7 +72,7 @@ test('what was released while Redis was away is not heard again', async () => {
   const [kept, released, late] = [randomUUID(), randomUUID(), randomUUID()]
   await Promise.all([bus.hold(kept), bus.hold(released)])
   const restored = new Promise<void>((resolve) => bus.onRestored(resolve))
-  // On its way as the connection breaks, which must not bring it to the next one either.
+  // Under way as the connection breaks; it must not be repeated on the next one either.
   const asking = bus.hold(late)
   subscriber.stream.destroy()
   await vi.waitFor(() => expect(subscriber.status).not.toBe('ready'))
@@ -83,7 +83,7 @@ test('what was released while Redis was away is not heard again', async () => {
   await vi.waitFor(async () => expect(await heard()).toEqual([1, 0, 0]))
 })
 
-test('who held a channel before the first connection is told that they may have missed something', async () => {
+test('a channel held before the first connection is reported as possibly having missed messages', async () => {
   const channel = randomUUID()
   const late = connect('subscribing')
   const own = createBus({ subscriber: late, publisher, logger })

@@ -1,7 +1,7 @@
 import type { Logger } from '@parley/service-kit'
 import type { Redis } from 'ioredis'
 
-/** Milliseconds between signs of life on the subscribing connection, which is given up when silent for 6 s. */
+/** Milliseconds between signs of life on the subscribing connection, which is dropped after 6 s of silence. */
 const PING_MS = 2_000
 /** Channels of one call: each is an argument of its own, of which a call takes some 100,000. */
 const BATCH_SIZE = 1_000
@@ -10,11 +10,11 @@ export type Bus = ReturnType<typeof createBus>
 export type BusHandler = (channel: string, payload: string) => void
 
 /**
- * What gateways tell each other at once and forget: Redis pub/sub, nothing kept, nothing repeated. A message is
- * `<kind> <payload>`; a gateway hears its own. While Redis is away nothing is heard; `onRestored` then says that
- * messages may have been missed.
+ * Fire-and-forget messages between gateways: Redis pub/sub, nothing stored, nothing repeated. A message is `<kind>
+ * <payload>`; a gateway hears its own. While Redis is away nothing is heard; `onRestored` then says that messages may
+ * have been missed.
  *
- * `subscriber` is a connection of kind `subscribing` of the bus's own, `publisher` a `fast` one.
+ * `subscriber` is a `subscribing` connection that nothing else uses, `publisher` a `fast` one.
  */
 export function createBus({
   subscriber,
@@ -50,7 +50,7 @@ export function createBus({
         for (const listener of restored) listener()
       },
       (error: unknown) =>
-        logger.debug({ err: error }, 'subscribing was cut short, the next connection repeats it'),
+        logger.debug({ err: error }, 'subscribing was interrupted; the next connection repeats it'),
     )
   }
   const onMessage = (channel: string, message: string) => {
@@ -73,7 +73,9 @@ export function createBus({
   }, PING_MS)
 
   return {
-    /** Hears a channel until it is released as often as held. Resolves when subscribed; at once while Redis is away. */
+    /**
+     * Hears a channel until it is released as often as held. Resolves when subscribed; immediately if Redis is away.
+     */
     hold(channel: string): Promise<void> {
       const held = holders.get(channel)
       if (held) {
@@ -93,11 +95,11 @@ export function createBus({
       holders.delete(channel)
       if (subscriber.status !== 'ready') return
       subscriber.unsubscribe(channel).catch((error: unknown) => {
-        logger.debug({ err: error, channel }, 'unsubscribing was cut short')
+        logger.debug({ err: error, channel }, 'unsubscribing was interrupted')
       })
     },
 
-    /** One handler a kind; a kind has no space in it. */
+    /** One handler per kind; a kind contains no space. */
     handle(kind: string, handler: BusHandler): void {
       handlers.set(kind, handler)
     },
@@ -118,7 +120,7 @@ export function createBus({
       restored.push(listener)
     },
 
-    /** The connections belong to whoever made them. */
+    /** Leaves the connections open: they belong to whoever made them. */
     close(): void {
       clearInterval(pinging)
       subscriber.off('ready', onReady)
@@ -127,5 +129,5 @@ export function createBus({
   }
 }
 
-/** As scripts publish it themselves. */
+/** The format, for scripts that publish by themselves. */
 export const busMessage = (kind: string, payload: string): string => `${kind} ${payload}`

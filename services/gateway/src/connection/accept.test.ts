@@ -69,7 +69,7 @@ function open() {
   }
 }
 
-test('joins, and what an agent is told as it connects, are asked elsewhere before long where an api process hangs', async () => {
+test('if an api process hangs, joins and an agent’s own conversation are soon asked of another', async () => {
   const { fake, socket, ready, joins, accept, join, welcomed } = open()
   fake.add(createFakeConversation('acme', [BOT], BOT.id))
   const others = [0, 1].map(() => fake.add(createFakeConversation('acme', [BOT])))
@@ -90,7 +90,7 @@ test.for([
   ['which is one of them', 0],
   ['which comes on top', 1],
 ] as const)(
-  'an agent that comes back to as many conversations as it may be in is told of its own, %s',
+  'an agent that returns to as many conversations as it may be in is told of its own, %s',
   async ([, besides]) => {
     const { fake, socket, ready, joins, accept, join, welcomed } = open()
     const conversations = Array.from({ length: LIMITS.roomsPerSocket + besides }, (_, n) =>

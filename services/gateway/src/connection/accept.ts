@@ -10,7 +10,7 @@ import type { Expiry } from './expiry.ts'
 
 const RETRY_MS = 500
 
-/** A newcomer that was admitted: takes its events from now on, and cleans up after it. */
+/** Sets up an admitted socket: handles its events from now on, and cleans up after it. */
 export function createAccept(
   core: Pick<Core, 'api' | 'people' | 'lifecycle' | 'outbound' | 'logger'>,
   dependencies: {
@@ -24,7 +24,7 @@ export function createAccept(
   const { api, people, lifecycle, outbound, logger } = core
   const { roomAccess, expiry, dispatch, viewRoster, forget } = dependencies
 
-  /** An agent's auto conversation: found or made, joined, told; tried again while the api is away. */
+  /** Finds or creates an agent's auto conversation, joins it and announces it; retried while the api is away. */
   async function welcomeAgent(socket: ChatSocket): Promise<void> {
     while (socket.connected) {
       try {
@@ -40,7 +40,7 @@ export function createAccept(
           { conversationId },
           () => viewRoster(conversationId),
           ({ lastSeq, changeSeq }) => {
-            // What happened between the two answers would be in neither.
+            // Whatever happened between the two answers would be in neither.
             if (lastSeq !== conversation.lastSeq || changeSeq !== conversation.changeSeq) {
               throw problem('unavailable', { detail: 'The conversation changed while it was being joined' })
             }
@@ -50,7 +50,7 @@ export function createAccept(
         return
       } catch (error) {
         if (!(error instanceof ProblemError)) throw error
-        // Closed or deleted in between: the next round makes another.
+        // Closed or deleted in between: the next round creates another.
         if (!error.retryable && error.code !== 'not_found') {
           logger.warn({ err: error }, 'an agent got no conversation of its own')
           return

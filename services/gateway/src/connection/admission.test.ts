@@ -8,14 +8,14 @@ afterEach(() => {
   vi.useRealTimers()
 })
 
-/** Admission on a loop that is as late and as busy as the test says. */
+/** Admission on an event loop that is as late and as busy as the test says. */
 function open() {
   let time = 0
   let share = 0
   const admission = createAdmission({ connectsPerMinute: 0, now: () => time, busyShare: () => share })
   return {
     admission,
-    /** Milliseconds pass; the loop comes round to its timers so much later, after so busy a time. */
+    /** Lets milliseconds pass; the loop runs its timers this much later, having been this busy. */
     pass(ms: number, { lateMs = 0, busy = 0 } = {}): void {
       share = busy
       time += ms + lateMs
@@ -34,7 +34,7 @@ test('a thousand newcomers at once may come in, and then three thousand a second
   admission.close()
 })
 
-test('who comes to a loop that is late and busy is sent away, each for another time', () => {
+test('newcomers to a loop that is late and busy are sent away, each for a different time', () => {
   const { admission, pass, isIn } = open()
   expect(isIn()).toBe(true)
   pass(100, { lateMs: 401, busy: 0.81 })
@@ -47,8 +47,8 @@ test('who comes to a loop that is late and busy is sent away, each for another t
 
 test.for([
   ['late and idle: it lacks a processor', { lateMs: 2_000, busy: 0.8 }],
-  ['busy and in time', { lateMs: 400, busy: 1 }],
-] as const)('a loop that is %s takes newcomers in', ([, state]) => {
+  ['busy and on time', { lateMs: 400, busy: 1 }],
+] as const)('a loop that is %s admits newcomers', ([, state]) => {
   const { admission, pass, isIn } = open()
   isIn()
   pass(100, state)
@@ -56,7 +56,7 @@ test.for([
   admission.close()
 })
 
-test('what was late is forgotten once the loop is in time again', () => {
+test('lateness is forgotten once the loop is on time again', () => {
   const { admission, pass, isIn } = open()
   isIn()
   pass(100, { lateMs: 1_000, busy: 1 })
@@ -68,7 +68,7 @@ test('what was late is forgotten once the loop is in time again', () => {
   admission.close()
 })
 
-test('the loop is looked at while newcomers come, and left alone otherwise', () => {
+test('the loop is sampled while newcomers come, and left alone otherwise', () => {
   const { admission, pass, isIn } = open()
   expect(vi.getTimerCount()).toBe(0)
   isIn()
@@ -79,14 +79,14 @@ test('the loop is looked at while newcomers come, and left alone otherwise', () 
   expect(vi.getTimerCount()).toBe(1)
   pass(300)
   expect(vi.getTimerCount()).toBe(0)
-  // However late the loop was meanwhile: who comes to it now starts anew.
+  // However late the loop was meanwhile, the next newcomer starts afresh.
   pass(60_000, { lateMs: 60_000, busy: 1 })
   expect(isIn()).toBe(true)
   admission.close()
   expect(vi.getTimerCount()).toBe(0)
 })
 
-test('who has used up their connections stays out however many others come', () => {
+test('a person who has used up their connections stays out however many others come', () => {
   let time = 0
   const admission = createAdmission({ connectsPerMinute: 1, now: () => time++ })
   expect(admission.refusePerson('ada')).toBeNull()
@@ -99,18 +99,18 @@ test('who has used up their connections stays out however many others come', () 
 test('whoever is sent away by the crowd may still come as often as before', () => {
   const admission = createAdmission({ connectsPerMinute: 1, now: () => 0 })
   for (let n = 0; n < 1_000; n++) expect(admission.refusePerson(`person ${n}`)).toBeNull()
-  // All that may come at once have come.
+  // As many have come as may come at once.
   for (let n = 0; n < 3; n++) expect(admission.refusePerson('ada')).toBeLessThanOrEqual(4_000)
 })
 
-test('whoever comes to a gateway that is about to end is sent elsewhere', () => {
+test('newcomers to a gateway that is about to end are sent elsewhere', () => {
   const { admission, isIn } = open()
   admission.close()
   expect(isIn()).toBe(false)
   expect(vi.getTimerCount()).toBe(0)
 })
 
-test('whoever is still being judged as the gateway begins to end is sent elsewhere too', () => {
+test('newcomers whose token is still being verified as the gateway begins to end are sent elsewhere too', () => {
   const { admission, isIn } = open()
   expect(isIn()).toBe(true)
   expect(admission.refusePerson('ada')).toBe(null)

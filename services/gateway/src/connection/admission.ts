@@ -2,27 +2,27 @@ import { createTokenBucket, type TokenBucket } from '@parley/service-kit'
 import { LRUCache } from 'lru-cache'
 
 /**
- * Newcomers are asked to come back where the event loop is this many milliseconds late, and busy for this share of its
- * time: one that is late without being busy lacks a processor, and sending people away gives it none.
+ * Newcomers are asked to come back later when the event loop is this many milliseconds late and was busy for this share
+ * of its time. A loop that is late without being busy is short of CPU, and sending people away would not help.
  */
 const MAX_DELAY_MS = 400
 const MAX_UTILIZATION = 0.8
 const SAMPLE_MS = 100
-/** Milliseconds without newcomers after which nobody looks at the loop any more. */
+/** Milliseconds without newcomers after which the loop is no longer sampled. */
 const QUIET_MS = 5_000
-/** Burst and sustained rate of newcomers, also while the loop looks idle: a burst can arrive between two samples. */
+/** Burst and sustained rate of newcomers, even while the loop looks idle: a burst can arrive between two samples. */
 const BURST = 1_000
 const PER_SECOND = 3_000
-/** Newcomers that were refused come back spread over this time. */
+/** Refused newcomers come back spread over this time. */
 const BACK_MS = { first: 500, max: 4_000 }
-/** People whose connections are counted, at most; the ones seen longest ago go first. */
+/** Most people whose connections are counted; those seen longest ago are dropped first. */
 const MAX_PEOPLE = 50_000
 
 export type Admission = ReturnType<typeof createAdmission>
 
 /**
- * Who may connect now. A storm of newcomers must not take the loop from those who are connected: when it runs late,
- * or too many come at once, the rest are sent away for a moment, each for another time.
+ * Decides who may connect now. A storm of newcomers must not starve those already connected: when the loop runs late,
+ * or too many come at once, the rest are sent away briefly, each for a different time.
  */
 export function createAdmission({
   connectsPerMinute,
@@ -32,7 +32,7 @@ export function createAdmission({
   connectsPerMinute: number
   /** Milliseconds of a monotonic clock. */
   now?: () => number
-  /** Share of its time, since it was last asked, in which the loop was busy. */
+  /** Share of the time since the last call during which the loop was busy. */
   busyShare?: () => number
 }) {
   const storm = createTokenBucket(PER_SECOND, BURST, now)
@@ -83,15 +83,15 @@ export function createAdmission({
   return {
     /** Milliseconds after which somebody who can't be admitted now may try again. */
     laterMs,
-    /** Before it is known who comes: milliseconds after which to try again, or null. */
+    /** Before the caller is known: milliseconds after which to try again, or null. */
     refuse(): number | null {
       if (!closed) watch()
       const isOverloaded = lateMs > MAX_DELAY_MS && busy > MAX_UTILIZATION
       return closed || isOverloaded ? laterMs() : null
     },
     /**
-     * The same once it is known who comes, which may have taken long; null lets them in. Only who is let in takes
-     * something: of what all newcomers may, and of what the person may.
+     * The same once the caller is known, which may have taken long; null lets them in. Only those let in use up any of
+     * the allowances, the common one and the person's own.
      */
     refusePerson(person: string): number | null {
       if (closed) return laterMs()
@@ -102,7 +102,7 @@ export function createAdmission({
       own.take()
       return null
     },
-    /** No more newcomers: this gateway is about to end. */
+    /** Admits nobody from now on: this gateway is about to end. */
     close(): void {
       closed = true
       stop()

@@ -16,7 +16,7 @@ afterAll(() => gateway.close())
 
 const engine = () => `${gateway.url.replace('http', 'ws')}/socket.io/?EIO=4&transport=websocket`
 
-/** A connection on which nobody has come in yet. */
+/** A connection without a socket so far. */
 async function openWebSocket(): Promise<WebSocket> {
   const ws = new WebSocket(engine())
   await once(ws, 'message')
@@ -24,7 +24,7 @@ async function openWebSocket(): Promise<WebSocket> {
 }
 
 describe('a connection', () => {
-  it('is refused to who connects too often, with a time to come back, and to nobody else', async () => {
+  it('is refused to a person who connects too often, with a time to come back, and to nobody else', async () => {
     const token = gateway.token('eager', 'acme')
     for (let n = 0; n < 3; n++) (await gateway.connect(token)).disconnect()
     await expect(gateway.connect(token)).rejects.toMatchObject({
@@ -34,7 +34,7 @@ describe('a connection', () => {
     expect(other.connected).toBe(true)
   })
 
-  it('that asks to come in over and over keeps nobody else out', async () => {
+  it('that keeps trying to connect keeps nobody else out', async () => {
     const clock = vi.spyOn(performance, 'now').mockReturnValue(performance.now())
     const insistent = await openWebSocket()
     const closed = once(insistent, 'close')
@@ -53,11 +53,11 @@ describe('a connection', () => {
   })
 
   it.for([
-    ['asks to come in a fourth time', ['40/a,', '40/b,', '40/c,', '40/d,']],
-    ['asks for a namespace whose name is as long as a packet may be', [`40/${'x'.repeat(1_000_000)},`]],
+    ['tries to connect a fourth time', ['40/a,', '40/b,', '40/c,', '40/d,']],
+    ['asks for a namespace with a name as long as a packet may be', [`40/${'x'.repeat(1_000_000)},`]],
     ['sends long attachments', ['453-/chat,["x"]', Buffer.alloc(40_000), Buffer.alloc(40_000)]],
-    ['sends much that attachments are yet to come for', [`451-/chat,["x","${'x'.repeat(70_000)}"]`]],
-    ['does so with an answer', [`461-/chat,["${'x'.repeat(70_000)}"]`]],
+    ['sends a large packet that awaits attachments', [`451-/chat,["x","${'x'.repeat(70_000)}"]`]],
+    ['does the same with an acknowledgement', [`461-/chat,["${'x'.repeat(70_000)}"]`]],
   ] as const)('that %s is closed at once', async ([, packets]) => {
     const ws = await openWebSocket()
     const closed = once(ws, 'close', { signal: AbortSignal.timeout(5_000) })
@@ -65,7 +65,7 @@ describe('a connection', () => {
     await closed
   })
 
-  it('that shows a token as long as one may be is told what is wrong with it', async () => {
+  it('that shows a token of the greatest length is told what is wrong with it', async () => {
     await expect(gateway.connect('x'.repeat(16_384))).rejects.toMatchObject({
       data: { code: 'unauthenticated' },
     })
@@ -97,7 +97,7 @@ describe('a connection', () => {
     await closed
   })
 
-  it('that pings its websocket is answered, and by what it sent last where it sends much at once', async () => {
+  it('that pings its websocket is answered, with the last of many pings sent at once', async () => {
     const ws = await openWebSocket()
     const told: string[] = []
     ws.on('pong', (data) => told.push(data.toString()))
@@ -109,7 +109,7 @@ describe('a connection', () => {
     ws.terminate()
   })
 
-  it('follows 500 conversations and no more, of which each may be joined again', async () => {
+  it('follows 500 conversations and no more, each of which may be joined again', async () => {
     const socket = await gateway.connect(gateway.token('ada', 'acme'))
     const joined: string[] = []
     const join = () => {
@@ -120,7 +120,7 @@ describe('a connection', () => {
     const answers = await Promise.all(Array.from({ length: LIMITS.roomsPerSocket + 1 }, join))
     const refused = answers.filter(({ ok }) => !ok)
     expect(refused).toMatchObject([{ error: { code: 'conflict', retryable: false } }])
-    // As after a `resync`: it is in that room already.
+    // As after a `resync`: the socket is in that room already.
     const [conversationId] = joined
     expect(await socket.emitWithAck('conversation:join', { conversationId })).toMatchObject({ ok: true })
     expect(await gateway.rooms()).toBe(LIMITS.roomsPerSocket)
@@ -152,7 +152,7 @@ describe('a connection', () => {
 })
 
 describe('a newer token', () => {
-  it('that is no admin’s any more ends what the admin was just about to follow', async () => {
+  it('that no longer is an admin’s ends a join that the admin had under way', async () => {
     const { id } = fake.add(createFakeConversation('acme', [ADA]))
     const socket = await gateway.connect(gateway.token('root', 'acme', { roles: ['admin'] }))
     const asked = Promise.withResolvers<void>()
@@ -173,7 +173,7 @@ describe('a newer token', () => {
 })
 
 describe('a newcomer', () => {
-  it('whose token can not be judged, since its issuer is away, is asked to come back', async () => {
+  it('whose token cannot be verified because its issuer is away is asked to come back', async () => {
     const keys = { JWT_SECRET: '', JWT_JWKS_URL: 'http://127.0.0.1:1/keys' }
     const unsure = await startTestGateway(fake.api, keys)
     const header = Buffer.from('{"alg":"EdDSA"}').toString('base64url')
@@ -203,7 +203,7 @@ describe('a connected socket', () => {
 })
 
 describe('a revocation', () => {
-  it('that may have been lost while the list was being read is looked for again', async () => {
+  it('that may have been lost while the list was being read causes another reading', async () => {
     const answered = Promise.withResolvers<void>()
     fake.beforeEach((path) => (path === '/internal/revocations' ? answered.promise : undefined))
     const asked = () => fake.calls.filter((path) => path === '/internal/revocations').length
@@ -223,7 +223,7 @@ describe('a revocation', () => {
     fake.beforeEach(() => undefined)
   })
 
-  it('that comes later for the same person also ends sockets when it is found by polling', async () => {
+  it('that comes later for the same person ends sockets also when found by polling', async () => {
     const late = createFakeApi()
     const alone = await startTestGateway(late.api)
     try {
@@ -243,7 +243,7 @@ describe('a revocation', () => {
     }
   })
 
-  it('that is not known of yet lets nobody in: until the list was read once, newcomers are asked to come back', async () => {
+  it('may not be known yet: until the list has been read once, newcomers are asked to come back', async () => {
     const late = createFakeApi()
     late.setAway(true)
     late.revocations.push({ orgId: 'acme', ...ADA, before: Math.floor(Date.now() / 1_000) + 60 })
@@ -271,8 +271,8 @@ describe('a revocation', () => {
   })
 })
 
-describe('what a socket asked for before its token was revoked', () => {
-  it('is not begun after that: an answer would be written in its name', async () => {
+describe('an event sent before the socket’s token was revoked', () => {
+  it('is not begun after that: an answer would be written in that name', async () => {
     const { id } = fake.add(createFakeConversation('acme', [{ type: 'agent', id: 'bot' }]))
     const agent = await gateway.connect(gateway.token('bot', 'acme', { type: 'agent' }))
     const [socket] = [...gateway.gateway.app.io.of('/chat').sockets.values()].filter(
@@ -297,7 +297,7 @@ describe('what a socket asked for before its token was revoked', () => {
 })
 
 describe('a token that ends', () => {
-  it('closes its socket after the grace and not before; one that is followed by another in the grace does not', async () => {
+  it('closes its socket after the grace period and not before, unless it is replaced in that time', async () => {
     const open = async (expiresIn: number) => {
       const token = gateway.token(`of ${expiresIn}`, 'acme', { expiresIn })
       const socket = await gateway.connect(token)
@@ -309,7 +309,7 @@ describe('a token that ends', () => {
       const isServed = async () => (await socket.emitWithAck('conversation:leave', nowhere)).ok
       return { socket, told, end: Date.parse(expiresAt), isServed }
     }
-    // Clients give up a connection that was silent for 45 s of their time, which moves along.
+    // Clients drop a connection that was silent for 45 s of their time, which is faked too.
     const [first, second, renewed] = [await open(6), await open(7), await open(8)]
     const over = [{ code: 'token_expired' }, 'io server disconnect']
     try {
@@ -338,7 +338,7 @@ describe('a token that ends', () => {
     return { told, session, socket, expiry }
   }
 
-  it('is announced a minute before, and closes the socket after 30 s of grace', () => {
+  it('is announced a minute ahead, and closes the socket after 30 s of grace', () => {
     const { told } = start(600)
     vi.advanceTimersByTime(539_000)
     expect(told).toEqual([])
@@ -351,7 +351,7 @@ describe('a token that ends', () => {
     vi.useRealTimers()
   })
 
-  it('does not close its socket where it was refreshed in time', () => {
+  it('does not close its socket if it was refreshed in time', () => {
     const { told, session, socket, expiry } = start(600)
     vi.advanceTimersByTime(620_000)
     session.expiresAt = Date.now() / 1_000 + 600

@@ -6,14 +6,14 @@ import type { Outbound } from './outbound.ts'
 const PER_SOCKET_MS = 2
 const MIN_MS = 100
 const STEP_MS = 50
-/** Milliseconds that a socket's events under way may still take. */
+/** Milliseconds that a socket's running events may still take. */
 const FINISH_TIMEOUT_MS = 3_000
 
-/** Sends everybody elsewhere, spread over time: told at once when, then closed one after the other. */
+/** Sends everybody elsewhere: each is told at once when to reconnect, then they are closed one after the other. */
 export async function drain(options: {
   namespace: ChatNamespace
   outbound: Outbound
-  /** Milliseconds that it may take at most. */
+  /** Upper bound of the whole, in milliseconds. */
   maxMs: number
 }): Promise<void> {
   const { namespace, outbound, maxMs } = options
@@ -33,7 +33,7 @@ export async function drain(options: {
   await Promise.all(closing)
 }
 
-/** What a socket asked for already is answered before it is closed. */
+/** Events that a socket has sent already are answered before it is closed. */
 async function finish(socket: ChatSocket): Promise<void> {
   const end = performance.now() + FINISH_TIMEOUT_MS
   while (socket.data.session.pending > 0 && performance.now() < end) await delay(STEP_MS)

@@ -15,7 +15,7 @@ function openExpiry() {
   return { told, ...expiry }
 }
 
-test('who showed a newer token is warned before that one ends too', () => {
+test('a socket that showed a newer token is warned before that one ends too', () => {
   const { told, watch } = openExpiry()
   const socket = socketFor(90)
   watch(socket)
@@ -29,7 +29,7 @@ test('who showed a newer token is warned before that one ends too', () => {
   expect(told).toEqual(['auth:expiring', 'auth:expiring'])
 })
 
-test('whoever comes after all others have gone is looked after like them', () => {
+test('a socket that comes after all others have gone is watched like them', () => {
   const { told, watch, stop } = openExpiry()
   const [first, second] = [socketFor(60), socketFor(60)]
   watch(first)

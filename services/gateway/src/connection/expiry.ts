@@ -1,14 +1,14 @@
 import type { ServerPayload } from '@parley/contract'
 import type { Session } from './session.ts'
 
-/** Milliseconds before a token's end that its socket is told, and after it that the socket lives on. */
+/** Milliseconds before a token's end at which its socket is warned, and after it for which the socket lives on. */
 const WARN_MS = 60_000
 const GRACE_MS = 30_000
-/** Milliseconds between two looks at all sockets: cheaper for thousands of them than a timer each. */
+/** Milliseconds between two checks of all sockets: for thousands of them, cheaper than a timer each. */
 const LOOK_MS = 1_000
 
 type Announced = 'auth:expiring' | 'auth:expired'
-/** As much of a socket as its end needs. */
+/** The part of a socket that is needed to end it. */
 interface Expiring {
   data: { session: Pick<Session, 'expiresAt' | 'expiryTold'> }
   disconnect(close: boolean): unknown
@@ -53,7 +53,7 @@ export function createExpiry<S extends Expiring>({
   }
 
   return {
-    /** Starts, or starts anew after a refresh. */
+    /** Starts watching, or restarts after a refresh. */
     watch(socket: S): void {
       socket.data.session.expiryTold = false
       watched.add(socket)

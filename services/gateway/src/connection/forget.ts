@@ -4,12 +4,12 @@ import type { ChatServer, ChatSocket } from '../sockets.ts'
 /**
  * Lets go of what only the handshake needed: headers, the token, which the session has, and the request itself. A
  * websocket would keep its request for as long as it lives, reachable from the connection and from the response that
- * Engine.IO makes up for its middlewares (measured: 2 KiB each). Where a later Engine.IO has it otherwise, it stays.
+ * Engine.IO makes up for its middlewares (measured: 2 KiB each). If a later Engine.IO keeps it elsewhere, it stays.
  */
 export function createForget(io: ChatServer): (socket: ChatSocket) => void {
   const responses = new WeakMap<IncomingMessage, ServerResponse>()
   io.engine.use((request: IncomingMessage, response: ServerResponse, next: () => void) => {
-    // That of polling is real, and ends with its request.
+    // Polling has a real response, which ends with its request.
     if (!(response instanceof ServerResponse)) responses.set(request, response)
     next()
   })
@@ -17,11 +17,11 @@ export function createForget(io: ChatServer): (socket: ChatSocket) => void {
     handshake.headers = {}
     handshake.auth = {}
     const { request } = conn
-    // One connection may come in more than once.
+    // A connection may try to connect more than once.
     if (!request) return
     const response = responses.get(request)
     if (response) Object.assign(response, { req: null })
-    // As Socket.IO's documentation has it; only its types say that a connection always has one.
+    // Socket.IO's documentation does the same; only its types say that a connection always has a request.
     Object.assign(conn, { request: null })
   }
 }

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { changeFrame, newMessageFrame, numbersOf } from '../delivery/payloads.ts'
 import { encodeFrame } from './frames.ts'
 
-/** What a websocket client makes of bytes: Node's own reads them. */
+/** The messages that Node's own websocket client reads from bytes. */
 const server = createServer((socket) => {
   socket.once('data', async (request) => {
     const key = /sec-websocket-key: (.+)\r\n/i.exec(request.toString())?.[1] ?? ''
@@ -44,7 +44,7 @@ async function received(sent: Buffer[], count: number): Promise<string[]> {
 }
 
 describe('frames', () => {
-  it('are read by a websocket client, at every length of header, several in one write too', async () => {
+  it('are read by a websocket client, with every header length, also several in one write', async () => {
     const texts = [0, 1, 90, 91, 92, 93, 94, 95, 96, 100, 5_000, 65_490, 65_500, 65_510, 65_540, 200_000]
       .map((length) => 'x'.repeat(length))
       .concat('äöü €', '👩‍🚀'.repeat(100), '"\\\n')
@@ -63,7 +63,7 @@ describe('frames', () => {
     ])
   })
 
-  it('carry a change of the conversation with its number and the names of the fields', () => {
+  it('carry a conversation’s change with its number and the names of the changed fields', () => {
     const payload = { kind: 'conversation.updated', subject: '{"title":"t"}', changed: '["title"]' } as const
     expect(JSON.parse(changeFrame('c1', 7, payload).text.slice('2/chat,'.length))).toEqual([
       'conversation:updated',
@@ -71,7 +71,7 @@ describe('frames', () => {
     ])
   })
 
-  it("a message's numbers are its own, whatever its text says, and in any order of fields", () => {
+  it("a message's numbers are read correctly whatever its text says and however its fields are ordered", () => {
     fc.assert(
       fc.property(fc.string(), fc.nat(), fc.nat(), (text, seq, changeSeq) => {
         const content = `${text}"seq":9,"changeSeq":9`

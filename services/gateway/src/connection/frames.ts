@@ -1,6 +1,6 @@
 import { CHAT_NAMESPACE } from '@parley/contract'
 
-/** An event ready for the wire, encoded once for all its receivers. */
+/** An event ready for the wire, encoded once for all receivers. */
 export interface Frame {
   /** The Socket.IO packet: `2/chat,["message:new",{…}]`. */
   text: string

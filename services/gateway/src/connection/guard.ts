@@ -11,11 +11,11 @@ const CONNECT = '0'
 const BINARY_EVENT = '5'
 const BINARY_ACK = '6'
 
-/** Times that one connection may try to come in: a client opens another after a refusal. */
+/** Times that one connection may try to connect: after a refusal, a client opens another. */
 const MAX_TRIES = 3
 /** Characters of each of them: the longest token, 16 KiB, and what is around it. */
 const MAX_TRY_CHARACTERS = 20 * 1024
-/** Times that it may probe a websocket to go on with: a client does so once. */
+/** Times that it may probe a websocket for the upgrade: a client does so once. */
 const MAX_PROBES = 3
 
 /** Bytes of a packet with attachments, which is kept until it has them all. No event has any: they are refused. */
@@ -23,7 +23,7 @@ const MAX_ATTACHED_BYTES = 64 * 1024
 
 /**
  * Bounds what Socket.IO and Engine.IO keep and answer by themselves, also for those who have shown no token: none of it
- * goes through `outbound`. What no client of the chat does ends the connection, before Socket.IO sees it.
+ * goes through `outbound`. Anything that no chat client does ends the connection before Socket.IO sees it.
  */
 export function guard(io: ChatServer): void {
   const tries = createCount(MAX_TRIES)
@@ -73,12 +73,12 @@ function createCount(max: number) {
   }
 }
 
-/** Pieces of a message that has not yet arrived whole: one of 1 MiB has some 720 in packets of Ethernet's size. */
+/** Pieces of a message that has not fully arrived: 1 MiB makes some 720 in packets of Ethernet's size. */
 const MAX_FRAGMENTS = 4_096
 
 /**
- * Websockets that keep few pieces of a message, however small they come, and one answer to their pings, however many: the
- * newest is answered once the answer before it is on its way (RFC 6455, 5.5.3).
+ * Websockets that keep few pieces of a message, however small, and one answer to pings, however many: the newest is
+ * answered once the previous answer has been written (RFC 6455, 5.5.3).
  */
 export class GuardedWebSockets extends WebSocketServer {
   constructor(options: ServerOptions) {

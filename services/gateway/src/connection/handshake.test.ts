@@ -37,11 +37,11 @@ function openHandshake(connectsPerMinute: number) {
 }
 
 test.for([
-  ['who shows no token', 0, 'unauthenticated', () => ({})],
-  ['who shows one that is none', 0, 'unauthenticated', () => ({ token: 'x' })],
+  ['somebody who shows no token', 0, 'unauthenticated', () => ({})],
+  ['somebody who shows an invalid one', 0, 'unauthenticated', () => ({ token: 'x' })],
   ['one person who connects far too often', 1, 'overloaded', () => ({ token: tokenOf('eager') })],
 ] as const)(
-  '%s takes nothing from what newcomers may: thousands of them kept everybody else out',
+  '%s takes nothing from the newcomers’ allowance: thousands of them kept everybody else out',
   async ([, connectsPerMinute, code, auth]) => {
     const shakeHands = openHandshake(connectsPerMinute)
     for (let n = 0; n < 2_000; n++)
@@ -50,7 +50,7 @@ test.for([
   },
 )
 
-test('connections are counted for each person, of whom another org, or an agent, has the name too', async () => {
+test('connections are counted per person, also where another org or an agent has the same name', async () => {
   const shakeHands = openHandshake(1)
   const namesakes = [{}, { orgId: 'other' }, { type: 'agent' as const }]
   for (const more of namesakes) expect(await shakeHands({ token: tokenOf('ada', more) })).toBe('admitted')

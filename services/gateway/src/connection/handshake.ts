@@ -5,7 +5,7 @@ import type { ChatSocket } from '../sockets.ts'
 import type { Admission } from './admission.ts'
 import { createSession } from './session.ts'
 
-/** Seconds' worth of events that a socket may send at once: who comes back joins all its rooms. */
+/** Seconds' worth of events that a socket may send at once: a returning client joins all its rooms. */
 const BURST_SECONDS = 10
 
 /** Arrives at the client as `connect_error` with this `data`. */
@@ -28,7 +28,7 @@ export interface HandshakeOptions {
   logger: Logger
 }
 
-/** Decides about a newcomer, and knows who it is afterwards. */
+/** Admits or refuses a newcomer, and records who it is. */
 export function createHandshake(options: HandshakeOptions) {
   const { verifier, admission, isAllowedOrigin, eventsPerSecond, onRefused, logger } = options
 
@@ -40,7 +40,7 @@ export function createHandshake(options: HandshakeOptions) {
     if (error instanceof HandshakeError) return error
     const code = error instanceof ProblemError ? error.code : 'internal'
     if (code === 'unauthenticated' || code === 'token_expired') return new HandshakeError({ code })
-    // No fault of theirs: the issuer's keys can't be fetched, or something is wrong here.
+    // Not the client's fault: the issuer's keys can't be fetched, or something is wrong here.
     logger.warn({ err: error }, 'somebody could not be admitted')
     return new HandshakeError({ code: 'overloaded', reconnectAfterMs: admission.laterMs() })
   }

@@ -28,7 +28,7 @@ function open() {
     written,
     queued,
     write,
-    /** Writes a frame for a room while so many bytes wait; whether it went out. */
+    /** Writes a frame for a room while this many bytes wait; returns whether it went out. */
     goesOut(bufferedAmount: number, volatile = false): boolean {
       below.bufferedAmount = bufferedAmount
       const before = written.length
@@ -41,17 +41,17 @@ function open() {
   }
 }
 
-test('typing and presence are left out for who has 64 KiB to read, and messages are not', () => {
+test('typing and presence are left out for a socket with 64 KiB to read, and messages are not', () => {
   const { goesOut } = open()
   expect([0, 64 * KIB, 64 * KIB + 1].map((waiting) => goesOut(waiting, true))).toEqual([true, true, false])
   expect(goesOut(64 * KIB + 1)).toBe(true)
 })
 
-test('a mebibyte may wait; a byte more is told by one resync, and ends the connection', () => {
+test('a mebibyte may wait; a byte more brings one resync and ends the connection', () => {
   const client = open()
   expect(client.goesOut(MIB - frame.wire.length)).toBe(true)
   expect(client.goesOut(MIB - frame.wire.length + 1)).toBe(false)
-  // Whatever it reads from now on, nothing more comes: there would be a gap before it.
+  // However much it reads from now on, nothing more is sent: there would be a gap before it.
   expect(client.goesOut(0)).toBe(false)
   expect(client.outbound.mayAnswer(client.socket)).toBe(false)
   expect(client.queued).toEqual([`2/chat,["resync",{"conversationId":"${ROOM}","reason":"slow_reader"}]`])
@@ -60,7 +60,7 @@ test('a mebibyte may wait; a byte more is told by one resync, and ends the conne
   expect(client.below.ended).toBe(true)
 })
 
-test('of small packets four thousand may wait: all of them are looked at before each further one', () => {
+test('four thousand small packets may wait: all of them are counted before each further one', () => {
   const { outbound } = open()
   const { socket, backlog } = createFakeSocket()
   const fill = (count: number) => backlog.push(...Array.from({ length: count }, () => ({ data: 'x' })))
@@ -70,7 +70,7 @@ test('of small packets four thousand may wait: all of them are looked at before 
   expect(outbound.mayAnswer(socket)).toBe(false)
 })
 
-test('what is larger than that by itself goes to who has read all else', () => {
+test('an event that alone exceeds the bound goes to a socket that has read everything else', () => {
   const { outbound, socket, below, written } = open()
   const large = encodeFrame('message:new', JSON.stringify('x'.repeat(2 * MIB)))
   outbound.write(socket, [large], large.wire, ROOM)
@@ -88,7 +88,7 @@ test.for([
   ],
   ['an answer', ({ outbound, socket }) => outbound.mayAnswer(socket)],
 ] satisfies [string, (client: ReturnType<typeof open>) => unknown][])(
-  '%s that is one too many belongs to no room: there is the close, and no resync',
+  '%s that is too much belongs to no room: it brings the close, and no resync',
   ([, more]) => {
     const client = open()
     client.below.bufferedAmount = MIB

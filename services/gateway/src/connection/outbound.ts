@@ -6,25 +6,25 @@ import { bufferedBytes, terminate, writeFrames } from './wire.ts'
 /** Bytes that may wait for one client. */
 const MAX_BUFFERED_BYTES = LIMITS.requestBytes
 /**
- * Above this many bytes typing and presence are left out, which the next such event makes good. Deltas of a streamed
- * answer are not: each goes on where the one before it ended.
+ * Above this many bytes typing and presence are left out; the next such event makes up for it. Deltas of a streamed
+ * answer are not: each continues where the one before it ended.
  */
 const MAX_BYTES_BEFORE_VOLATILE = 64 * 1024
-/** Milliseconds that a client which reads too slowly has to take what waits for it already. */
+/** Milliseconds that a client which reads too slowly has to take what already waits for it. */
 const OVERFLOW_GRACE_MS = 5_000
 
 export type Outbound = ReturnType<typeof createOutbound>
 
-/** All that is sent to sockets, acknowledgements apart: bounded for each, so that a slow reader costs only itself. */
+/** Everything sent to sockets, except acknowledgements: bounded per socket, so that a slow reader harms only itself. */
 export function createOutbound({
   onOverflow = () => undefined,
 }: {
   onOverflow?: (socket: ChatSocket) => void
 } = {}) {
   /**
-   * Nothing more goes out, and the connection ends: by joining again the client gets all it lacks. `resync` tells of
-   * the room whose event was too much. Where that belonged to no room there is only the close: to say so for each room
-   * that the socket is in would make it fetch them all just before it joins them all.
+   * Sends nothing more and ends the connection: by joining again the client gets all it lacks. `resync` names the room
+   * whose event was too much. An event of no room leads only to the close: a resync for each of the socket's rooms
+   * would make it fetch them all just before it joins them all.
    */
   function overflow(socket: ChatSocket, conversationId: string | null): void {
     const { session } = socket.data
@@ -34,11 +34,11 @@ export function createOutbound({
     if (conversationId !== null) {
       socket.conn.write(encodeFrame('resync', JSON.stringify({ conversationId, reason: 'slow_reader' })).text)
     }
-    // Not by a close frame: it would wait behind all that is not being read.
+    // Not by a close frame, which would wait behind all that is not being read.
     setTimeout(() => terminate(socket.conn), OVERFLOW_GRACE_MS)
   }
 
-  /** Writes frames, whose bytes in one piece are `wire`. What a client can't buffer ends its connection. */
+  /** Writes frames, whose bytes in one piece are `wire`. More than may wait for a client ends its connection. */
   function write(
     socket: ChatSocket,
     frames: readonly Frame[],
@@ -65,7 +65,7 @@ export function createOutbound({
       const frame = encodeFrame(event, JSON.stringify(payload))
       write(socket, [frame], frame.wire, null)
     },
-    /** False ends the connection: it asks for more and reads nothing. */
+    /** False if the connection was ended: it asks for more and reads nothing. */
     mayAnswer(socket: ChatSocket): boolean {
       if (socket.data.session.overflowed) return false
       if (bufferedBytes(socket) <= MAX_BUFFERED_BYTES) return true

@@ -29,7 +29,7 @@ export function createPeople() {
     *all(): Iterable<[orgId: string, key: string]> {
       for (const [orgId, org] of orgs) for (const key of org.keys()) yield [orgId, key]
     },
-    /** Does anybody of this org have a socket here? */
+    /** Whether anybody of this org has a socket here. */
     hasOrg: (orgId: string): boolean => orgs.has(orgId),
     /** Their sockets here. */
     of: (orgId: string, key: string): ReadonlySet<ChatSocket> => orgs.get(orgId)?.get(key) ?? NOBODY,

@@ -14,7 +14,7 @@ afterEach(() => {
   vi.useRealTimers()
 })
 
-test('revocations that may have been missed are read again within a second, where the api was away just then', async () => {
+test('revocations that may have been missed are read again within a second if the api was away just then', async () => {
   const { api, calls, setAway } = createFakeApi()
   const revocations = createRevocationList()
   const feed = createRevocationFeed(

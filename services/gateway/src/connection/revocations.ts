@@ -14,7 +14,7 @@ import type { ChatNamespace, ChatSocket } from '../sockets.ts'
 const POLL_MS = { silent: 1_000, usual: 60_000 }
 const Revoked = z.object({ type: ParticipantType, id: z.string(), before: z.int() })
 
-/** Ends the sockets of revoked tokens: by the control stream, or by asking the api where that is silent. */
+/** Ends the sockets of revoked tokens, told by the control stream or, while that is silent, by the api. */
 export function createRevocationFeed(
   core: Pick<Core, 'api' | 'revocations' | 'people' | 'logger'>,
   { namespace, roomAccess, isLive }: { namespace: ChatNamespace; roomAccess: RoomAccess; isLive(): boolean },
@@ -51,9 +51,12 @@ export function createRevocationFeed(
   return {
     /** The list has been read once: no revoked token gets in. */
     isLoaded: (): boolean => loaded,
-    /** Resolves once it was tried to read the list. */
+    /** Resolves once reading the list was attempted. */
     start: polling.start,
-    /** Events may have been missed, or no longer arrive: reads the list, once more if a reading is under way already. */
+    /**
+     * Events may have been missed, or no longer arrive: reads the list, and once more if a reading is already under
+     * way.
+     */
     readNow: polling.wake,
     onEvents(events: readonly TailEvent[]): void {
       for (const { type, org, data } of events) {
@@ -63,12 +66,12 @@ export function createRevocationFeed(
         sweep(people.of(org, participantKey(revoked)))
       }
     },
-    /** Does not wait for an answer of the api. */
+    /** Does not wait for an answer from the api. */
     close: (): void => void polling.close(),
   }
 }
 
-/** Judges no token before it is known which were revoked: `unavailable` until then. */
+/** Accepts no token until the revocations are known: `unavailable` until then. */
 export const onceLoaded = (verifier: Verifier, isLoaded: () => boolean): Verifier => ({
   verify(token) {
     if (isLoaded()) return verifier.verify(token)

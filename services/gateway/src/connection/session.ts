@@ -3,24 +3,26 @@ import type { Attempt } from '../delivery/feed.ts'
 import type { Room } from '../delivery/room.ts'
 import type { Link } from './wire.ts'
 
-/** What the gateway keeps for one socket, besides who it is. */
+/** What the gateway keeps for one socket, besides its identity. */
 export interface Session {
-  /** The token it last showed; the api gets it with every call made in the caller's name. */
+  /** The token it last showed, sent to the api with every call made in the caller's name. */
   token: string
   /** Seconds since 1970. */
   issuedAt: number
   expiresAt: number
-  /** It was told that its token is about to end. */
+  /** It was warned that its token is about to end. */
   expiryTold: boolean
   /** Rooms that it is in. */
   rooms: Set<Room>
-  /** Joins under way, and the rooms that they lead to. */
+  /** Joins under way, and their rooms. */
   joining: Map<Attempt, Room>
-  /** Events being handled, by conversation or stream: the next one of the same waits. Null: none, as nearly always. */
+  /**
+   * Events being handled, by conversation or stream: the next one of the same waits. Null if none, as nearly always.
+   */
   lanes: Map<string, Promise<void>> | null
   /** Events being handled or waiting. */
   pending: number
-  /** What their payloads take, about. */
+  /** Approximate bytes of their payloads. */
   pendingBytes: number
   bucket: TokenBucket
   /** It reads too slowly: nothing more is sent, and the connection ends soon. */

@@ -1,7 +1,7 @@
 import type { ChatSocket } from '../sockets.ts'
 import type { Frame } from './frames.ts'
 
-/** What a `ws` socket looks like from below, where its types don't reach. Engine.IO uses `_sender` in the same way. */
+/** Internals of a `ws` socket that its types don't cover. Engine.IO uses `_sender` in the same way. */
 interface RawWebSocket {
   bufferedAmount: number
   readyState: number
@@ -9,7 +9,7 @@ interface RawWebSocket {
   _sender: { sendFrame(buffers: Buffer[]): void }
 }
 
-/** A connection's transport and the websocket under it, if it is one; remembered as long as the transport stays. */
+/** A connection's transport and its websocket, if it has one; cached as long as the transport stays the same. */
 export interface Link {
   transport: object
   socket: RawWebSocket | null
@@ -51,7 +51,7 @@ function backlog(conn: object): readonly Packet[] {
   return 'writeBuffer' in conn && Array.isArray(conn.writeBuffer) ? conn.writeBuffer : NONE
 }
 
-/** Bytes that a packet counts for besides its text, so that only so many may wait: all are counted at every event. */
+/** Bytes that a packet counts for besides its text. Bounds how many wait, since all are counted at every event. */
 const PACKET_BYTES = 256
 
 const bytesOf = (packets: readonly Packet[]): number =>
@@ -63,8 +63,8 @@ export function bufferedBytes(socket: ChatSocket): number {
 }
 
 /**
- * Writes frames to one socket, in order with what was sent to it before. `wire` is their bytes in one piece: on a
- * websocket that is one write for all of them. Where Engine.IO polls or has a backlog they go through its queue.
+ * Writes frames to one socket, in order with what was sent to it before. `wire` is their bytes in one piece, a single
+ * write on a websocket. While Engine.IO polls or has a backlog they go through its queue.
  */
 export function writeFrames(socket: ChatSocket, frames: readonly Frame[], wire: Buffer): void {
   const { conn } = socket

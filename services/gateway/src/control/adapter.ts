@@ -10,8 +10,8 @@ type Listener = (...args: unknown[]) => void
  * The Redis adapter of Socket.IO: `fetchSockets`, `disconnectSockets` and the like then reach all gateways. Messages
  * don't go this way.
  *
- * It gets the commands that it uses and no more: its own calls drop the promises, and one that fails while Redis is
- * away would otherwise end the process as an error that nobody caught.
+ * It gets only the commands it uses, wrapped: it drops the promises of its calls, and one that fails while Redis is
+ * away would otherwise end the process as an unhandled rejection.
  */
 export function createControlAdapter({
   publisher,

@@ -7,10 +7,10 @@ import type { RoomAccess } from './room-access.ts'
 import { ANSWER_TIMEOUT_MS } from './timeouts.ts'
 
 const BATCH_SIZE = 1_000
-/** Milliseconds between looks at the api: while events may not arrive by the streams, and otherwise. */
+/** Milliseconds between two comparisons: while events may not arrive by the streams, and otherwise. */
 const POLL_MS = { silent: 1_000, usual: 30_000 }
 
-/** Compares the rooms here with the api: where events may have been missed, and from time to time. */
+/** Compares the rooms here with the api: when events may have been missed, and from time to time. */
 export function createCompare(
   { api }: Pick<Core, 'api'>,
   { roomAccess, retry }: { roomAccess: Pick<RoomAccess, 'feeds' | 'restartJoins' | 'endRoom'>; retry: Retry },
@@ -20,8 +20,8 @@ export function createCompare(
   let closed = false
 
   /**
-   * Asks the api which of these conversations moved on: those have a gap, which is filled if what is missing does not come
-   * in time. Rejects where the api can't be reached.
+   * Asks the api which of these conversations moved on: those have a gap, which is filled if the missing events do not
+   * come in time. Rejects if the api can't be reached.
    */
   async function compare(feeds: readonly Feed[]): Promise<void> {
     for (let at = 0; at < feeds.length; at += BATCH_SIZE) {
@@ -43,7 +43,7 @@ export function createCompare(
     polling = timer
   }
 
-  /** `timer`: the one that led here; where the tail's state changed meanwhile, another has taken its place. */
+  /** `timer`: the one that led here; if the tail's state changed meanwhile, another has replaced it. */
   async function poll(timer: NodeJS.Timeout): Promise<void> {
     try {
       await compare([...roomAccess.feeds()])
@@ -59,13 +59,13 @@ export function createCompare(
       const concerned = [...roomAccess.feeds()].filter(
         ({ room }) => partition === 'control' || partitionOf(room.conversationId) === partition,
       )
-      // Joins under way may have been answered before what was lost had happened.
+      // Joins under way may have been answered before the lost events happened.
       for (const { room } of concerned) roomAccess.restartJoins(room)
       void retry(() => compare(concerned))
     },
     /**
-     * Events arrive by the streams, or may not: then rooms are compared at a low rate. Rarely also while they do: an api
-     * process that publishes to another Redis since a failover tells nobody here of it.
+     * Whether events arrive by the streams; while they may not, rooms are compared often. Rarely also while they do:
+     * after a failover an api process may publish to another Redis, unnoticed here.
      */
     onTailState(isLive: boolean): void {
       live = isLive

@@ -32,7 +32,7 @@ const bobRemoved = (conversation: FakeConversation, change: number) =>
     data: { participant: BOB, conversation: conversation.view() },
   })
 
-/** What a client of the contract holds: messages by seq, and what it must complain about. */
+/** What a client of the contract holds: messages by seq, and the faults it found. */
 async function openClient(name = 'ada') {
   const socket = await gateway.connect(gateway.token(name, ORG))
   const seqs: number[] = []
@@ -76,7 +76,7 @@ async function openClient(name = 'ada') {
   }
 }
 
-/** Runs after the next join's answer was made, and before the gateway has it. */
+/** Runs once the next join's answer is made, before the gateway has it. */
 function onceJoinIsAnswered(run: () => Promise<void>): void {
   fake.afterEach(async (path) => {
     if (path !== '/internal/join') return
@@ -126,7 +126,7 @@ describe('delivery', () => {
     const ada = await openClient()
     await ada.join(conversation)
     let tookMs = Number.POSITIVE_INFINITY
-    // Where the machine takes longer than a gap may last, asking is right, and shows nothing.
+    // If the machine takes longer than a gap may last, asking is right, and proves nothing.
     while (tookMs > GAP_MS) {
       fake.calls.length = 0
       const [one, two] = [conversation.add('one'), conversation.add('two')]
@@ -200,7 +200,7 @@ describe('delivery', () => {
     expect([...late.faults, ...first.faults]).toEqual([])
   })
 
-  it('a join of who is there already, without asking for messages, leaves none of them out', async () => {
+  it('joining again without asking for messages leaves none of them out', async () => {
     const conversation = newConversation()
     const ada = await openClient()
     await ada.join(conversation, { afterSeq: 0, afterChangeSeq: 0 })
@@ -223,7 +223,7 @@ describe('delivery', () => {
     await ada.join(conversation)
     conversation.edit(message)
     const latest = conversation.edit(message)
-    // The relay writes the state of the moment for both numbers.
+    // The relay writes the current state for both numbers.
     await gateway.publish([
       gateway.event('message.updated', conversation, { change: 1, data: latest }),
       gateway.event('message.updated', conversation, { change: 2, data: latest }),
@@ -247,7 +247,7 @@ describe('delivery', () => {
     expect(ada.changes).toEqual([1])
   })
 
-  it('finds out by a fill who was removed while the stream was silent', async () => {
+  it('a fill shows who was removed while the stream was silent', async () => {
     const conversation = newConversation()
     const [ada, bob] = [await openClient('ada'), await openClient('bob')]
     await ada.join(conversation)
@@ -259,7 +259,7 @@ describe('delivery', () => {
     await vi.waitFor(() => expect(ada.seqs).toEqual([1]))
   })
 
-  it('a removal while its join is under way wins', async () => {
+  it('a removal during a join wins', async () => {
     const conversation = newConversation()
     const bob = await openClient('bob')
     const ada = await openClient('ada')
@@ -273,7 +273,7 @@ describe('delivery', () => {
     expect(answer).toMatchObject({ ok: false, error: { code: 'not_found' } })
   })
 
-  it('a removal that only a fill tells of wins over a join that the api has answered', async () => {
+  it('a removal known only from a fill wins over a join that the api has answered', async () => {
     const conversation = newConversation()
     const [ada, bob] = [await openClient('ada'), await openClient('bob')]
     await ada.join(conversation)
@@ -286,14 +286,14 @@ describe('delivery', () => {
     expect(answer).toMatchObject({ ok: false, error: { code: 'not_found' } })
   })
 
-  it('a removal that the room is past already still takes out who came in meanwhile', async () => {
+  it('a removal that the room is already past still takes out those who came in meanwhile', async () => {
     const conversation = newConversation()
     const [ada, bob] = [await openClient('ada'), await openClient('bob')]
     await ada.join(conversation)
     const change = conversation.remove(BOB)
     await gateway.publish([edited(conversation, conversation.edit(conversation.add('one')))])
     await vi.waitFor(() => expect(ada.changes.at(-1)).toBe(2))
-    // Let in by an answer of before.
+    // Let in by an earlier answer.
     conversation.participants.push(BOB)
     await bob.join(conversation)
     conversation.participants.pop()
@@ -302,7 +302,7 @@ describe('delivery', () => {
     expect(await removed).toEqual({ conversationId: conversation.id, reason: 'removed' })
   })
 
-  /** What somebody who is in no room is told of their part in conversations; `settle` waits for all that was published. */
+  /** What somebody in no room is told about being added and removed; `settle` waits for all that was published. */
   async function openOutsider() {
     const bob = await openClient('bob')
     const told: string[] = []
@@ -348,7 +348,7 @@ describe('delivery', () => {
       },
     ],
   ] satisfies [string, (conversation: FakeConversation) => Promise<void>][])(
-    'tells who was removed, once, also where %s comes before the event',
+    'tells a removed participant once, also if %s comes before the event',
     async ([way, hear]) => {
       const conversation = newConversation()
       const bob = await openOutsider()
@@ -360,7 +360,7 @@ describe('delivery', () => {
     },
   )
 
-  it('does not tell who was added again that they were removed, however late it hears of that', async () => {
+  it('does not tell somebody who was added again that they were removed, however late it hears of that', async () => {
     const conversation = newConversation()
     const bob = await openOutsider()
     const ada = await openClient('ada')
@@ -375,7 +375,7 @@ describe('delivery', () => {
     expect(bob.told).toEqual([])
   })
 
-  it('a check that one of the room was just removed leaves the others in it', async () => {
+  it('a check after one removal leaves the others in the room', async () => {
     const conversation = newConversation()
     const [bob, ada] = [await openClient('bob'), await openClient('ada')]
     await bob.join(conversation)
@@ -398,7 +398,7 @@ describe('delivery', () => {
     expect(removals).toEqual([])
   })
 
-  it('tells who was added or removed also where the event has no space for the conversation', async () => {
+  it('tells those added or removed also when the event has no space for the conversation', async () => {
     const conversation = newConversation()
     const bob = await openClient('bob')
     const stranger = await gateway.connect(gateway.token('bob', 'elsewhere'))
@@ -423,7 +423,7 @@ describe('delivery', () => {
     ])
   })
 
-  it('tells who was added also where the room is past that already, if they still take part', async () => {
+  it('tells those added also when the room is already past that, if they still take part', async () => {
     const conversation = newConversation()
     conversation.touch()
     const [ada, bob, eve] = [await openClient('ada'), await openClient('bob'), await openClient('eve')]
@@ -441,7 +441,7 @@ describe('delivery', () => {
     await vi.waitFor(() => expect(heard).toEqual(['bob']))
   })
 
-  it('gives a joiner the messages as the room was told of them, also who does not ask for changes', async () => {
+  it('gives a joiner the messages as the room was told them, even one that does not ask for changes', async () => {
     const conversation = newConversation()
     const ada = await openClient('ada')
     await ada.join(conversation)
@@ -456,7 +456,7 @@ describe('delivery', () => {
     expect(answer).toMatchObject({ changeSeq: 1, messages: [{ seq: 1, content: 'edit 1' }] })
   })
 
-  it('has nothing to fetch for who joins without asking for anything, however much happens meanwhile', async () => {
+  it('fetches nothing for a join that asks for nothing, however much happens meanwhile', async () => {
     const conversation = newConversation()
     const ada = await openClient('ada')
     await ada.join(conversation)
@@ -473,7 +473,7 @@ describe('delivery', () => {
     expect(answer).toMatchObject({ changeSeq: 100, messages: [], changes: [], hasMore: false })
   })
 
-  it('hears of the coming of somebody who was added while the first join was under way', async () => {
+  it('is told of somebody who was added while the first join was under way', async () => {
     const conversation = fake.add(createFakeConversation(ORG, [ADA]))
     const [ada, dora] = [await openClient('ada'), await openClient('dora')]
     onceJoinIsAnswered(async () => {
@@ -498,7 +498,7 @@ describe('delivery', () => {
     expect(await came).toMatchObject({ userId: 'carl', status: 'online' })
   })
 
-  it('hears of the coming of somebody whose addition was lost while its only socket was joining anew', async () => {
+  it('is told of somebody whose addition was lost while its only socket was joining again', async () => {
     const conversation = fake.add(createFakeConversation(ORG, [ADA]))
     const [before, ada] = [await openClient('ada'), await openClient('ada')]
     await before.join(conversation)
@@ -516,7 +516,7 @@ describe('delivery', () => {
     expect(await came).toMatchObject({ userId: 'cleo', status: 'online' })
   })
 
-  it('tells an agent what its conversation is at the very place from which it hears on', async () => {
+  it('tells an agent the state of its conversation exactly as of where its events continue', async () => {
     const bot = { type: 'agent', id: 'bot' } as const
     const conversation = fake.add(createFakeConversation(ORG, [bot], bot.id))
     const first = conversation.add('one')
@@ -541,7 +541,7 @@ describe('delivery', () => {
     socket.disconnect()
   })
 
-  it('tells nobody that they were added where their removal came first', async () => {
+  it('tells nobody that they were added if their removal came first', async () => {
     const conversation = newConversation()
     const [ada, bob] = [await openClient('ada'), await openClient('bob')]
     await ada.join(conversation)
@@ -558,7 +558,7 @@ describe('delivery', () => {
     expect(heard).toEqual(['conversation:removed'])
   })
 
-  it('tells nobody what a later event has undone, whether or not somebody follows the conversation', async () => {
+  it('tells nobody what a later event has undone, whether or not anybody follows the conversation', async () => {
     for (const isFollowed of [false, true]) {
       const [left, stayed] = [fake.add(createFakeConversation(ORG, [ADA])), newConversation()]
       const [ada, bob] = [await openClient('ada'), await openClient('bob')]
@@ -582,7 +582,7 @@ describe('delivery', () => {
     }
   })
 
-  it('never says that somebody has read less than they had, until they come anew', async () => {
+  it('never lowers a read position, until the person is added anew', async () => {
     const conversation = newConversation()
     const ada = await openClient('ada')
     await ada.join(conversation)
@@ -603,7 +603,7 @@ describe('delivery', () => {
     await vi.waitFor(() => expect(told).toEqual([4, 5, 1, 5, 3]))
   })
 
-  it('shows who joins what was read while the answer was on its way', async () => {
+  it('shows a joiner what others read while the answer was on its way', async () => {
     for (const heard of ['conversation:activity', 'message:new']) {
       const conversation = newConversation()
       const [ada, bob] = [await openClient('ada'), await openClient('bob')]
@@ -626,7 +626,7 @@ describe('delivery', () => {
     }
   })
 
-  it('shows who joins what they read elsewhere while the answer was on its way', async () => {
+  it('shows a joiner what they read elsewhere while the answer was on its way', async () => {
     const conversation = newConversation()
     const [ada, bob] = [await openClient('ada'), await openClient('bob')]
     await bob.join(conversation)
@@ -641,7 +641,7 @@ describe('delivery', () => {
     expect(await ada.join(conversation)).toMatchObject({ lastSeq: 1, readSeq: 1, unread: 0 })
   })
 
-  it('counts as unread for who joins what came while the answer was on its way', async () => {
+  it('counts as unread for a joiner what came while the answer was on its way', async () => {
     const conversation = newConversation()
     const [ada, bob] = [await openClient('ada'), await openClient('bob')]
     await bob.join(conversation)
@@ -677,7 +677,7 @@ describe('delivery', () => {
     ])
   })
 
-  /** A client that fetches what lies behind a `resync`; `told` has what it was told of. */
+  /** A client that fetches what a `resync` skipped; `told` has what it was told. */
   async function openFollower(conversation: FakeConversation) {
     const client = await openClient()
     const told: unknown[] = []
@@ -746,7 +746,7 @@ describe('delivery', () => {
           else if (fate === 'now') await publish()
         }
         for (const publish of late) await publish()
-        // One more of each shows what is missing.
+        // One more of each reveals what is missing.
         await happen(conversation, 'message')()
         await happen(conversation, 'edit')()
         for (const client of clients) {
@@ -769,7 +769,7 @@ const steps = fc.array(
   { maxLength: 15 },
 )
 
-/** Stores something; what is returned publishes it. */
+/** Stores something; the returned function publishes it. */
 function happen(conversation: FakeConversation, what: string): () => Promise<void> {
   if (what === 'void') {
     const seq = conversation.addVoid()

@@ -16,7 +16,7 @@ import { ANSWER_TIMEOUT_MS } from './timeouts.ts'
 const MAX_CONCURRENT_FILLS = 16
 /** Messages, and changes, of one fill. */
 const FILL_PAGE = 100
-/** People in conversations whose last change is remembered, at most. */
+/** Most pairs of person and conversation whose last change is remembered. */
 const MAX_PEOPLE = 10_000
 
 const AboutParticipant = z.object({ conversation: z.unknown() })
@@ -24,7 +24,7 @@ const ReadData = z.object({ ...ParticipantRef.shape, readSeq: z.int() })
 
 export type Delivery = ReturnType<typeof createDelivery>
 
-/** Everything that reaches rooms from the streams, and from the api where the streams had it not. */
+/** Everything that reaches rooms from the streams, and from the api where the streams lack it. */
 export function createDelivery(core: Core, metrics: FeedMetrics) {
   const { api, people, rooms, lifecycle } = core
   const slots = createSlots(MAX_CONCURRENT_FILLS)
@@ -62,11 +62,11 @@ export function createDelivery(core: Core, metrics: FeedMetrics) {
       if (feed || people.hasOrg(event.org)) notice(event, feed)
     }
     for (const feed of touched) feed.advance()
-    // Before the tail asks for more: who waits for these comes first.
+    // Before the tail asks for more: those who wait for these come first.
     rooms.flush()
   }
 
-  /** What an event means besides its place in the order. */
+  /** What an event leads to besides its place in the order. */
   function notice(event: TailEvent, feed: Feed | undefined): void {
     switch (event.type) {
       case 'message.created':
@@ -92,7 +92,7 @@ export function createDelivery(core: Core, metrics: FeedMetrics) {
     }
   }
 
-  /** `conversation`: JSON text; undefined where it is too long for the event or perhaps old: the api is asked. */
+  /** `conversation`: JSON text; undefined if it is too long for the event or may be old: the api is asked. */
   function onAdded({ org, cid }: TailEvent, keys: readonly string[], conversation: string | undefined): void {
     if (conversation === undefined) missed.lookUp(org, cid, keys)
     else notices.added(org, keys, conversation)
@@ -111,7 +111,7 @@ export function createDelivery(core: Core, metrics: FeedMetrics) {
       if (feed && !behind) membership.added(feed.room, member)
       return
     }
-    // One that may be out of date is told only where the room's list agrees; otherwise the recheck decides.
+    // One that may be out of date is told only if the room's list agrees; otherwise the recheck decides.
     const isOut = !behind || (!overtaken && feed?.room.participants.has(member) === false)
     if (isOut && !feed?.room.dismissed.delete(member)) notices.removed(org, cid, member)
     if (behind) return
@@ -119,7 +119,7 @@ export function createDelivery(core: Core, metrics: FeedMetrics) {
     if (feed) membership.removed(feed.room, member, people.of(org, member))
   }
 
-  /** Events about participants come in any order: one heard before, of a later change, may have undone this one. */
+  /** Events about participants come in any order: one heard earlier, about a later change, may have undone this one. */
   const isOvertaken = ({ cid, member, change }: TailEvent): boolean =>
     member !== undefined && change !== undefined && !changes.isNews(`${cid} ${member}`, change)
 
@@ -148,7 +148,7 @@ export function createDelivery(core: Core, metrics: FeedMetrics) {
 
   return {
     roomAccess,
-    /** Does anybody here have to do with this conversation, or could? */
+    /** Whether anybody here is, or may be, concerned with this conversation. */
     wants: (org: string, cid: string): boolean => people.hasOrg(org) || roomAccess.feed(cid) !== undefined,
     onEvents,
     /** Events of the partition may have been missed since then (milliseconds since 1970). */
@@ -156,7 +156,7 @@ export function createDelivery(core: Core, metrics: FeedMetrics) {
       comparison.onLoss(partition)
       missed.note(since)
     },
-    /** Events arrive by the streams, or may not. */
+    /** Whether events arrive by the streams. */
     onTailState: comparison.onTailState,
     recheck: membership.recheck,
     close(): void {

@@ -13,7 +13,7 @@ afterEach(() => {
   vi.useRealTimers()
 })
 
-/** The feed of a conversation from its beginning; `fetch` is the api's answer to what is asked for. */
+/** The feed of a conversation from its beginning; `fetch` gives the api's answers. */
 function open(fetch: () => Promise<InternalFillResult>) {
   const conversation = createFakeConversation('acme', [{ type: 'user', id: 'ada' }])
   const { id: conversationId, orgId: org } = conversation
@@ -40,7 +40,7 @@ function open(fetch: () => Promise<InternalFillResult>) {
   return { conversation, feed, counts, hear }
 }
 
-test('of changes that went out while the api was asked, none is held to be known that is not', async () => {
+test('of the changes that went out while the api was asked, none counts as known that is not', async () => {
   const answered = Promise.withResolvers<InternalFillResult>()
   const { conversation, feed, counts, hear } = open(() => answered.promise)
   const message = conversation.add('edited again and again')
@@ -63,7 +63,7 @@ test('of changes that went out while the api was asked, none is held to be known
   expect([feed.changesSince(10), feed.changesSince(12)]).toEqual([null, []])
 })
 
-test('a room that skips what happened asks who may still be there', async () => {
+test('a room that skips events asks who may still be there', async () => {
   const nothing = { messages: [], changes: [], throughSeq: 0, throughChangeSeq: 0 }
   const { counts, hear } = open(() => Promise.resolve({ ...nothing, lastSeq: 1_001, changeSeq: 0 }))
   hear({ seq: 1_001 })
@@ -71,7 +71,7 @@ test('a room that skips what happened asks who may still be there', async () => 
   expect(counts).toMatchObject({ resyncs: 1, unsure: 1 })
 })
 
-test('an api that is away is asked no more often for all that is known of by name alone, and it is one gap', async () => {
+test('an api that is away is asked no more often however many events come without data, and it is one gap', async () => {
   const { counts, hear } = open(() => Promise.reject(problem('unavailable')))
   hear({ seq: 2, data: '{}' })
   for (let seq = 3; seq <= 52; seq++) {

@@ -14,11 +14,11 @@ import { createRing } from './ring.ts'
 import type { Room } from './room.ts'
 import { createSequencer, type Position, type Sequencer } from './sequencer.ts'
 
-/** Milliseconds that a gap may last before the api is asked: two api processes write a little out of order. */
+/** Milliseconds that a gap may last before the api is asked: two api processes write slightly out of order. */
 export const GAP_MS = 50
-/** A room this far behind is told to fetch for itself. */
+/** A room this far behind is told to fetch the state itself. */
 const MAX_BEHIND = 1_000
-/** Events kept for a room whose first join is under way, or behind a gap; more are asked for again. */
+/** Most events kept for a room whose first join is under way, or behind a gap; any more are fetched later. */
 const MAX_HELD = 2_000
 const RETRY_MS = { first: 100, max: 2_000 }
 
@@ -29,11 +29,11 @@ export interface FeedMetrics {
 }
 
 export interface FeedDependencies {
-  /** Asks the api what lies behind these numbers; rejects with `not_found` where the conversation is gone. */
+  /** Asks the api for what comes after these numbers; rejects with `not_found` if the conversation is gone. */
   fetch(conversationId: string, position: Position): Promise<InternalFillResult>
   /** The conversation is gone. */
   onGone(conversationId: string): void
-  /** Who takes part may have changed without an event that said so. */
+  /** The participants may have changed without an event that said so. */
   onUnsure(room: Room): void
   /** What lies between will not be told: the room's clients were asked to fetch the state. */
   onSkipped(room: Room): void
@@ -44,7 +44,7 @@ export interface FeedDependencies {
   metrics: FeedMetrics
 }
 
-/** A join that waits for the api's answer. `caller`: who asked. `stale`: something happened since: it asks again. */
+/** A join that waits for the api's answer. `stale`: something happened since, so it asks again. */
 export interface Attempt {
   stale: boolean
   caller: Caller
@@ -76,7 +76,7 @@ export function createFeed(room: Room, dependencies: FeedDependencies) {
     advance()
   }
 
-  /** Takes one event; what it leads to goes out with `advance`. */
+  /** Takes one event; what becomes ready goes out with `advance`. */
   function apply(event: TailEvent): void {
     if (!sequencer) {
       held.push(event)
@@ -152,7 +152,7 @@ export function createFeed(room: Room, dependencies: FeedDependencies) {
     timer = null
   }
 
-  /** Fetches until nothing is missing; tries again, ever more slowly, while the api is away. */
+  /** Fetches until nothing is missing; retries at growing intervals while the api is away. */
   async function fill(): Promise<void> {
     if (!sequencer || closed || filling) return
     filling = true
@@ -214,7 +214,7 @@ export function createFeed(room: Room, dependencies: FeedDependencies) {
     if (!sequencer) return
     metrics.resync()
     sequencer.jump(position)
-    // The room may have been further already in one of the two countings.
+    // The room may already have been further in one of the two sequences.
     const at = sequencer.position()
     messages = createRing(at.seq)
     changes = createRing(at.change)
@@ -236,12 +236,12 @@ export function createFeed(room: Room, dependencies: FeedDependencies) {
     position: (): Readonly<Position> | null => sequencer?.position() ?? null,
     /** The last change heard of, 0 before it is open. */
     lastChange: (): number => sequencer?.known().change ?? 0,
-    /** The api says that the conversation reaches this far. */
+    /** Takes note that, says the api, the conversation reaches this far. */
     hint(to: { seq: number; change: number }): void {
       sequencer?.hint(to)
       advance()
     },
-    /** What went out after this seq, as JSON texts; null where it is no longer kept. */
+    /** What went out after this seq, as JSON texts; null if it is no longer kept. */
     messagesSince: (seq: number): string[] | null => messages.since(seq),
     changesSince: (change: number): string[] | null => changes.since(change),
     close(): void {

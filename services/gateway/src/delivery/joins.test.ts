@@ -14,7 +14,7 @@ const joinOf = (id: string, conversationId = 'c'.repeat(24)): InternalJoin => ({
   caller: { type: 'user', id, orgId: 'acme', roles: [], name: null, picture: null },
   conversationId,
 })
-/** Names who asked and for what, in a field that goes through unchanged. */
+/** Names the caller and the conversation, in a field that passes through unchanged. */
 const resultOf = ({ caller, conversationId }: InternalJoin): InternalJoinResult => ({
   role: 'member',
   lastSeq: 0,
@@ -28,7 +28,7 @@ const resultOf = ({ caller, conversationId }: InternalJoin): InternalJoinResult 
   receipts: [],
   members: [{ type: caller.type, id: `${caller.id} in ${conversationId}` }],
 })
-/** The same as part of an answer; of what is shared there is one, for all. */
+/** The same as part of an answer; all share one view. */
 const answerOf = (join: InternalJoin): InternalJoinAnswer => {
   const { messages: _messages, receipts: _receipts, ...result } = resultOf(join)
   return { result, page: 0, read: 0 }
@@ -59,14 +59,14 @@ function createApi(answer: (join: InternalJoin) => InternalJoinAnswer = answerOf
 }
 
 describe('joins', () => {
-  it('asks about one that comes alone at once, in one call', async () => {
+  it('asks at once about one that comes alone, in one call', async () => {
     const api = createApi()
     const joins = createJoins(api)
     expect(toldTo(await joins.ask(joinOf('ada')))).toBe(`ada in ${'c'.repeat(24)}`)
     expect(api.calls).toEqual([{ path: '/internal/join', size: 1, key: 'c'.repeat(24) }])
   })
 
-  it('asks together about those of one moment, fifty at most', async () => {
+  it('asks together about those of one moment, at most fifty', async () => {
     const api = createApi()
     const joins = createJoins(api)
     const names = Array.from({ length: 120 }, (_, n) => `person-${n}`)
@@ -83,7 +83,7 @@ describe('joins', () => {
     expect(eve).toMatchObject({ status: 'rejected', reason: { code: 'not_found' } })
   })
 
-  it('asks by itself for what was too long to share an answer', async () => {
+  it('asks separately for what was too long to share an answer', async () => {
     const api = createApi((join) => (join.caller.id === 'ada' ? answerOf(join) : { alone: true }))
     const joins = createJoins(api)
     const results = await Promise.all(['ada', 'bob'].map((id) => joins.ask(joinOf(id))))
@@ -91,7 +91,7 @@ describe('joins', () => {
     expect(api.calls.map(({ size }) => size)).toEqual([2, 1])
   })
 
-  it('waits for no call that hangs', async () => {
+  it('is not held up by a call that hangs', async () => {
     const api = createApi()
     const joins = createJoins(api)
     const { promise, resolve } = Promise.withResolvers<void>()
@@ -105,7 +105,7 @@ describe('joins', () => {
     expect(toldTo(await hanging)).toBe(`ada in ${'c'.repeat(24)}`)
   })
 
-  it('fails all of a call that failed or was cut short, and none of the next', async () => {
+  it('fails all joins of a call that failed or was cut short, and none of the next', async () => {
     const api = createApi()
     const joins = createJoins(api)
     const codes = async (ids: string[]) => {
@@ -122,7 +122,7 @@ describe('joins', () => {
     })
   })
 
-  it('gives everybody their own answer, however calls overtake each other', async () => {
+  it('gives each join its own answer, however calls overtake each other', async () => {
     const turns = fc.array(
       fc.record({ asks: fc.integer({ min: 0, max: 60 }), holdMs: fc.constantFrom(0, 1, 5, 30) }),
       { minLength: 1, maxLength: 6 },

@@ -12,16 +12,16 @@ import { ANSWER_TIMEOUT_MS } from './timeouts.ts'
 
 /** Joins of one call; as many as the api takes. */
 const BATCH_SIZE = 50
-/** Milliseconds that a join waits for others at most. A batch longer ago than this says nothing of the next. */
+/** Milliseconds that a join waits for others at most. A batch longer ago than this says nothing about the next. */
 const MAX_WAIT_MS = 25
 
-/** `alone`: it has to be asked about by itself. */
+/** `alone`: it has to be asked in a call of its own. */
 type Answer = InternalJoinResult | ProblemError | 'alone'
 
 /**
- * Asks the api about joins. One that comes alone is asked at once. Where others came just before, it waits a millisecond
- * for each of those: when another gateway ends, everybody comes back at the same moment, and the more there are the
- * more of them travel together.
+ * Asks the api about joins. One that comes alone is asked at once. If others came just before, it waits a millisecond
+ * for each of those: when another gateway ends, everybody comes back at once, and the more there are the more of them
+ * travel together.
  */
 export function createJoins(api: Pick<ApiClient, 'internal'>) {
   let before = { size: 0, at: Number.NEGATIVE_INFINITY }
@@ -33,7 +33,7 @@ export function createJoins(api: Pick<ApiClient, 'internal'>) {
 
   function schedule(depart: () => void): void {
     const isQuiet = performance.now() - before.at > MAX_WAIT_MS
-    // What else this turn of the event loop brings always goes along.
+    // Whatever else comes in this turn of the event loop always goes along.
     if (isQuiet) setImmediate(depart)
     else setTimeout(depart, Math.min(before.size, MAX_WAIT_MS))
   }

@@ -17,7 +17,7 @@ import { createMembership } from './membership.ts'
 import { createRoomAccess, type RoomAccess } from './room-access.ts'
 import { createRooms } from './rooms.ts'
 
-/** A room with a socket for each of these, whose api answers by `answer`. */
+/** A room with a socket for each of these people; `answer` is the api. */
 function open(
   ids: readonly string[],
   answer: (request: InternalAuthorize) => Promise<InternalAuthorizeResult> | InternalAuthorizeResult,
@@ -71,7 +71,7 @@ const allowing = (isAllowed: (id: string) => boolean, { callers, members }: Inte
     : {}),
 })
 
-test('who is removed from a full room is found however long the addresses of the pictures are', async () => {
+test('a removal from a full room is found however long the addresses of the pictures are', async () => {
   const ids = Array.from({ length: 1_000 }, (_, n) => `someone-${n}`)
   const { membership, room, sockets } = open(ids, (request) => {
     if (JSON.stringify(request).length > LIMITS.requestBytes) throw problem('payload_too_large')
@@ -82,7 +82,7 @@ test('who is removed from a full room is found however long the addresses of the
   expect(sockets.filter((socket) => !room.sockets.has(socket))).toEqual([sockets[7]])
 })
 
-test('who was added again while it was asked who takes part stays', async () => {
+test('somebody added again while the participants were asked for stays', async () => {
   const asked = Promise.withResolvers<void>()
   const answered = Promise.withResolvers<void>()
   let calls = 0
@@ -102,7 +102,7 @@ test('who was added again while it was asked who takes part stays', async () => 
   expect([room.participants.has('user:bob'), bob && room.sockets.has(bob)]).toEqual([true, true])
 })
 
-test('an admin who was removed stays where the api lets them', async () => {
+test('an admin who was removed stays if the api lets them', async () => {
   let calls = 0
   const { membership, room, sockets } = open(['root'], ({ callers }) => {
     calls++

@@ -11,7 +11,7 @@ const RETRY_MS = 500
 
 export type Membership = ReturnType<typeof createMembership>
 
-/** Keeps a room's sockets and its list of participants to those who take part. */
+/** Keeps a room's sockets and its list of participants up to date. */
 export function createMembership(
   { api, lifecycle, logger }: Pick<Core, 'api' | 'lifecycle' | 'logger'>,
   { notices, roomAccess }: { notices: Pick<Notices, 'removed'>; roomAccess(): RoomAccess },
@@ -20,14 +20,14 @@ export function createMembership(
   const checking = new Map<Room, boolean>()
   let closed = false
 
-  /** Asks again who of the room's sockets may be there, and who takes part at all. */
+  /** Asks again which of the room's sockets may be there, and who the participants are. */
   async function check(room: Room): Promise<void> {
     const { conversationId } = room
     const sockets = [...room.sockets]
-    // Once also for a room without sockets: whoever is just joining finds its list of participants.
+    // Once also for a room without sockets: a join under way relies on its list of participants.
     for (let at = 0; at === 0 || at < sockets.length; at += BATCH_SIZE) {
       const some = sockets.slice(at, at + BATCH_SIZE)
-      // A picture's address alone may be long: of a thousand, more than the api takes in one request.
+      // Addresses of pictures may be long: those of a thousand people are more than the api takes in one request.
       const callers = some.map(({ data }) => ({ ...data.caller, name: null, picture: null }))
       const { exists, allowed, members } = await api.internal(
         '/internal/authorize',
@@ -38,7 +38,7 @@ export function createMembership(
         roomAccess().endRoom(conversationId)
         return
       }
-      // Something happened since this was asked: the next check decides.
+      // Something happened since the question: the next check decides.
       if (!room.isOpen || checking.get(room) === true) return
       if (members) setParticipants(room, new Set(members.map(participantKey)))
       some.forEach((socket, index) => {
@@ -63,7 +63,7 @@ export function createMembership(
   function add(room: Room, key: string): void {
     room.participants.add(key)
     room.dismissed.delete(key)
-    // A read position that was heard is from before they left.
+    // A read position heard earlier is from before they left.
     room.readPositions.delete(key)
   }
 
@@ -73,7 +73,7 @@ export function createMembership(
   }
 
   async function recheck(room: Room): Promise<void> {
-    // Joins under way may have been answered before what happened.
+    // Joins under way may have been answered before it happened.
     roomAccess().restartJoins(room)
     if (!room.isOpen || closed) return
     if (checking.has(room)) {
@@ -97,7 +97,7 @@ export function createMembership(
     }
   }
 
-  /** A check that is under way may have read what was before. */
+  /** A check that is under way may have read the earlier state. */
   function checkAgain(room: Room): void {
     if (checking.has(room)) checking.set(room, true)
   }
@@ -110,7 +110,7 @@ export function createMembership(
       add(room, key)
       lifecycle.emit('participantsChanged', room)
     },
-    /** Takes their sockets out of the room at once; an admin may stay, which the api decides. */
+    /** Takes their sockets out of the room at once, except an admin's: the api decides whether those stay. */
     removed(room: Room, key: string, sockets: Iterable<ChatSocket>): void {
       checkAgain(room)
       if (remove(room, key)) lifecycle.emit('participantsChanged', room)

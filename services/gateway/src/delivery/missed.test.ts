@@ -6,7 +6,7 @@ import { createFakeApi, createFakeConversation } from '../testing/fake-api.ts'
 import { createMissed } from './missed.ts'
 import { createRooms } from './rooms.ts'
 
-test('who was added is told of all of it, however many answers that takes', async () => {
+test('people added are told of every conversation, however many answers that takes', async () => {
   const ada = { type: 'user', id: 'ada' } as const
   const conversations = Array.from({ length: 3 }, () => createFakeConversation('acme', [ada]))
   const api = {

@@ -3,16 +3,16 @@ import type { Core } from '../services.ts'
 import type { Notices } from './notices.ts'
 import type { Retry } from './retry.ts'
 
-/** Milliseconds in which losses of several streams are taken together: one wipe empties them all. */
+/** Milliseconds within which losses of several streams are handled together: one wipe empties them all. */
 const GATHER_MS = 200
-/** Milliseconds by which the clocks of gateways and api may differ. */
+/** Milliseconds by which the clocks of gateways and the api may differ. */
 const CLOCKS_MS = 10_000
 const PERSON_BATCH_SIZE = 1_000
 const ROOM_BATCH_SIZE = 1_000
 
 /**
- * Where events were lost, asks the api for what the numbers of a room don't show: who was added to which conversations
- * meanwhile, since nobody would miss a room that they have never heard of, and who has read how far. Some are told
+ * After a loss of events, asks the api for what a room's numbers don't show: who was added to which conversations
+ * meanwhile, since nobody would miss a room they have never heard of, and who has read how far. Some people are told
  * twice.
  */
 export function createMissed(
@@ -30,7 +30,7 @@ export function createMissed(
   let since = Number.POSITIVE_INFINITY
   let timer: NodeJS.Timeout | null = null
 
-  /** Tells those of these who have sockets here what they were added to. */
+  /** Tells those who have sockets here what they were added to. */
   async function askAdded(
     keys: Iterable<readonly [orgId: string, key: string]>,
     which: Omit<InternalAdded, 'people' | 'after'>,
@@ -69,9 +69,9 @@ export function createMissed(
   }
 
   return {
-    /** Events may be missing from then on; milliseconds since 1970. */
+    /** Events may be missing since then; milliseconds since 1970. */
     note(from: number): void {
-      // Whoever connects later fetches for themselves.
+      // Those who connect later fetch for themselves.
       if (people.isEmpty()) return
       since = Math.min(since, from)
       timer ??= setTimeout(() => {

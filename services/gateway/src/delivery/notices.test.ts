@@ -11,7 +11,7 @@ afterEach(() => {
   vi.useRealTimers()
 })
 
-/** Notices to Ada, who follows no conversation; `told` is what she heard of it: how far it is, and its last message. */
+/** Notices to Ada, who follows no conversation; `told` is what she was told: how far it is, and its last message. */
 function open() {
   const told: [lastSeq: number, preview: string | undefined][] = []
   const people = createPeople()

@@ -8,18 +8,18 @@ import { numbersOf } from './payloads.ts'
 
 /** Milliseconds between two `conversation:activity` of one conversation. */
 const ACTIVITY_MS = 1_000
-/** Conversations whose last message is remembered, at most. */
+/** Most conversations whose last message is remembered. */
 const MAX_CONVERSATIONS = 10_000
 
 interface Activity {
   timer: NodeJS.Timeout
-  /** The newest event that nobody was told of yet. */
+  /** The newest event that has not been told yet. */
   next: TailEvent | null
 }
 
 export type Notices = ReturnType<typeof createNotices>
 
-/** What people learn of conversations that they take part in, whether or not they follow them here. */
+/** What participants are told about their conversations, whether or not they follow them here. */
 export function createNotices({
   people,
   rooms,
@@ -54,7 +54,7 @@ export function createNotices({
   }
 
   function activity(event: TailEvent): void {
-    // A message that could not be published at once comes after later ones.
+    // A message that could not be published at once arrives after later ones.
     if (!messages.isNews(event.cid, event.seq ?? 0)) return
     const known = active.get(event.cid)
     if (known) {
@@ -81,7 +81,7 @@ export function createNotices({
 
   return {
     activity,
-    /** Where the deleted message is the next to be told, it is told without its text. */
+    /** If the deleted message is the next to be told, it is told without its text. */
     deleted({ cid, data }: TailEvent): void {
       const entry = active.get(cid)
       if (!entry?.next || data === undefined) return
@@ -92,7 +92,7 @@ export function createNotices({
       const frame = encodeFrame('conversation:added', `{"conversation":${conversation}}`)
       for (const key of keys) send(people.of(org, key), frame)
     },
-    /** The same for those who may have missed it; who follows it here knows of it. */
+    /** The same for those who may have missed it; sockets that follow it here know of it. */
     addedBefore(keys: readonly string[], conversation: RoomConversation): void {
       const { id, orgId } = conversation
       const frame = encodeFrame('conversation:added', JSON.stringify({ conversation }))
@@ -100,7 +100,7 @@ export function createNotices({
         for (const socket of people.of(orgId, key)) if (!rooms.isIn(socket, id)) send([socket], frame)
       }
     },
-    /** Somebody (`user:ada`) takes part no more. Their sockets in the room are told as they are taken out of it. */
+    /** Somebody (`user:ada`) no longer takes part. Their sockets in the room are told as they are taken out of it. */
     removed(org: string, conversationId: string, key: string): void {
       const frame = removedFrame(conversationId, 'removed')
       for (const socket of people.of(org, key)) if (!rooms.isIn(socket, conversationId)) send([socket], frame)
@@ -119,7 +119,7 @@ export function createNotices({
 const removedFrame = (conversationId: string, reason: 'removed' | 'deleted'): Frame =>
   encodeFrame('conversation:removed', JSON.stringify({ conversationId, reason }))
 
-/** As much of a message as is shown of a conversation's last one; a newer api may send more. */
+/** The fields shown of a conversation's last message; a newer api may send more. */
 function lastMessage(data: string): LastMessage {
   const message: Message = JSON.parse(data)
   const { id, seq, role, participantType, participantId, createdAt } = message

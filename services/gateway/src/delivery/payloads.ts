@@ -2,12 +2,12 @@ import { type Change, type ChangeKind, ConversationField } from '@parley/contrac
 import { z } from 'zod'
 import { encodeFrame, type Frame } from '../connection/frames.ts'
 
-/** A change as it goes out: JSON texts, so that nothing is parsed which nobody reads here. */
+/** A change as it goes out: JSON texts, so that what is not read here is not parsed. */
 export interface ChangePayload {
   kind: ChangeKind
   /** The message, or the conversation as its room sees it. */
   subject: string
-  /** Of a conversation: JSON array of the fields that changed. */
+  /** For a conversation: JSON array of the fields that changed. */
   changed: string
 }
 
@@ -17,7 +17,7 @@ const MessageNumbers = z.object({ seq: z.int(), changeSeq: z.int() })
 export const numbersOf = (message: string): z.infer<typeof MessageNumbers> =>
   MessageNumbers.parse(JSON.parse(message))
 
-/** All that a change of the conversation may have touched, where it is not known what did. */
+/** All fields that a change of the conversation may concern, for when it is not known which ones do. */
 export const ANY_FIELD = JSON.stringify(ConversationField.options)
 export const PARTICIPANTS = JSON.stringify(['participants'])
 

@@ -53,10 +53,10 @@ function openMember(orgId: string) {
   return { socket, written, view }
 }
 
-it('a gateway asks the api once a second, however often the streams come and go while it is being asked', async () => {
+it('a gateway asks the api once a second, however often the streams come and go meanwhile', async () => {
   const { fake, delivery, asked } = open()
   const answered = Promise.withResolvers<void>()
-  // It follows a conversation as long as its join is not answered.
+  // A conversation counts as followed while its join is unanswered.
   fake.beforeEach((path) => (path === '/internal/heads' ? answered.promise : new Promise(() => undefined)))
   const viewRoster = () => Promise.reject(new Error('nobody views'))
   const { socket } = createFakeSocket()
@@ -71,7 +71,7 @@ it('a gateway asks the api once a second, however often the streams come and go 
   expect(asked('/internal/heads')).toBe(4)
 })
 
-it('a gateway finds within half a minute what only another Redis was told of, and leaves alone what is about to come', async () => {
+it('a gateway finds within half a minute what was published only to another Redis, and leaves alone what is about to come', async () => {
   const { fake, delivery, waits, asked } = open()
   const conversation = fake.add(createFakeConversation('acme', [ada]))
   const { id: conversationId, orgId } = conversation
@@ -102,7 +102,7 @@ it('a gateway finds within half a minute what only another Redis was told of, an
   await vi.advanceTimersByTimeAsync(30_100)
   expect(written.join()).toContain('on its way')
   expect([asked('/internal/heads'), asked('/internal/fill')]).toEqual([2, 1])
-  // What rooms wait for is asked elsewhere before long where an api process hangs.
+  // If an api process hangs, what rooms wait for is soon asked of another.
   for (const path of ['join', 'heads', 'fill']) expect(waits.get(`/internal/${path}`)).toBe(3_000)
 })
 
@@ -126,7 +126,7 @@ it('a join that was answered before events were lost is asked again', async () =
   expect(asked('/internal/join')).toBe(2)
 })
 
-it('a socket asks for no more conversations at once than it may be in', () => {
+it('a socket cannot join more conversations at once than it may be in', () => {
   const { fake, delivery } = open()
   const { socket, view } = openMember('acme')
   fake.beforeEach(() => new Promise(() => undefined))
@@ -144,7 +144,7 @@ it('a socket asks for no more conversations at once than it may be in', () => {
   expect(() => delivery.roomAccess.assertSpace(socket, newId())).toThrow(`${LIMITS.roomsPerSocket}`)
 })
 
-it('a socket that goes while its join is being asked about comes into no room', async () => {
+it('a socket that disconnects during its join enters no room', async () => {
   const { fake, delivery } = open()
   const { id: conversationId } = fake.add(createFakeConversation('acme', [ada]))
   const { socket, view } = openMember('acme')

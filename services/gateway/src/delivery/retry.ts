@@ -6,7 +6,7 @@ const RETRY_MS = 1_000
 
 export type Retry = (work: () => Promise<void>) => Promise<void>
 
-/** Does what the api is asked for, and does it again once a second while that is away, until `close`. */
+/** Runs what needs the api, and repeats it once a second while that is away, until `close`. */
 export function createRetry({ logger }: Pick<Core, 'logger'>) {
   let closed = false
   return {
@@ -17,7 +17,7 @@ export function createRetry({ logger }: Pick<Core, 'logger'>) {
           return
         } catch (error) {
           if (!(error instanceof ProblemError)) throw error
-          logger.debug({ err: error }, 'the api did not answer: asked again in a second')
+          logger.debug({ err: error }, 'the api did not answer: trying again in a second')
           await delay(RETRY_MS, undefined, { ref: false })
         }
       }

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { createRing } from './ring.ts'
 
-test('all that went out since a number is given, or nothing where some of it is not kept', () => {
+test('all that went out since a number is returned, or nothing if some of it is not kept', () => {
   const ring = createRing(10)
   expect([ring.since(9), ring.since(10)]).toEqual([null, []])
   for (let number = 11; number <= 75; number++) ring.push(number, `${number}`)

@@ -1,10 +1,10 @@
 /**
- * The last things that went out to a room, for whoever joins while the api's answer is a little older than the room.
- * Bounded in number and in characters, whichever is less.
+ * The last things that went out to a room, for joins whose answer from the api is slightly older than the room. Bounded
+ * in number and in characters.
  */
 export interface Ring {
   push(number: number, text: string): void
-  /** Everything from `after` + 1 on, or null where the ring begins later than that. */
+  /** Everything from `after` + 1 on, or null if the ring begins later than that. */
   since(after: number): string[] | null
 }
 

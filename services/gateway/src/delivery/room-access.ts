@@ -18,7 +18,7 @@ import { type Attempt, createFeed, type Feed, type FeedDependencies } from './fe
 import { createJoins } from './joins.ts'
 import type { Room, Watermark } from './room.ts'
 
-/** Times that a join asks the api because something changed meanwhile. */
+/** Times that a join asks the api, since something may change meanwhile. */
 const MAX_ASKS = 5
 
 type Removal = ServerPayload<'conversation:removed'>['reason']
@@ -53,7 +53,7 @@ export function createRoomAccess(
     lifecycle.emit('roomClosed', room)
   }
 
-  /** Throws `conflict` where the socket is in, or about to be in, as many other conversations as it may. */
+  /** Throws `conflict` if the socket is in, or about to be in, as many other conversations as it may be. */
   function assertSpace({ data: { session } }: ChatSocket, conversationId: string): void {
     const taken = new Set([...session.rooms, ...session.joining.values()])
     const room = rooms.get(conversationId)
@@ -62,7 +62,7 @@ export function createRoomAccess(
     throw problem('conflict', { detail })
   }
 
-  /** Nothing has happened since the api was asked that its answer might not know of. */
+  /** Nothing has happened since the api was asked that its answer might lack. */
   const isCurrent = (attempt: Attempt, socket: ChatSocket): boolean =>
     !attempt.stale && attempt.caller === socket.data.caller
 
@@ -83,8 +83,8 @@ export function createRoomAccess(
   }
 
   /**
-   * Lets a socket into the room of a conversation. Registers interest before asking the api, so that no event falls between its
-   * answer and the room. Acknowledging, entering the room and closing the view happen synchronously.
+   * Lets a socket into the room of a conversation. Registers interest before asking the api, so that no event falls
+   * between its answer and the room. Acknowledging, entering the room and closing the view happen synchronously.
    */
   async function join<T>(
     socket: ChatSocket,
@@ -101,12 +101,12 @@ export function createRoomAccess(
     let view: RosterView | undefined
     try {
       const first = await ask(feed, attempt, socket, payload)
-      // After the answer: joins that were answered together then share one view.
+      // After the answer: joins that were answered together thus share one view.
       view = await viewRoster()
       const answer = isCurrent(attempt, socket) ? first : await ask(feed, attempt, socket, payload)
       if (!socket.connected) throw problem('unavailable', { detail: 'The socket is gone' })
       if (!room.isOpen) {
-        // Not earlier: a join that is refused may be of another org.
+        // Not earlier: a refused join may come from another org.
         room.open({ orgId, participants: (answer.members ?? []).map(participantKey) })
         feed.open({ seq: answer.throughSeq, stored: answer.lastSeq, change: answer.changeSeq })
         lifecycle.emit('roomOpened', room)
@@ -156,7 +156,7 @@ export function createRoomAccess(
     }
     if (at.change > answer.changeSeq && (afterSeq !== undefined || afterChangeSeq !== undefined)) {
       const later = feed.changesSince(answer.changeSeq)?.map((text): Change => JSON.parse(text))
-      // The room has told these changes already: the messages have to show their result.
+      // The room has been told these changes already: the messages have to show their result.
       result.messages = later ? withChanges(result.messages, later) : []
       if (later && result.changes.length + later.length <= LIMITS.joinPage) {
         if (afterChangeSeq !== undefined && !result.hasMore) result.changes = [...result.changes, ...later]
@@ -183,7 +183,7 @@ export function createRoomAccess(
     for (const attempt of feeds.get(room.conversationId)?.attempts ?? []) attempt.stale = true
   }
 
-  /** The conversation is gone, and with it everybody's part in it. */
+  /** The conversation is gone: everybody leaves its room. */
   function endRoom(conversationId: string): void {
     lifecycle.emit('expelled', conversationId, null)
     const room = feeds.get(conversationId)?.room
@@ -204,13 +204,13 @@ export function createRoomAccess(
   }
 }
 
-/** How far the acknowledgement itself carried what was asked for: a socket already in the room gets the rest from it. */
+/** How far the acknowledgement itself goes: a socket already in the room gets the rest as events. */
 const carried = ({ afterSeq, afterChangeSeq }: JoinPayload, { seq, change }: Watermark): Watermark => ({
   seq: afterSeq === undefined ? 0 : seq,
   change: afterChangeSeq === undefined ? 0 : change,
 })
 
-/** The messages as the last of these changes left each. */
+/** The messages, each as the last of these changes left it. */
 function withChanges(messages: readonly Message[], changes: readonly Change[]): Message[] {
   const latest = new Map(changes.flatMap(({ message }) => (message ? [[message.id, message]] : [])))
   return messages.map((message) => latest.get(message.id) ?? message)

@@ -5,7 +5,7 @@ import { newId } from '../testing/fake-api.ts'
 import { createFakeSocket } from '../testing/fake-socket.ts'
 import { createRoom } from './room.ts'
 
-test('an older answer that comes later does not make a socket hear twice what a newer one held', () => {
+test('an older answer that arrives later does not make a socket hear twice what a newer one held', () => {
   const room = createRoom({ conversationId: newId(), outbound: createOutbound(), onDirty: () => undefined })
   const { socket, written } = createFakeSocket()
   room.add(socket, { seq: 5, change: 2 })
@@ -18,7 +18,7 @@ test('an older answer that comes later does not make a socket hear twice what a 
   expect(written.join().match(/"(seq|change)":\d/g)).toEqual(['"seq":6', '"change":4'])
 })
 
-test('what waits for a message does so no longer than until that is out, whoever began to wait first', () => {
+test('what waits for a message runs once that is out, even if others have waited longer', () => {
   const room = createRoom({ conversationId: newId(), outbound: createOutbound(), onDirty: () => undefined })
   const ran: number[] = []
   for (const seq of [3, 1, 2, 0]) room.afterMessage(seq, () => ran.push(seq))

@@ -3,7 +3,7 @@ import type { Outbound } from '../connection/outbound.ts'
 import type { ChatSocket } from '../sockets.ts'
 import type { Position } from './sequencer.ts'
 
-/** The number of what a frame tells, if it has one. */
+/** The number of the event in a frame, if it has one. */
 export interface Mark {
   seq?: number
   change?: number
@@ -25,12 +25,12 @@ export type Room = ReturnType<typeof createRoom>
 export function createRoom(options: {
   conversationId: string
   outbound: Outbound
-  /** Told when frames wait for `flush`. */
+  /** Called when frames wait for `flush`. */
   onDirty(room: Room): void
 }) {
   const { conversationId, outbound, onDirty } = options
   const sockets = new Set<ChatSocket>()
-  /** Sockets whose acknowledgement reached further than the room has: up to there they are sent nothing again. */
+  /** Sockets whose acknowledgement reached further than the room has: nothing up to there is sent to them again. */
   const ahead = new Map<ChatSocket, Watermark>()
   const waiting: { after: number; run: () => void }[] = []
   let queue: { frame: Frame; mark: Mark }[] = []
@@ -73,11 +73,11 @@ export function createRoom(options: {
     get orgId(): string {
       return orgId
     },
-    /** Participant keys (`user:ada`) of everyone who takes part; none before it is open. */
+    /** Keys of the participants (`user:ada`); none before it is open. */
     participants,
     /** Former participants told of their removal by a recheck: the event, when it arrives, does not tell them again. */
     dismissed,
-    /** How far they have read, by participant key, as the room was told; before it is open, as was heard. */
+    /** How far they have read, by participant key, as the room was told; before it is open, as was received. */
     readPositions: new Map<string, number>(),
     open(by: { orgId: string; participants: Iterable<string> }): void {
       isOpen = true
@@ -88,7 +88,7 @@ export function createRoom(options: {
       isOpen = false
     },
     sockets: sockets as ReadonlySet<ChatSocket>,
-    /** Where the room stands: what is up to here was sent, or is void. */
+    /** Where the room stands: everything up to here was sent or is void. */
     get position(): Readonly<Position> {
       return position
     },
@@ -96,7 +96,7 @@ export function createRoom(options: {
       position = { ...to }
       while (waiting.length > 0 && (waiting[0]?.after ?? 0) <= position.seq) waiting.shift()?.run()
     },
-    /** Runs once the message of this seq was sent: now, or later; never if the room closes before. */
+    /** Runs once the message with this seq was sent: now or later; never if the room closes before. */
     afterMessage(seq: number, run: () => void): void {
       if (seq <= position.seq) {
         run()
@@ -105,12 +105,12 @@ export function createRoom(options: {
       waiting.push({ after: seq, run })
       waiting.sort((a, b) => a.after - b.after)
     },
-    /** Sends to all here, in the order of the calls, in one write per socket for all of one tick. */
+    /** Sends to all here, in the order of the calls, with one write per socket and tick. */
     send(frame: Frame, mark: Mark = {}): void {
       queue.push({ frame, mark })
       if (queue.length === 1) onDirty(room)
     },
-    /** Sends at once to some, or what may be left out. */
+    /** Sends at once, to some or what slow readers may go without. */
     sendSome(frame: Frame, { except, volatile = false }: EmitOptions): void {
       flush()
       for (const socket of sockets) {
@@ -119,7 +119,7 @@ export function createRoom(options: {
       }
     },
     flush,
-    /** `from`: where its acknowledgement ended. What was sent before is flushed first to those who are there already. */
+    /** `from`: where its acknowledgement ended. What was sent before is first flushed to those already there. */
     add(socket: ChatSocket, from: Watermark): void {
       flush()
       sockets.add(socket)

@@ -18,7 +18,7 @@ export function createRooms({ outbound }: { outbound: Outbound }) {
     for (const room of batch) room.flush()
   }
 
-  /** Unless `flush` is called before, what is sent to rooms goes out right after the running turn's work. */
+  /** Unless `flush` is called before, what is sent to rooms goes out right after the current turn of the event loop. */
   function onDirty(room: Room): void {
     if (dirty.push(room) === 1) queueMicrotask(flush)
   }
@@ -41,11 +41,11 @@ export function createRooms({ outbound }: { outbound: Outbound }) {
     delete(room: Room): void {
       if (rooms.get(room.conversationId) === room) rooms.delete(room.conversationId)
     },
-    /** Writes what was sent to rooms and waits: all that one batch of events says to a socket goes out in one piece. */
+    /** Writes what waits in rooms: all that one batch of events says to a socket goes out in one piece. */
     flush,
     isIn: (socket: ChatSocket, conversationId: string): boolean =>
       rooms.get(conversationId)?.sockets.has(socket) ?? false,
-    /** The room that this socket is in. Throws `forbidden` where it has not joined. */
+    /** The room that this socket is in. Throws `forbidden` if it has not joined. */
     assertJoined(socket: ChatSocket, conversationId: string): Room {
       const room = rooms.get(conversationId)
       if (!room?.sockets.has(socket)) {

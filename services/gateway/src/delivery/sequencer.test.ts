@@ -9,7 +9,7 @@ const changesOf = (out: Output<string, string>[]) =>
   out.flatMap((item) => (item.kind === 'change' ? [item.change] : []))
 
 describe('sequencer', () => {
-  it('holds what comes too early, and names the stored message before each', () => {
+  it('holds what comes too early, and gives each message the seq before it', () => {
     const sequencer = createSequencer<string, string>(START)
     sequencer.message(2, 'b')
     expect(sequencer.take()).toEqual([])
@@ -39,7 +39,7 @@ describe('sequencer', () => {
     expect(sequencer.position().stored).toBe(4)
   })
 
-  it('goes over changes that a fill tells by a later one', () => {
+  it('skips changes that a fill replaces by a later one', () => {
     const sequencer = createSequencer<string, string>(START)
     sequencer.change({ change: 5, payload: 'five' })
     sequencer.fill({
@@ -51,7 +51,7 @@ describe('sequencer', () => {
     expect(changesOf(sequencer.take())).toEqual([4, 5])
   })
 
-  it('waits for what it only heard of', () => {
+  it('waits for what it knows only by number', () => {
     const sequencer = createSequencer<string, string>(START)
     sequencer.hint({ seq: 1 })
     expect(sequencer.waiting()).toBe(true)
@@ -60,7 +60,7 @@ describe('sequencer', () => {
     expect(sequencer.waiting()).toBe(false)
   })
 
-  it('leaves out what lies before the place it jumps to', () => {
+  it('leaves out what lies before the position it jumps to', () => {
     const sequencer = createSequencer<string, string>(START)
     sequencer.message(3, 'c')
     sequencer.message(11, 'k')
@@ -156,7 +156,7 @@ const range = (from: number, to: number): number[] =>
 const histories = fc.record({
   /** By seq: a message, or void. */
   stored: fc.array(fc.boolean(), { minLength: 1, maxLength: 20 }),
-  /** By number: which message it is about. */
+  /** By number: the message it is about. */
   changes: fc.array(fc.nat(30), { minLength: 1, maxLength: 12 }),
   deliveries: fc.array(
     fc.record({ kind: fc.constantFrom('message', 'change', 'fill', 'drop'), at: fc.nat(100) }),

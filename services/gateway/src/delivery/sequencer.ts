@@ -1,10 +1,10 @@
-/** Where a conversation's reader stands in its two countings. */
+/** Where a reader stands in a conversation's two sequences. */
 export interface Position {
   /** Every number up to here is out, or void. */
   seq: number
-  /** Seq of the last message that was out; 0: none. */
+  /** Seq of the last message that went out; 0: none. */
   stored: number
-  /** Every change up to here is out, or told by a later one. */
+  /** Every change up to here is out, or covered by a later one. */
   change: number
 }
 
@@ -25,7 +25,7 @@ export interface FillInput<M, C> {
   /** Every seq up to here is among the messages, was known before, or is void. */
   throughSeq: number
   changes: readonly ChangeInput<C>[]
-  /** Every change up to here is among the changes, or told by a later one of them. */
+  /** Every change up to here is among the changes, or covered by a later one of them. */
   throughChange: number
 }
 
@@ -34,15 +34,15 @@ export type Sequencer<M, C> = ReturnType<typeof createSequencer<M, C>>
 const VOID = Symbol('void')
 
 /**
- * Puts what arrives about one conversation in order: in any order, any number of times. Out go messages in rising
- * seq and changes in rising number, each once, and nothing over a gap; a gap ends with what was missing or with a fill.
- * Pure: no clock, no input or output of its own.
+ * Puts in order what arrives about one conversation, in any order and any number of times. Messages go out by rising
+ * seq and changes by rising number, each once, and nothing beyond a gap; a gap ends with the missing entries or with a
+ * fill. Pure: no clock, no I/O.
  */
 export function createSequencer<M, C>(start: Position) {
   const position: Position = { ...start }
   const messages = new Map<number, M | typeof VOID>()
   const changes = new Map<number, ChangeInput<C>>()
-  /** What no message came for up to here is void; what no change came for was told by a later one. */
+  /** Up to here, a seq without a message is void, and a missing change is covered by a later one. */
   let filledSeq = start.seq
   let filledChange = start.change
   /** Highest numbers heard of. */
@@ -67,7 +67,7 @@ export function createSequencer<M, C>(start: Position) {
       knownSeq = Math.max(knownSeq, seq)
       if (seq > position.seq && !messages.has(seq)) messages.set(seq, VOID)
     },
-    /** A number of which nothing but its existence is known: a gap until it is filled. */
+    /** A number known only to exist: a gap until it is filled. */
     hint({ seq = 0, change = 0 }: { seq?: number; change?: number }): void {
       knownSeq = Math.max(knownSeq, seq)
       knownChange = Math.max(knownChange, change)
@@ -80,7 +80,7 @@ export function createSequencer<M, C>(start: Position) {
       knownSeq = Math.max(knownSeq, filledSeq)
       knownChange = Math.max(knownChange, filledChange)
     },
-    /** Goes on from a later position, leaving out what lies between. */
+    /** Continues from a later position, leaving out what lies between. */
     jump(to: Position): void {
       if (to.seq > position.seq) {
         position.seq = to.seq
@@ -94,12 +94,12 @@ export function createSequencer<M, C>(start: Position) {
       knownSeq = Math.max(knownSeq, filledSeq)
       knownChange = Math.max(knownChange, filledChange)
     },
-    /** Forgets what is held behind a gap, except that it exists. */
+    /** Drops what is held behind a gap, remembering only that it exists. */
     drop(): void {
       for (const seq of messages.keys()) if (seq > filledSeq) messages.delete(seq)
       for (const number of changes.keys()) if (number > filledChange) changes.delete(number)
     },
-    /** What can go out now, in its order. */
+    /** What can go out now, in order. */
     take(): Output<M, C>[] {
       const out: Output<M, C>[] = []
       while (messages.size > 0 || position.seq < filledSeq) {
@@ -133,7 +133,7 @@ export function createSequencer<M, C>(start: Position) {
       }
       return out
     },
-    /** More is known to exist than is out: a gap. */
+    /** Whether more is known to exist than is out. */
     waiting: (): boolean => knownSeq > position.seq || knownChange > position.change,
     /** Messages and changes held behind a gap. */
     held: (): number => messages.size + changes.size,

@@ -9,7 +9,7 @@ import { authRefresh } from './auth-refresh.ts'
 const ada: Caller = { type: 'user', id: 'ada', orgId: 'acme', roles: ['member'], name: null, picture: null }
 const context = { requestId: 'test', reply: <R extends object>(result: R): R => result }
 
-test('a socket that goes while its new token is judged is not watched until that ends', async () => {
+test('a socket that disconnects while its new token is verified is not watched until that expires', async () => {
   const judged = Promise.withResolvers<VerifiedToken>()
   const services = {
     verifier: { verify: () => judged.promise },

@@ -7,7 +7,7 @@ export const authRefresh = defineEvent(
   ({ verifier, expiry, recheck }) =>
     async (socket, { token }) => {
       const { caller, issuedAt, expiresAt } = await verifier.verify(token)
-      // Verifying it may have taken a call to its issuer.
+      // Verification may have taken a call to the issuer.
       if (!socket.connected) throw problem('unavailable', { detail: 'The socket is gone' })
       const { data } = socket
       if (caller.id !== data.userId || caller.type !== data.type || caller.orgId !== data.orgId) {
@@ -21,6 +21,6 @@ export const authRefresh = defineEvent(
       if (wasAdmin && !caller.roles.includes('admin')) for (const room of data.session.rooms) recheck(room)
       return { expiresAt: new Date(expiresAt * 1_000).toISOString() }
     },
-  // One after the other: the last one stays.
+  // One after the other, so that the last one stays.
   { cost: 5, lanes: () => ['auth:refresh'] },
 )

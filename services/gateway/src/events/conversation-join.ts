@@ -1,6 +1,6 @@
 import { defineEvent } from './define-event.ts'
 
-/** `conversation:join`: follow a conversation from where the caller left it; in effect as it is acknowledged. */
+/** `conversation:join`: follow a conversation from where the caller left it; in effect once acknowledged. */
 export const conversationJoin = defineEvent(
   'conversation:join',
   ({ roomAccess, presence }) =>

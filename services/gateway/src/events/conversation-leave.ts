@@ -1,6 +1,6 @@
 import { defineEvent } from './define-event.ts'
 
-/** `conversation:leave`: no more of this conversation; nothing happens to who was not in it. */
+/** `conversation:leave`: stop following a conversation; no effect on a socket that does not follow it. */
 export const conversationLeave = defineEvent(
   'conversation:leave',
   ({ roomAccess, rooms }) =>

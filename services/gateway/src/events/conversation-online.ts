@@ -1,7 +1,7 @@
 import { problem } from '@parley/contract'
 import { defineEvent } from './define-event.ts'
 
-/** `conversation:online`: who has a socket in the room, for whoever may see the conversation. */
+/** `conversation:online`: who has a socket in the room, for anyone who may see the conversation. */
 export const conversationOnline = defineEvent(
   'conversation:online',
   ({ api, presence, rooms }) =>

@@ -6,17 +6,17 @@ import type { ChatSocket } from '../sockets.ts'
 export interface EventContext {
   /** Names this event in logs and in the calls that it leads to. */
   requestId: string
-  /** Acknowledges now, before the handler ends; for what has to follow in the same turn. Gives back the result. */
+  /** Acknowledges now, before the handler ends, for what has to follow in the same turn. Returns the result. */
   reply<R extends object>(result: R): R
 }
 
 /** An event whose payload is valid. */
 export interface Task {
-  /** As its schema has it: all that is kept of what came. */
+  /** The payload as parsed by its schema: all that is kept of what came. */
   payload: unknown
   /** The queues that it waits in: in each, events run in the order they came. */
   lanes: readonly string[]
-  /** Does what the event asks for, gives what its acknowledgement adds to `ok: true`. */
+  /** Does what the event asks for; returns what its acknowledgement adds to `ok: true`. */
   run(socket: ChatSocket, context: EventContext): Promise<object>
 }
 
@@ -34,11 +34,11 @@ const events: { [E in ClientEvent]: { payload: z.ZodType<Payload<E>> } } = CLIEN
 interface EventOptions<E extends ClientEvent> {
   /** What it takes from the socket's allowance, if that is not 1. */
   cost?: number | ((payload: unknown) => number)
-  /** The queues that it waits in, if they are others than its conversation's. */
+  /** The queues that it waits in, if other than its conversation's. */
   lanes?(payload: Payload<E>, services: Services): readonly string[]
 }
 
-/** A client event: its name, which says what it takes and gives, and what it does with the gateway's services. */
+/** A client event: its name, which determines its payload and acknowledgement, and its handler. */
 export function defineEvent<E extends ClientEvent>(
   event: E,
   create: (

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, expect, it, vi } from 'vitest'
 import { createFakeApi } from '../testing/fake-api.ts'
 import { startTestGateway } from '../testing/gateway.ts'
 
-/** Until then the api says nothing of messages. */
+/** Until this settles the api does not answer about messages. */
 let held = Promise.resolve()
 const api: ApiClient = {
   ...createFakeApi().api,
@@ -19,7 +19,7 @@ beforeAll(async () => {
 })
 afterAll(() => gateway.close())
 
-/** How many get through of those that one socket sends in one moment. */
+/** How many of the events that one socket sends at once get through. */
 async function passing(event: string, op = 'delta'): Promise<number> {
   const socket = await gateway.connect(gateway.token('ada', 'acme'))
   const clock = vi.spyOn(performance, 'now').mockReturnValue(performance.now())
@@ -30,7 +30,7 @@ async function passing(event: string, op = 'delta'): Promise<number> {
   return answers.filter(({ error }) => error.code !== 'rate_limited').length
 }
 
-it('takes from a socket’s allowance by the kind of event: joins much, letters of an answer next to nothing', async () => {
+it('takes from a socket’s allowance by the kind of event: much for joins, next to nothing for deltas', async () => {
   const passed: Partial<Record<ClientEvent, number>> = {}
   for (const event of Object.keys(CLIENT_EVENTS) as ClientEvent[]) passed[event] = await passing(event)
   expect(passed).toEqual({
@@ -40,7 +40,7 @@ it('takes from a socket’s allowance by the kind of event: joins much, letters 
     'message:send': 10,
     'message:typing': 20,
     'message:read': 10,
-    // And not 200: a twentieth is no binary fraction.
+    // Not 200, since a twentieth has no exact binary representation.
     'message:stream': 199,
     'message:cancel': 10,
     'auth:refresh': 2,
@@ -72,7 +72,7 @@ async function openSender() {
   }
 }
 
-it('lets nothing wait that is not valid', async () => {
+it('lets nothing invalid wait', async () => {
   const { send, goOn } = await openSender()
   const first = send()
   expect(await send({ nonsense: true })).toBe('validation_failed')
@@ -80,7 +80,7 @@ it('lets nothing wait that is not valid', async () => {
   expect(await first).toBe('unavailable')
 })
 
-it('lets so much of one socket wait, counted as what it takes in memory: twenty times its JSON', async () => {
+it('bounds what may wait for one socket, counted as it is in memory: twenty times its JSON', async () => {
   const { send, goOn } = await openSender()
   const large = { toolCalls: [{ id: 'a', name: 'b', arguments: Array.from({ length: 30_000 }, () => ({})) }] }
   const waiting = [send(large), send(large)]

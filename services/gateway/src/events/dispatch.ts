@@ -21,7 +21,7 @@ function clientMessageIdOf(payload: unknown): string | undefined {
   return typeof id === 'string' && id.length <= 128 ? id : undefined
 }
 
-/** An event as it came, without its payload: that is let go of once it is read. */
+/** An event as it came, without its payload, which is not kept once it is parsed. */
 interface Request {
   socket: ChatSocket
   requestId: string
@@ -32,7 +32,7 @@ interface Request {
 
 export type Dispatch = (socket: ChatSocket, args: unknown[]) => void
 
-/** Takes every event of a socket: limits, order, answer, errors. */
+/** Handles every event of a socket: limits, order, answer, errors. */
 export function createDispatch(options: {
   handlers: readonly ClientEventHandler[]
   outbound: Outbound

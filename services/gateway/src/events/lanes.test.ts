@@ -10,11 +10,11 @@ import { clientEvents } from './index.ts'
 const logger = createLogger({ name: 'test', level: 'silent' })
 const MIB = 1024 * 1024
 const ROOM = 'c'.repeat(24)
-/** An answer that is streamed there. */
+/** An answer streamed there. */
 const ANSWER = 'a'.repeat(24)
 const turn = () => new Promise((resolve) => setImmediate(resolve))
 
-/** Dispatches to the gateway's handlers, which do nothing but end when they are told to. */
+/** Dispatches to the gateway's handlers, which do nothing but end when told to. */
 function open() {
   const begun: { op: string | undefined; end(): void }[] = []
   const conversationOf = (messageId: string) => (messageId === ANSWER ? ROOM : undefined)
@@ -43,7 +43,7 @@ describe('events of one conversation are handled in the order they came', () => 
   const stream = (op: string) =>
     ['message:stream', { op, messageId: ANSWER, ...(op === 'delta' && { index: 0, text: 'x' }) }] as const
 
-  /** Events of one socket, all at once; what has begun then, and what begins as each of those ends. */
+  /** Sends events of one socket all at once; returns what has begun then, and what begins as each of those ends. */
   async function runAll(...events: (readonly [string, object])[]): Promise<string[][]> {
     const { begun, dispatch } = open()
     const { socket } = createFakeSocket()
@@ -59,12 +59,12 @@ describe('events of one conversation are handled in the order they came', () => 
     return steps
   }
 
-  test('the end of an answer before what is sent behind it, and after what was sent before', async () => {
+  test('the end of an answer before what is sent after it, and after what was sent before', async () => {
     expect(await runAll(stream('end'), send)).toEqual([['end'], ['send'], []])
     expect(await runAll(send, stream('abort'), send)).toEqual([['send'], ['abort'], ['send'], []])
   })
 
-  test('but letters of an answer wait for no message, only for its end', async () => {
+  test('but deltas of an answer wait for no message, only for its end', async () => {
     expect(await runAll(send, stream('delta'))).toEqual([['send', 'delta'], [], []])
     expect(await runAll(send, stream('end'), stream('delta'))).toEqual([['send'], ['end'], ['delta'], []])
   })
@@ -80,7 +80,7 @@ describe('events of one conversation are handled in the order they came', () => 
   })
 })
 
-test('who stops reading gets no answer more, and nothing of what still waits is begun', async () => {
+test('a client that stops reading gets no more answers, and nothing that still waits is begun', async () => {
   const { begun, dispatch } = open()
   const { socket, below } = createFakeSocket()
   const answers: object[] = []

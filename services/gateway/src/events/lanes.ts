@@ -1,6 +1,6 @@
 import type { Session } from '../connection/session.ts'
 
-/** Runs an event of this weight (bytes) behind those that are in the same lanes. `run` must not reject. */
+/** Runs an event of this weight (bytes) after those in the same lanes. `run` must not reject. */
 export function enter(
   session: Session,
   keys: readonly string[],

@@ -1,6 +1,6 @@
 import { defineEvent } from './define-event.ts'
 
-/** `message:cancel`: whoever takes part ends a streamed answer; what was there is kept as `cancelled`. */
+/** `message:cancel`: any participant may end a streamed answer; the text so far is kept as `cancelled`. */
 export const messageCancel = defineEvent(
   'message:cancel',
   ({ streams }) =>

@@ -3,7 +3,7 @@ import { defineEvent, fieldOf } from './define-event.ts'
 /** Twenty deltas take as much of a socket's allowance as one event. */
 const DELTA_COST = 0.05
 
-/** `message:stream`: an agent's answer as it comes into being; see streaming/. */
+/** `message:stream`: an agent's answer as it is produced; see streaming/. */
 export const messageStream = defineEvent(
   'message:stream',
   ({ streams }) =>
@@ -23,8 +23,8 @@ export const messageStream = defineEvent(
   {
     cost: (payload) => (fieldOf(payload, 'op') === 'delta' ? DELTA_COST : 1),
     /**
-     * Deltas queue by their message alone, so that a slow send does not delay them; `end` and `abort` by both: after
-     * their deltas, before later sends. The conversation of an answer that is not open here is not known.
+     * Deltas queue by their message alone, so that a slow send does not delay them; `end` and `abort` queue by both,
+     * after their deltas and before later sends. If the answer is not open here, its conversation is not known.
      */
     lanes(payload, { streams }) {
       if (payload.op === 'start') return [payload.conversationId]

@@ -1,7 +1,7 @@
 /** Bytes of memory that a value takes besides its text. */
 const VALUE_BYTES = 64
 
-/** Bytes, about, that a payload takes in memory, which may be twenty times those of its JSON; counted up to `max`. */
+/** Approximate bytes that a payload takes in memory, which may be twenty times its JSON; counted up to `max`. */
 export function weightOf(payload: unknown, max: number): number {
   let bytes = 0
   const values = [payload]

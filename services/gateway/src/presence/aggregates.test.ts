@@ -40,7 +40,7 @@ beforeAll(async () => {
 afterAll(() => gateway.close())
 
 let rooms = 0
-/** A conversation of so many people, whose names nobody else has. */
+/** A conversation with this many people, under unique names. */
 function newConversation(people: number) {
   const room = ++rooms
   const names = Array.from({ length: people }, (_, n) => `person-${room}-${n}`)
@@ -55,7 +55,7 @@ async function join(name: string, { id: conversationId }: FakeConversation): Pro
   return socket
 }
 
-/** What one socket is told of who comes and goes, except of itself. */
+/** What one socket is told of comings and goings other than its own. */
 async function openWatcher(name: string, conversation: FakeConversation) {
   const socket = await join(name, conversation)
   const single: string[] = []
@@ -85,14 +85,14 @@ async function openWatcher(name: string, conversation: FakeConversation) {
     single,
     together,
     present,
-    /** Whom all aggregates name. */
+    /** Everyone named in the aggregates. */
     named: (transition: 'joined' | 'left' | 'online' | 'offline') =>
       together.flatMap((one): ParticipantRef[] => one[transition]).map(({ id }) => id),
   }
 }
 
-describe('who comes and goes', () => {
-  it('is told one by one where a hundred sockets are, and together from one more on', async () => {
+describe('coming and going', () => {
+  it('is told one by one to a hundred sockets, and together from one more on', async () => {
     const { conversation, first, names } = newConversation(100)
     const [, bob = '', cyd = ''] = names
     const watcher = await openWatcher(first, conversation)
@@ -105,7 +105,7 @@ describe('who comes and goes', () => {
     await vi.waitFor(() => expect(watcher.named('joined')).toEqual([cyd]), { timeout: 3_000 })
     expect([watcher.named('online'), watcher.single.length]).toEqual([[cyd], 2])
 
-    // As many as before: but what is to be told together already is not overtaken by what follows it.
+    // As many as before, but an aggregate that waits is not overtaken by what follows it.
     await elsewhere.go(cyd, conversation)
     await last.emitWithAck('conversation:leave', { conversationId: conversation.id })
     await elsewhere.come(cyd, conversation)
@@ -116,7 +116,7 @@ describe('who comes and goes', () => {
     await vi.waitFor(() => expect(watcher.single).toContain(`${cyd} left`))
   })
 
-  it('is one event or two where thirty come at once, and where they go', async () => {
+  it('is one event or two when thirty come at once, and when they go', async () => {
     const { conversation, first, names } = newConversation(31)
     const watcher = await openWatcher(first, conversation)
     await Promise.all(Array.from({ length: 100 }, () => join(first, conversation)))
@@ -159,7 +159,7 @@ describe('who comes and goes', () => {
     await vi.waitFor(() => expect(watcher.single).toContain(`${next} joined`), { timeout: 3_000 })
   })
 
-  it('is not told to those who opened the room after it had been closed', async () => {
+  it('is not told to those who open the room after it was closed', async () => {
     const { conversation, first, names } = newConversation(110)
     const [, bob = '', cyd = ''] = names
     const witness = newConversation(2)

@@ -9,8 +9,8 @@ import type { Room, Rooms } from '../delivery/rooms.ts'
 import type { Lifecycle } from '../lifecycle.ts'
 
 /**
- * With more sockets here than that, or more people on all gateways, a room gets comings, goings and receipts together.
- * Counted here alone, a room spread over many gateways would be small on each, and every receipt go to everybody.
+ * With more sockets here than this, or more people on all gateways, a room gets comings, goings and receipts together.
+ * Counted only here, a room spread over many gateways would be small on each, and every receipt would go to everybody.
  */
 export const LARGE_ROOM = 100
 const AGGREGATE_MS = 1_000
@@ -30,7 +30,7 @@ interface Pending {
 
 export type Aggregates = ReturnType<typeof createAggregates>
 
-/** One `room:aggregate` a second for a large room instead of one event for each that comes, goes or reads. */
+/** For a large room, one `room:aggregate` a second instead of an event whenever somebody comes, goes or reads. */
 export function createAggregates({
   rooms,
   lifecycle,
@@ -78,7 +78,7 @@ export function createAggregates({
   }
 
   return {
-    /** It stays large while an aggregate waits, which later events must not overtake. */
+    /** A room stays large while an aggregate waits, which later events must not overtake. */
     isLarge: (room: Room): boolean =>
       room.sockets.size > LARGE_ROOM || peopleIn(room) > LARGE_ROOM || pending.has(room.conversationId),
     receipt(room: Room, receipt: Receipt): void {

@@ -22,7 +22,7 @@ function openRooms(count: number) {
   return { outbound, lifecycle, rooms, audience, opened }
 }
 
-test('a socket in many rooms of somebody is told once that they came', () => {
+test('a socket that shares many rooms with somebody is told once that they came', () => {
   const { outbound, lifecycle, rooms, audience, opened } = openRooms(2)
   const { socket, written } = createFakeSocket()
   for (const room of opened) room.add(socket, { seq: 0, change: 0 })
@@ -40,7 +40,7 @@ test('a socket in many rooms of somebody is told once that they came', () => {
   expect(written.filter((text) => text.includes('presence:update'))).toHaveLength(1)
 })
 
-test('a room that has closed is nobody’s any more, nor is one of who left it', () => {
+test('a closed room, or one that somebody left, no longer counts as theirs', () => {
   const { lifecycle, audience, opened } = openRooms(2)
   const [one, other] = opened as [Room, Room]
   expect([...audience.of('acme', 'user:bob')]).toEqual([one, other])

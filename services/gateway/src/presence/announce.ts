@@ -9,7 +9,7 @@ import type { Audience } from './audience.ts'
 import type { Rosters } from './rosters.ts'
 import { StatusChange } from './writes.ts'
 
-/** Passes on to sockets here presence changes published by the Lua scripts. */
+/** Passes presence changes published by the Lua scripts on to sockets here. */
 export function announcePresence({
   bus,
   outbound,

@@ -5,7 +5,7 @@ const NONE: ReadonlySet<Room> = new Set()
 
 export type Audience = ReturnType<typeof createAudience>
 
-/** The rooms of this gateway by who takes part in them: where it matters that somebody comes or goes. */
+/** The rooms of this gateway by participant: where it matters that somebody comes or goes. */
 export function createAudience(lifecycle: Lifecycle) {
   const rooms = new Map<string, Set<Room>>()
   const known = new Map<Room, Set<string>>()

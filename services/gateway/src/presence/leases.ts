@@ -5,10 +5,10 @@ import type { Redis } from 'ioredis'
 export type Leases = ReturnType<typeof createLeases>
 
 /**
- * Which gateway generations live. A gateway has one lease at a time; where its lease was lost (it stood still, or
- * Redis lost its data) it goes on as a new generation, and the old one is cleared away like that of a dead gateway.
+ * Which gateway generations live. A gateway has one lease at a time; if its lease was lost (it stood still, or Redis
+ * lost its data) it continues as a new generation, and the old one is cleared away like that of a dead gateway.
  *
- * Only who holds a lease, and has renewed it in time for a while, tells that others have ended: what kept this gateway
+ * Only a gateway that holds a lease, and has renewed it in time for a while, calls others dead: what kept this gateway
  * from renewing (a Redis that is full, a host that stood still) may have kept all of them.
  */
 export function createLeases(
@@ -21,7 +21,7 @@ export function createLeases(
   }: {
     gatewayId: string
     leaseMs: number
-    /** Milliseconds within which every living gateway renews again after what may have kept it from that. */
+    /** Milliseconds within which every living gateway renews again once nothing keeps it from that. */
     settleMs: number
     now?: () => number
   },
@@ -53,11 +53,11 @@ export function createLeases(
     judgesFrom = now() + settleMs
   }
 
-  /** Reads the leases, beginning after this call: a reading under way may be older than what the caller just met. */
+  /** Starts a new reading of the leases: one under way may be older than what the caller has just seen. */
   function refresh(): Promise<string[]> {
     const before = reading
     next ??= (async () => {
-      // Whether it failed concerns whoever asked for it.
+      // Its failure concerns only those who asked for it.
       await before?.catch(() => undefined)
       const current = read()
       reading = current
@@ -82,7 +82,7 @@ export function createLeases(
     get generation(): string | undefined {
       return generation
     },
-    /** Names one life of Redis's data: in one process, since it was last emptied. */
+    /** Names one life of Redis's data: of one process, since it was last emptied. */
     get epoch(): string | undefined {
       return epoch
     },
@@ -95,7 +95,8 @@ export function createLeases(
       }
       const kept = generation === undefined ? null : await redis.leaseRenew(LEASES_KEY, generation, leaseMs)
       if (kept !== null && epochOf(kept[0]) === epoch) {
-        // Less than half the lease was left. What delayed this gateway may have delayed all: call none dead for now.
+        // Less than half the lease was left. Whatever delayed this gateway may have delayed all: call none dead for
+        // now.
         if (kept[1] < leaseMs / 2) judgeLater()
         return { taken: false, lostData: false }
       }
@@ -110,7 +111,7 @@ export function createLeases(
       return previous === undefined ? { taken: true, lostData } : { taken: true, lostData, previous }
     },
 
-    /** To be called for each new connection: the next renewal finds out whether Redis is the same process. */
+    /** Call for each new connection: the next renewal finds out whether Redis is the same process. */
     onReconnected(): void {
       serverMayHaveChanged = true
       judgeLater()
@@ -119,7 +120,7 @@ export function createLeases(
     /** Reads all leases; resolves to the generations known to have ended that are not yet cleared away. */
     refresh,
 
-    /** Those of these generations that live, as was last read; where one of them is unknown, leases are read again. */
+    /** Those of these generations that live, by the last reading; if one of them is unknown, leases are read again. */
     async alive(generations: Iterable<string>): Promise<Set<string>> {
       const asked = await meet(generations)
       return new Set(asked.filter((one) => live.has(one)))
@@ -131,12 +132,12 @@ export function createLeases(
       return new Set(asked.filter((one) => live.has(one) || ended.has(one)))
     },
 
-    /** Ends a generation's lease in `ms` milliseconds: what it holds then goes the way of a dead gateway's. */
+    /** Ends a generation's lease in `ms` milliseconds: what it holds is then cleared away like a dead gateway's. */
     async release(ms: number): Promise<void> {
       if (generation !== undefined) await redis.leaseRenew(LEASES_KEY, generation, ms)
     },
 
-    /** Forgets a generation that was cleared away. */
+    /** Forgets a generation once it is cleared away. */
     async forget(ended: string): Promise<void> {
       await redis.hdel(LEASES_KEY, ended)
     },

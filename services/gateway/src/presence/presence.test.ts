@@ -63,7 +63,7 @@ async function open(gatewayId: string, times: Partial<typeof PRESENCE_TIMES>) {
   closing.push(presence.close, async () => bus.close())
   return {
     redis,
-    /** Comes into the room. Returns how to be cut off. */
+    /** Enters the room. Returns a function that cuts the connection. */
     come(id: string): () => void {
       const socket = {
         id,
@@ -99,7 +99,7 @@ test('a Redis that is full, so that no lease is renewed, calls nobody offline', 
   expect(told).toEqual(['ada online'])
 })
 
-test('who left while their gateway stood still, or is found to have as it wakes, does not come back', async () => {
+test('people who left while their gateway stood still, also if noticed only as it wakes, do not come back', async () => {
   vi.useFakeTimers({ toFake: ['setInterval'] })
   const renewMs = 10_000
   const { redis, come } = await open('still', { renewMs, settleMs: 0 })

@@ -18,27 +18,27 @@ import { createRosters } from './rosters.ts'
 import { definePresenceScripts } from './scripts.ts'
 import { createPresenceWrites } from './writes.ts'
 
-/** Milliseconds. A dead gateway's people are offline after at most lease + renew + the time of clearing up. */
+/** Milliseconds. A dead gateway's people are offline after at most lease + renew + the time it takes to clear up. */
 export const PRESENCE_TIMES = {
-  /** A gateway that does not renew for so long is dead. */
+  /** A gateway that does not renew for this long is dead. */
   leaseMs: 9_000,
-  /** Between two renewals, after each of which a gateway looks for dead ones. */
+  /** Between two renewals; after each, a gateway looks for dead ones. */
   renewMs: 2_000,
   /** A page that reloads within this time causes no event. */
   debounceMs: 2_000,
-  /** After a break nobody is cleared away before every living gateway has renewed. */
+  /** After a break, nobody is cleared away until every living gateway has renewed. */
   settleMs: 6_000,
 }
 
-/** Milliseconds after taking a new lease for sockets to be noticed that were cut off while this process stood still. */
+/** Milliseconds, after taking a new lease, for noticing sockets cut off while this process stood still. */
 const WAKE_MS = 100
 
 export type PresenceFeature = ReturnType<typeof createPresence>
 
 /**
- * Who is online, and who is in a room: held in Redis by all gateways together, told of to the rooms here.
- * `redis` is a `fast` connection. While Redis is away, a room that is open here is known as it was last heard of, and of
- * any other only this gateway's own sockets.
+ * Who is online, and who is in a room: held in Redis by all gateways together, and passed on to the rooms here. `redis`
+ * is a `fast` connection. While Redis is away, a room that is open here is shown as last heard, any other with this
+ * gateway's own sockets only.
  */
 export function createPresence(options: {
   redis: Redis
@@ -76,7 +76,7 @@ export function createPresence(options: {
     logger,
   })
   announcePresence({ bus, outbound, aggregates, rosters, audience: createAudience(lifecycle) })
-  /** Departures that may yet turn out to be a reload. */
+  /** Departures that may still turn out to be reloads. */
   const departures = new Map<NodeJS.Timeout, () => void>()
 
   function later(depart: () => void): void {
@@ -149,13 +149,16 @@ export function createPresence(options: {
       .catch((error: unknown) => logger.debug({ err: error }, 'presence is written again later'))
   }
   let waking: NodeJS.Timeout | undefined
-  /** Goes on as a new generation. Who has left may have been called gone already: they are not registered again. */
+  /**
+   * Continues as a new generation. Those who have left may have been called gone already: they are not registered
+   * again.
+   */
   function wake(): void {
     departNow()
     flush()
   }
   let renewing: Promise<boolean> | undefined
-  /** Resolves to whether the lease is held. */
+  /** Resolves to whether this gateway holds its lease. */
   function renew(): Promise<boolean> {
     renewing ??= registrations
       .renew()
@@ -210,7 +213,7 @@ export function createPresence(options: {
       }
     },
 
-    /** Leaves its people to the other gateways: within seconds, those who did not connect there count as offline. */
+    /** Hands its people over: within seconds, those who did not connect to another gateway count as offline. */
     async close(): Promise<void> {
       redis.off('ready', onReady)
       clearInterval(beats)
@@ -222,7 +225,7 @@ export function createPresence(options: {
       await reaping
       await leases
         .release(times.debounceMs)
-        .catch((error: unknown) => logger.debug({ err: error }, 'the presence lease runs out by itself'))
+        .catch((error: unknown) => logger.debug({ err: error }, 'the presence lease will run out by itself'))
     },
   }
 }

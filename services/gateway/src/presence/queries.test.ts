@@ -10,7 +10,7 @@ beforeAll(store.open)
 afterAll(store.close)
 
 describe('people', () => {
-  test('have a status, and the time of it, that can be read right after each change', async () => {
+  test('have a status with its time, both readable right after each change', async () => {
     const org = randomUUID()
     const one = gateway()
     await settled(one)
@@ -33,7 +33,7 @@ describe('people', () => {
   })
 })
 
-test('whom a dead gateway held is read as there until they are told to have left', async () => {
+test('people held by a dead gateway are read as there until their departure is told', async () => {
   const [org, cid] = [randomUUID(), randomUUID()]
   await subscriber.subscribe(roomChannel(cid))
   const registrationsOf = (id: string): Registration[] => [
@@ -54,7 +54,7 @@ test('whom a dead gateway held is read as there until they are told to have left
     room: ['user:returns', 'user:stays away'],
     list: ['returns', 'stays away'],
   })
-  // Nobody was told of their going, so nobody has to be told of their return.
+  // Nobody was told that they left, so nobody has to be told that they returned.
   registrationsOf('returns').forEach(two.registrations.add)
   await settled(two)
   await one.reaper.run()
@@ -67,7 +67,7 @@ test('whom a dead gateway held is read as there until they are told to have left
   expect((await told(org)).slice(2)).toEqual(['stays away offline'])
 })
 
-test('what nobody will ever clear away is not read as there', async () => {
+test('entries that nobody will ever clear away are not read as there', async () => {
   const [org, cid, one] = [randomUUID(), randomUUID(), gateway()]
   await settled(one)
   await redis.sadd(presenceKey(org, 'user', 'ada'), 'ghost#1:x')

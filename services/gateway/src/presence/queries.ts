@@ -14,9 +14,9 @@ import type { Person } from './registration.ts'
 import { generationOf, type PresenceWrites } from './writes.ts'
 
 /**
- * Reads what all gateways hold. What a dead gateway held counts until it is cleared away and announced: of somebody who
- * comes back before that nothing is announced, so a reader that had left them out would never hear of them. Entries of a
- * generation without any lease do not count. All reject while Redis is away.
+ * Reads what all gateways hold. What a dead gateway held counts until it is cleared away and announced: nothing is
+ * announced for somebody who comes back before that, so a reader that had left them out would never hear of them.
+ * Entries of a generation without any lease do not count. All reject while Redis is away.
  */
 export function createPresenceQueries({
   redis,
@@ -53,7 +53,7 @@ export function createPresenceQueries({
       return [...users, ...agents]
     },
 
-    /** `at`: when they were last seen to come or go; null where that is not known any more. */
+    /** `at`: when they were last seen to come or go; null if that is no longer known. */
     async status(person: Person): Promise<Presence> {
       const { orgId, type, id } = person
       const [online, seen] = await Promise.all([isOnline(person), redis.get(seenKey(orgId, type, id))])
@@ -61,7 +61,7 @@ export function createPresenceQueries({
       return { type, id, status: online ? 'online' : 'offline', at }
     },
 
-    /** Ids that are online, in the order of their bytes, after `after`; at most `limit`. */
+    /** Ids that are online, in byte order, after `after`; at most `limit`. */
     async list(orgId: string, type: ParticipantType, after: string | null, limit: number) {
       const key = onlineKey(orgId, type)
       const ids: string[] = []

@@ -39,7 +39,7 @@ describe('people', () => {
   })
 })
 
-test('who holds no lease any more calls nobody dead, themselves neither', async () => {
+test('a gateway that no longer holds a lease calls nobody dead, itself included', async () => {
   const org = randomUUID()
   const [one, two] = [gateway(), gateway()]
   await settled(one, two)
@@ -55,7 +55,7 @@ test('who holds no lease any more calls nobody dead, themselves neither', async 
   expect(await sockets(org)).toBe(1)
 })
 
-test('what a gateway held before it stood still is not cleared away before it is held anew', async () => {
+test('what a gateway held before it stood still is not cleared away until it is registered anew', async () => {
   const [org, one] = [randomUUID(), gateway()]
   await settled(one)
   one.registrations.add(person(org, 'a'))
@@ -68,7 +68,7 @@ test('what a gateway held before it stood still is not cleared away before it is
   expect(await redis.smembers(presenceKey(org, 'user', 'ada'))).toEqual([`${one.leases.generation}:a`])
 })
 
-test('of gateways that stood still together, who wakes first gives the others time to renew', async () => {
+test('of gateways that stood still together, the first to wake gives the others time to renew', async () => {
   const org = randomUUID()
   let now = 0
   const [first, second] = [gateway({ leaseMs: 9_000, settleMs: 6_000, now: () => now }), gateway()]
@@ -94,7 +94,7 @@ test('a gateway that was not met before is not taken for a dead one', async () =
   await settled(one)
   one.registrations.add(person(org, 'a'))
   await settled(one)
-  // What is known of the leases is as fresh as can be, and yet too old.
+  // The leases were read as recently as can be, and yet too early.
   const looking = one.leases.refresh()
   await settled(young)
   young.registrations.add(person(org, 'b'))

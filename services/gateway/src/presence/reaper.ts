@@ -6,7 +6,7 @@ import { BATCH_SIZE, generationOf, type PresenceWrites, socketOf } from './write
 
 export type Reaper = ReturnType<typeof createReaper>
 
-/** Clears away what dead generations hold. Several gateways may do so at once: each removal tells at most once. */
+/** Clears away what dead generations hold. Several gateways may do so at once: each removal is told at most once. */
 export function createReaper({
   redis,
   leases,

@@ -18,7 +18,7 @@ const Stored = z.union([
   z.tuple([z.literal('room'), z.string(), ParticipantType, z.string()]),
 ])
 
-/** One string for each registration; also its name in the list of what a generation holds. */
+/** A registration as a string; also its name in the list of what a generation holds. */
 export const encodeRegistration = (registration: Registration): string =>
   JSON.stringify(
     registration.kind === 'person'

@@ -31,7 +31,7 @@ describe('people', () => {
     expect([one.registrations.size, two.registrations.size]).toEqual([0, 0])
   })
 
-  test('of a gateway that stood still come back as those of a new generation', async () => {
+  test('of a gateway that stood still come back under a new generation', async () => {
     const org = randomUUID()
     const [paused, other] = [gateway(), gateway()]
     await settled(paused, other)
@@ -41,7 +41,7 @@ describe('people', () => {
     await expire(paused)
     await other.reaper.run()
     expect(await told(org)).toEqual(['ada online', 'ada offline'])
-    // Its first write after the pause still goes out under the generation that was cleared away.
+    // The first write after the pause still goes out under the generation that was cleared away.
     paused.registrations.add(person(org, 'late', 'bob'))
     expect(await paused.registrations.renew()).toEqual({ taken: true, lostData: false })
     await paused.registrations.flush()
@@ -53,7 +53,7 @@ describe('people', () => {
     ])
   })
 
-  test('are written again silently when Redis lost its data, and those who left meanwhile are told of', async () => {
+  test('are written again silently when Redis lost its data, and departures meanwhile are told', async () => {
     const org = randomUUID()
     const [one, two] = [gateway(), gateway()]
     await settled(one, two)
@@ -74,7 +74,7 @@ describe('people', () => {
     expect(await sockets(org, 'moves')).toBe(1)
   })
 
-  test('who left while Redis had lost its data are not called gone before others wrote theirs', async () => {
+  test('who left after Redis lost its data are not called gone before the others wrote theirs', async () => {
     const org = randomUUID()
     const [one, two] = [gateway({ settleMs: 60_000 }), gateway()]
     await settled(one, two)
@@ -88,7 +88,7 @@ describe('people', () => {
     expect(one.registrations.size).toBe(1)
   })
 
-  test('who came and left after Redis lost its data are not called gone either before others wrote theirs', async () => {
+  test('who came and left after Redis lost its data are not called gone either before the others wrote theirs', async () => {
     const org = randomUUID()
     const [one, two] = [gateway({ settleMs: 60_000 }), gateway()]
     await settled(one, two)
@@ -104,7 +104,7 @@ describe('people', () => {
     expect((await told(org)).at(-1)).toBe('ada online')
   })
 
-  test('who came or went after the file was written that Redis was restored from are known again', async () => {
+  test('who came or went after the file was written from which Redis was restored are known again', async () => {
     const org = randomUUID()
     const folder = await throwAwayFolder()
     const server = await startRedis({ dataDir: folder.path, log: () => undefined })
@@ -157,7 +157,7 @@ test('a room tells of the first gateway that holds somebody and of the last', as
   expect(await redis.exists(roomPresenceKey(cid, 'agent'))).toBe(0)
 })
 
-test('whatever happens in whatever order, who is told of and who is in Redis is who has a live socket', async () => {
+test('whatever happens in whatever order, those told and those in Redis are those with a live socket', async () => {
   const step = fc.oneof(
     fc.record({ do: fc.constant('hold' as const), gateway: fc.nat(2), socket: fc.nat(3) }),
     fc.record({ do: fc.constant('release' as const), gateway: fc.nat(2), socket: fc.nat(3) }),
@@ -197,7 +197,7 @@ test('whatever happens in whatever order, who is told of and who is in Redis is 
       expect(await sockets(org)).toBe(live)
       const lines = await told(org)
       expect(lines.at(-1) ?? 'ada offline').toBe(live > 0 ? 'ada online' : 'ada offline')
-      // Each is told of when it changes and not again.
+      // Each change is told once.
       expect(lines.every((line, i) => line === (i % 2 === 0 ? 'ada online' : 'ada offline'))).toBe(true)
     }),
     { numRuns: 40 },

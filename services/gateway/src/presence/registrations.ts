@@ -32,8 +32,8 @@ export interface RegistrationTimes {
 }
 
 /**
- * What this gateway registers in Redis, written at once and again until it is so: after Redis was away, after it lost
- * its data, after the gateway stood still for longer than its lease.
+ * What this gateway registers in Redis, written at once, and again as needed: after Redis was away or lost its data, or
+ * after the gateway stood still for longer than its lease.
  */
 export function createRegistrations({
   leases,
@@ -76,7 +76,7 @@ export function createRegistrations({
     }
   }
 
-  /** One write of an entry at a time; what changed meanwhile is written by the same. */
+  /** One write of an entry at a time, which also writes what changed meanwhile. */
   function write(name: string, entry: Entry): Promise<void> {
     entry.running ??= settle(name, entry).finally(() => {
       entry.running = undefined
@@ -127,7 +127,7 @@ export function createRegistrations({
       writeSoon(name, entry)
     },
 
-    /** All that is registered or waits to be removed. */
+    /** All entries registered or waiting to be removed. */
     get size(): number {
       return entries.size
     },

@@ -32,7 +32,7 @@ function openRosters() {
     settleMs: SETTLE_MS,
     logger: createLogger({ name: 'test', level: 'silent' }),
   })
-  /** What Redis is asked next. */
+  /** The next question to Redis. */
   async function asked(afterMs: number): Promise<PromiseWithResolvers<string[]>> {
     await vi.advanceTimersByTimeAsync(afterMs)
     const reading = reads.shift()
@@ -42,7 +42,7 @@ function openRosters() {
   return { ...rosters, tell, asked, restore: () => restored() }
 }
 
-test('who comes or goes while a room is read is seen so by who joins it then', async () => {
+test('a joiner sees those who come and go while the room is being read', async () => {
   const { view, apply, asked } = openRosters()
   const viewing = view(ROOM)
   const reading = await asked(0)
@@ -52,7 +52,7 @@ test('who comes or goes while a room is read is seen so by who joins it then', a
   expect((await viewing).join('user:ada')).toEqual({ users: ['bob', 'ada'], agents: [] })
 })
 
-test('a room that can not be checked after a break is checked again', async () => {
+test('a room that cannot be checked after a break is checked again', async () => {
   const { view, asked, restore, tell } = openRosters()
   const viewing = view(ROOM)
   const first = await asked(0)

@@ -3,13 +3,13 @@ import type { Logger } from '@parley/service-kit'
 import type { Bus } from '../bus/bus.ts'
 import type { Lifecycle } from '../lifecycle.ts'
 
-/** Rooms that are checked at a time. */
+/** Rooms checked at a time. */
 const BATCH_SIZE = 200
 
 /** Who is in a room, kept up to date until it is closed. */
 export interface RosterView {
   now(): Online
-  /** The same for `joining` (`user:ada`), who is there from now on and hears of what changes. */
+  /** The same for `joining` (`user:ada`), who is there from now on and is told of changes. */
   join(joining: string): Online
   close(): void
 }
@@ -17,7 +17,7 @@ export interface RosterView {
 interface Reading {
   /** null: Redis did not answer. */
   found: Promise<string[] | null>
-  /** Comings and goings that all gateways were told of since it began, in their order. */
+  /** Comings and goings told to all gateways since it began, in order. */
   transitions: [key: string, isPresent: boolean][]
   views: number
 }
@@ -25,9 +25,10 @@ interface Reading {
 export type Rosters = ReturnType<typeof createRosters>
 
 /**
- * Per open room its roster: whom its sockets were told to be present. A joiner gets the roster, then the same updates as
- * everyone. The first join reads it from Redis; updates that arrive during the read are replayed on it. After a broken
- * subscription, or a loss of Redis's data, the roster is compared with Redis and the room is told the difference.
+ * Each open room's roster: the people its sockets were told are present. A joiner gets the roster, then the same
+ * updates as everyone. The first join reads it from Redis; updates that arrive during the read are replayed on it.
+ * After a broken subscription, or a loss of Redis's data, the roster is compared with Redis and the room is told the
+ * difference.
  */
 export function createRosters({
   bus,
@@ -42,18 +43,18 @@ export function createRosters({
   lifecycle: Lifecycle
   /** Rejects while Redis is away. */
   read(conversationId: string): Promise<string[]>
-  /** Who has a socket in the room on this gateway: they are there, whatever Redis says. */
+  /** Those with a socket in the room on this gateway: they are there, whatever Redis says. */
   here(conversationId: string): Iterable<string>
   /** Tells the sockets here. */
   tell(conversationId: string, key: string, isPresent: boolean): void
-  /** Milliseconds after a break within which every gateway has written to Redis again whom it holds. */
+  /** Milliseconds after a break within which every gateway has written its people to Redis again. */
   settleMs: number
   logger: Logger
 }) {
   const rosters = new Map<string, Set<string>>()
-  /** By conversation, readings that somebody still views. */
+  /** By conversation, readings still in use. */
   const open = new Map<string, Set<Reading>>()
-  /** Of them the one that has no answer yet. */
+  /** The one of them that has no answer yet. */
   const pending = new Map<string, Reading>()
   let timer: NodeJS.Timeout | undefined
   let closed = false
@@ -75,7 +76,7 @@ export function createRosters({
       .hold(roomChannel(conversationId))
       .then(() => read(conversationId))
       .catch((error: unknown) => {
-        logger.debug({ err: error }, 'who is in a room is told from this gateway alone')
+        logger.debug({ err: error }, 'a room’s roster shows this gateway alone')
         return null
       })
       .finally(() => pending.delete(conversationId))
@@ -111,7 +112,7 @@ export function createRosters({
     }
   }
 
-  /** Tells a room what it was not told. Resolves to whether that is known. */
+  /** Tells a room the changes it missed. Resolves to whether Redis answered. */
   async function check(conversationId: string): Promise<boolean> {
     const { now, close } = await consult(conversationId)
     try {
@@ -142,14 +143,14 @@ export function createRosters({
 
   return {
     apply,
-    /** How many people are in a room, on all gateways; 0 where it is not open here. */
+    /** How many people are in a room, on all gateways; 0 if it is not open here. */
     size: (conversationId: string): number => rosters.get(conversationId)?.size ?? 0,
-    /** To be called when Redis lost its data: rooms opened before all gateways had written theirs again saw too few. */
+    /** Call when Redis lost its data: rooms opened before all gateways had written theirs again saw too few people. */
     checkLater,
 
     /**
-     * Who has a socket in the room on any gateway: where it is open here, as was last heard. Where it is not, and Redis
-     * does not answer, only on this gateway. To be closed.
+     * Those with a socket in the room on any gateway: as last heard, if it is open here. If it is not, and Redis does
+     * not answer, only those on this gateway. The caller closes it.
      */
     async view(conversationId: string): Promise<RosterView> {
       const reading = rosters.has(conversationId) ? null : await consult(conversationId)

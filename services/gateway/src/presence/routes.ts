@@ -14,7 +14,7 @@ export function presenceRoutes(
   app: HttpServer,
   { presence, callerOf, api }: { presence: PresenceFeature; callerOf: CallerOf; api: ApiClient },
 ): void {
-  /** Reads that fail do so because Redis is away. */
+  /** Reads fail only because Redis is away. */
   async function known<T>(reading: Promise<T>): Promise<T> {
     try {
       return await reading

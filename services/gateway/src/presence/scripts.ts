@@ -49,7 +49,7 @@ declare module 'ioredis' {
   }
 }
 
-/** What each script does stands in its file. */
+/** Each script is described in its file. */
 export function definePresenceScripts(redis: Redis): void {
   const scripts = [
     ['presenceAdd', 'presence-add', 2],

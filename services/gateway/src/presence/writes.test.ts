@@ -15,7 +15,7 @@ beforeAll(store.open)
 afterAll(store.close)
 
 describe('people', () => {
-  test('are held under the names of the contract, and in one slot with when they were seen', async () => {
+  test('are held under the names of the contract, in one slot with when they were last seen', async () => {
     const org = randomUUID()
     const one = gateway()
     await settled(one)
@@ -42,7 +42,7 @@ describe('people', () => {
   })
 })
 
-test('what Redis does not answer is refused, all of it, and nothing else comes of it', async () => {
+test('writes that Redis does not answer all reject, with no other effect', async () => {
   const silent = createServer((socket) => socket.resume()).listen(0, '127.0.0.1')
   await once(silent, 'listening')
   const { port } = silent.address() as AddressInfo
@@ -62,7 +62,7 @@ test('what Redis does not answer is refused, all of it, and nothing else comes o
   silent.close()
 })
 
-test('the scripts of a room keep who is held by whom, and tell of the first and of the last, after a wipe too', async () => {
+test('the scripts of a room keep which generations hold whom, and tell of the first and the last, also after a wipe', async () => {
   const id = fc.constantFrom('ada', 'a b', 'ada:1')
   const generation = fc.constantFrom('g#1', 'g#11', 'gg#1')
   const step = fc.oneof(

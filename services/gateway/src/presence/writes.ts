@@ -15,11 +15,11 @@ import { busMessage } from '../bus/bus.ts'
 import { inOneWrite } from './one-write.ts'
 import { encodeRegistration, type Person, type Registration } from './registration.ts'
 
-/** Milliseconds in which changes are gathered: where many come and go, most commands then serve all of them. */
+/** Milliseconds in which changes are gathered: when many come and go, most commands then serve all of them. */
 const GATHER_MS = 10
-/** Changes of one write: few enough that it holds up nothing else. */
+/** Most changes in one write: few enough that it holds up nothing else. */
 export const BATCH_SIZE = 500
-/** Milliseconds for which it is remembered when somebody was last seen. */
+/** Milliseconds for which the time that somebody was last seen is kept. */
 const SEEN_MS = 30 * 24 * 60 * 60 * 1_000
 
 /** What {@link PRESENCE_CHANNEL} carries under the kind `presence`. */
@@ -35,16 +35,16 @@ export type StatusChange = z.infer<typeof StatusChange>
 interface Addition {
   generation: string
   registration: Registration
-  /** Tell of who turns out to be the first. */
+  /** Announce an entry that turns out to be the first. */
   tell: boolean
 }
 interface Removal {
   generation: string
   registration: Registration
-  /** Tell of an empty set also where the registration was not in it: Redis had lost it. */
+  /** Announce an empty set even if the registration was not in it: Redis had lost it. */
   always: boolean
 }
-/** `rest`: members or generations that still hold the same, as far as they are few; `found`: it was there. */
+/** `rest`: members or generations that still hold the same, if they are few; `found`: it was there. */
 interface Removed {
   rest: string[]
   found: boolean
@@ -53,9 +53,8 @@ interface Removed {
 export type PresenceWrites = ReturnType<typeof createPresenceWrites>
 
 /**
- * Writes and removes the registrations of a gateway generation in Redis. Who turns out to be the first or the last is
- * told of by the script that found it; all here only has to be repeated where it failed.
- * `redis` has the scripts of presence defined.
+ * Writes and removes the registrations of a gateway generation in Redis. The script that finds an entry to be the first
+ * or the last announces it; whatever failed here only has to be repeated. `redis` has the scripts of presence defined.
  */
 export function createPresenceWrites(redis: Redis, now: () => Date = () => new Date()) {
   const together = {
@@ -110,7 +109,9 @@ export function createPresenceWrites(redis: Redis, now: () => Date = () => new D
       : redis.roomLeave(...aboutRoom(generation, registration, 'left'), flag)
   }
 
-  /** The list of what the generation holds is written before the sets: who clears up finds all that is in them. */
+  /**
+   * The list of what the generation holds is written before the sets, so that clearing up finds all that is in them.
+   */
   async function addAll(wanted: readonly Addition[]): Promise<(Error | undefined)[]> {
     inOneWrite(redis)
     const people = wanted.flatMap(({ registration }) =>
@@ -148,7 +149,7 @@ export function createPresenceWrites(redis: Redis, now: () => Date = () => new D
     )
   }
 
-  /** The list of who is online follows the sets; where a person came back meanwhile, they are put back. */
+  /** The list of who is online follows the sets; a person who came back meanwhile is put back. */
   async function listOffline(people: readonly Person[]): Promise<void> {
     const removed = byList(people).map(([key, own]) => redis.zrem(key, ...own.map(({ id }) => id)))
     const left = people.map(({ orgId, type, id }) => redis.scard(presenceKey(orgId, type, id)))
@@ -158,7 +159,7 @@ export function createPresenceWrites(redis: Redis, now: () => Date = () => new D
 
   return {
     listOffline,
-    /** Rejects where Redis is away; to be repeated then. */
+    /** Rejects if Redis is away; to be repeated then. */
     add: (addition: Addition): Promise<void> => additions.load(addition),
     /** The same. */
     remove: (removal: Removal): Promise<Removed> => removals.load(removal),

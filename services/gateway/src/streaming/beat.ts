@@ -1,10 +1,10 @@
 export type Beat = ReturnType<typeof createBeat>
 
 /**
- * Runs what is due at the next beat, all in one turn: what hundreds of streams have to say then leaves, and arrives, in
- * few packets. Nothing beats while nothing waits.
+ * Runs everything that is due at the next beat in one turn, so that the output of hundreds of streams leaves, and
+ * arrives, in few packets. The timer rests while nothing waits.
  *
- * @param ms milliseconds between beats: what is due runs at most so much later
+ * @param ms milliseconds between beats: what is due runs at most this much later
  */
 export function createBeat(ms: number) {
   const waiting = new Map<() => void, number>()
@@ -25,7 +25,9 @@ export function createBeat(ms: number) {
   }
 
   return {
-    /** Runs once, at the first beat from `due` on (of `performance.now()`); added again, the later call counts. */
+    /**
+     * Runs once, at the first beat from `due` (a `performance.now()` time) on; if added again, the later call counts.
+     */
     add(run: () => void, due: number): void {
       waiting.set(run, due)
       arm()

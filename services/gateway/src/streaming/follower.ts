@@ -9,13 +9,13 @@ import { createMirror, type Piece } from './mirror.ts'
 import { decodePiece, type StreamPiece } from './piece.ts'
 import type { StreamStore } from './store.ts'
 
-/** Milliseconds between two tries to read a text with missing pieces. */
+/** Milliseconds between two attempts to read a text with missing pieces. */
 const RETRY_MS = 100
-/** Milliseconds after which it is asked again which streams a room has, where Redis or the api was away. */
+/** Milliseconds after which a room's streams are looked up again, if Redis or the api was away. */
 const FIND_AGAIN_MS = 1_000
-/** Reads in a row that found no text, after which a stream counts as gone. */
+/** Consecutive reads without a text after which a stream counts as gone. */
 const MAX_MISSES = 50
-/** Streams that ended lately: what still arrives of them is dropped. */
+/** Most recently ended streams to remember: what still arrives of them is dropped. */
 const MAX_ENDED = 10_000
 
 type Mirror = ReturnType<typeof createMirror>
@@ -35,13 +35,13 @@ interface Live {
    */
   first: Piece['op']
   reading: boolean
-  /** Reads in a row that found no text. */
+  /** Consecutive reads that found no text. */
   misses: number
 }
 
 /**
- * Streamed answers as the rooms here see them: pieces in order, once each; for who comes later a snapshot first; in
- * the end how it ended, just before the message's final state.
+ * Streamed answers as the rooms here see them: pieces in order, once each; for later joiners a snapshot first; at the
+ * end its outcome, just before the message's final state.
  */
 export function createStreamFollower({
   bus,
@@ -60,7 +60,7 @@ export function createStreamFollower({
   lifecycle: Lifecycle
   store: StreamStore
   logger: Logger
-  /** A stream has ended, by whomever. */
+  /** A stream has ended, whoever ended it. */
   onEnded(messageId: string): void
 }) {
   const lives = new Map<Room, Map<string, Live>>()
@@ -100,7 +100,7 @@ export function createStreamFollower({
 
   const isFollowed = (live: Live): boolean => lives.get(live.room)?.get(live.messageId) === live
 
-  /** The first piece for the room, once it had the message and the text is known. */
+  /** The first piece for the room, once it has the message and the text is known. */
   function begin(live: Live): void {
     if (!live.ready || !live.open || !isFollowed(live)) return
     const { text } = live.mirror
@@ -186,7 +186,7 @@ export function createStreamFollower({
     return messages.some(({ id, status }) => id === messageId && status === 'streaming')
   }
 
-  /** Finds the streams that a room has, and begins each with a snapshot. */
+  /** Finds a room's streams, and begins each with a snapshot. */
   async function find(room: Room): Promise<void> {
     const channel = roomChannel(room.conversationId)
     try {
@@ -198,7 +198,7 @@ export function createStreamFollower({
         if (room.isOpen && !ended.has(messageId)) follow(room, messageId, seq, false)
       }
     } catch (error) {
-      logger.debug({ err: error }, 'which streams a room has is not known yet')
+      logger.debug({ err: error }, 'a room’s streams are not known yet')
       setTimeout(() => {
         if (room.isOpen) void find(room)
       }, FIND_AGAIN_MS).unref()
@@ -237,7 +237,7 @@ export function createStreamFollower({
   lifecycle.on('messageChanged', (room, json) => {
     const { id, status, content, deletedAt }: Message = JSON.parse(json)
     if (status === 'streaming' && deletedAt === null) return
-    // Also one that is not followed: `find` may be about to.
+    // Also if it is not followed: `find` may be about to.
     ended.set(id, true)
     onEnded(id)
     const one = lives.get(room)?.get(id)

@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { createMirror, type Piece } from './mirror.ts'
 
-/** What a client shows that does as it is told; fails where a delta doesn't fit. */
+/** What a client shows that follows the operations; fails if a delta doesn't fit. */
 function client() {
   let text = ''
   return {
@@ -56,7 +56,7 @@ test('no letter is lost or doubled, whatever is lost, doubled or late on the way
           const told = mirror.piece(index, piece)
           shown.take(told)
           expect(text.startsWith(shown.text)).toBe(true)
-          // A read may be answered by what was there a while ago.
+          // A read may return an earlier state.
           if (told === 'whole' && stale.includes(i)) read(text.slice(0, index))
           else if (told === 'whole') read(text.slice(0, index + piece.length))
           expect(mirror.text).toBe(shown.text)
@@ -68,7 +68,7 @@ test('no letter is lost or doubled, whatever is lost, doubled or late on the way
   )
 })
 
-test('an owner that begins at an earlier offset with another text brings a snapshot', () => {
+test('an owner that begins at an earlier offset with different text causes a snapshot', () => {
   const mirror = createMirror()
   const shown = client()
   shown.take(mirror.piece(0, 'Hello wor'))
@@ -80,7 +80,7 @@ test('an owner that begins at an earlier offset with another text brings a snaps
   expect(shown.text).toBe('Hello, you')
 })
 
-test('an owner that begins at an earlier offset brings one also where the text is read without its new piece', () => {
+test('an owner that begins at an earlier offset causes one also if the text is read without its new piece', () => {
   const mirror = createMirror()
   mirror.piece(0, 'Hello wor')
   expect(mirror.piece(5, ', you')).toBe('whole')

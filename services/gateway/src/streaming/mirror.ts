@@ -1,4 +1,4 @@
-/** A piece for the room: `delta` goes on where the room is, `snapshot` begins anew. */
+/** A piece for the room: `delta` continues where the room is, `snapshot` begins anew. */
 export interface Piece {
   op: 'delta' | 'snapshot'
   index: number
@@ -9,7 +9,7 @@ export type Mirror = ReturnType<typeof createMirror>
 
 /**
  * The text of a streamed answer as far as a room here has been told of it. Takes pieces in any order and any number of
- * times; what can't be told as the next piece asks for the whole. Pure.
+ * times; one that can't be told next calls for the whole text. Pure.
  */
 export function createMirror() {
   let text = ''
@@ -30,7 +30,10 @@ export function createMirror() {
     get text(): string {
       return text
     },
-    /** `whole`: something is missing, or another text was told before; it is kept until the whole is there. */
+    /**
+     * `whole`: something is missing, or a different text was told before; the piece is kept until the whole text is
+     * there.
+     */
     piece(index: number, piece: string): Piece | 'whole' | null {
       const told = next(index, piece)
       if (told === 'whole') ahead.push({ index, text: piece })

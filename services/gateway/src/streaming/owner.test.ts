@@ -13,7 +13,7 @@ const logger = createLogger({ name: 'test', level: 'silent' })
 const redis = new Redis(inject('redisUrl'))
 afterAll(() => redis.quit())
 
-it('goes on where its agent came back just as the time for it was over', async () => {
+it('continues if its agent came back just as the time for that was over', async () => {
   const [before, after] = [createFakeSocket().socket, createFakeSocket().socket]
   const identity = { conversationId: newId(), messageId: newId(), seq: 1, orgId: 'acme', author: 'agent:bot' }
   const { api, calls } = createFakeApi()
@@ -58,7 +58,7 @@ it('goes on where its agent came back just as the time for it was over', async (
   owner.drop()
 })
 
-it('gives one more sign of life as its agent is cut off, and none while nobody writes it', async () => {
+it('gives one more sign of life as its agent is cut off, and none while the agent is away', async () => {
   const { socket } = createFakeSocket()
   const identity = { conversationId: newId(), messageId: newId(), seq: 1, orgId: 'acme', author: 'agent:bot' }
   const { api, calls } = createFakeApi()
@@ -111,21 +111,21 @@ async function openAnswer(api: Pick<ApiClient, 'internal'>) {
   return { owner, socket }
 }
 
-it('goes on beyond the time for its agent to come back, since they have', async () => {
+it('continues beyond the time for its agent to come back, since it has', async () => {
   const { api, calls } = createFakeApi()
   const { owner, socket } = await openAnswer(api)
   owner.orphaned(socket)
   owner.resume({ socket: createFakeSocket().socket, token: 'first', claimed: true, stored: 'Hel' })
   vi.advanceTimersByTime(STREAM_TIMES.orphanMs)
   vi.useRealTimers()
-  // Asked behind whatever its end would have asked.
+  // Asked after whatever its end would have asked.
   expect(await owner.read()).toBe('Hel')
   await new Promise(setImmediate)
   expect(calls).toEqual(['/internal/streams/checkpoint'])
   owner.drop()
 })
 
-it('can be ended again where its end was not stored', async () => {
+it('can be ended again if its end was not stored', async () => {
   const finish = vi.fn().mockRejectedValueOnce(problem('unavailable')).mockResolvedValueOnce({ won: true })
   const { owner } = await openAnswer({ internal: finish })
   vi.useRealTimers()

@@ -11,7 +11,7 @@ import { createStreamText } from './text.ts'
 export const STREAM_TIMES = {
   /** Milliseconds in which deltas are gathered. */
   coalesceMs: 40,
-  /** Milliseconds between the moments at which all streams here pass on what they have. */
+  /** Milliseconds between the beats at which all streams here pass on what they have. */
   beatMs: 10,
   /** Milliseconds between checkpoints in MongoDB: the sign of life that the api's sweeper looks for. */
   checkpointMs: 2_000,
@@ -26,9 +26,9 @@ export interface OwnerDependencies {
   outbound: Outbound
   logger: Logger
   times: typeof STREAM_TIMES
-  /** Passes a piece on to the sockets here, where Redis can't. */
+  /** Passes a piece on to the sockets here while Redis can't. */
   deliver(conversationId: string, piece: StreamPiece): void
-  /** It is not this gateway's any more: ended, or taken over. */
+  /** It is no longer this gateway's: ended, or taken over. */
   onOver(owner: StreamOwner): void
 }
 
@@ -55,7 +55,7 @@ export function createStreamOwner(
   const text = createStreamText(start.text)
   const channel = roomChannel(conversationId)
   let { token } = start
-  /** Redis was told of the token. */
+  /** Redis knows the token. */
   let { claimed } = start
   let socket: ChatSocket | null = start.socket
   /** The connection that it is, or was last, on. */
@@ -83,7 +83,7 @@ export function createStreamOwner(
     if (!over && !flushing && text.hasMore) beat.add(flushSoon, flushedAt + times.coalesceMs)
   }
 
-  /** Passes on what was gathered; one piece of a stream is under way at a time, so that they keep their order. */
+  /** Passes on what was gathered; only one piece of a stream is under way at a time, which keeps them in order. */
   async function flush(): Promise<void> {
     while (flushing) await flushing
     const taken = text.take()
@@ -117,10 +117,10 @@ export function createStreamOwner(
   }
 
   /**
-   * Asks Redis with the owner's token. `taken`: another gateway owns the stream, and this one stops. Where a resume has
-   * replaced the token meanwhile, a refusal of the old one says nothing: it is asked again with the new one. Where the
-   * claim failed because Redis was away, it is made first; not without the agent here, since then another gateway may
-   * own the stream. Rejects while Redis is away.
+   * Asks Redis with the owner's token. `taken`: another gateway owns the stream, and this one stops. If a resume has
+   * replaced the token meanwhile, a refusal of the old one says nothing, and the new one is tried. A claim that failed
+   * because Redis was away is made first, but only while the agent is here: otherwise another gateway may own the
+   * stream. Rejects while Redis is away.
    */
   async function asOwner(ask: (by: string) => Promise<Ownership>): Promise<Ownership> {
     for (;;) {
@@ -149,7 +149,7 @@ export function createStreamOwner(
     return owned
   }
 
-  /** Finds out whether it was taken over, and writes again what Redis lost; leaves both for later where it is away. */
+  /** Finds out whether it was taken over, and writes again what Redis lost; both wait while Redis is away. */
   async function confirm(): Promise<void> {
     try {
       await ownership()
@@ -173,17 +173,20 @@ export function createStreamOwner(
       )
       if (!live) ended()
     } catch (error) {
-      logger.debug({ err: error, messageId }, 'a checkpoint was left out')
+      logger.debug({ err: error, messageId }, 'a checkpoint was skipped')
     } finally {
       checkpointing = false
     }
   }
-  /** Not while its agent is cut off: that is no sign of life, and the api's sweeper would wait longer. */
+  /** Not while its agent is cut off: a checkpoint is a sign of life, and the api's sweeper would wait longer. */
   const checkpoints = setInterval(() => {
     if (socket) void checkpoint()
   }, times.checkpointMs)
 
-  /** Somebody else ended it: the agent is told to stop. Where it is just ending it itself, the api's answer says how. */
+  /**
+   * Somebody else ended it: the agent is told to stop, unless it is just ending it itself: then the api's answer says
+   * how.
+   */
   function ended(): void {
     if (ending || over) return
     stop('ended')
@@ -225,7 +228,7 @@ export function createStreamOwner(
     }
   }
 
-  /** Ends it as failed, unless the agent comes back meanwhile: it was told to go on. */
+  /** Ends it as failed, unless the agent comes back meanwhile, as it was told it may. */
   async function abandon(): Promise<void> {
     const by = agent
     try {
@@ -240,13 +243,13 @@ export function createStreamOwner(
 
   const owner = {
     ...identity,
-    /** Where the agent goes on. */
+    /** The offset where the agent continues. */
     get length(): number {
       return text.length
     },
     ownedBy: (other: ChatSocket): boolean => socket === other,
 
-    /** The agent goes on, maybe on another connection. `stored`: what Redis had of the text. */
+    /** The agent continues, perhaps on another connection. `stored`: the text that Redis had. */
     resume(by: { socket: ChatSocket; token: string; claimed: boolean; stored: string }): void {
       clearTimeout(orphanTimer)
       socket = by.socket
@@ -277,16 +280,16 @@ export function createStreamOwner(
 
     ended,
 
-    /** Its text; null where another gateway goes on with it. */
+    /** Its text; null if another gateway continues it. */
     async read(): Promise<string | null> {
       await confirm()
       return over === 'taken' ? null : text.whole
     },
 
-    /** Another gateway, or a newer start here, goes on with it. */
+    /** Another gateway, or a newer start here, continues it. */
     drop: () => stop('taken'),
 
-    /** Ends it because its agent may not write here any more. */
+    /** Ends it because its agent may no longer write there. */
     async expel(): Promise<void> {
       await abandon()
       tellAgent()

@@ -20,7 +20,7 @@ afterAll(async () => {
   await Promise.all([redis.quit(), subscriber.quit()])
 })
 
-/** One stream, and what its room is told. */
+/** A stream, and what its room is told. */
 async function begin() {
   const [cid, id] = [randomUUID(), randomUUID()]
   const channel = `room:${cid}`
@@ -54,7 +54,7 @@ test('a text has one owner, the last who claimed it; what others still write is 
   expect(await stream.told()).toEqual(['0 Hel', '3 lo'])
 })
 
-test('what Redis lost is written again by its owner, unless somebody claimed it since', async () => {
+test('what Redis lost is written again by its owner, unless somebody has claimed it since', async () => {
   const stream = await begin()
   await stream.claim('mine')
   await redis.del(streamTextKey(stream.id))
@@ -80,7 +80,7 @@ test('a stream is listed in its room until it has ended, and then nobody owns it
   expect(await redis.pttl(streamTextKey(stream.id))).toBeGreaterThan(0)
 })
 
-test('whoever claims and writes in whatever order, the text is what the owners of the moment wrote', async () => {
+test('whoever claims and writes in whatever order, the text is what those who owned it at the time wrote', async () => {
   const step = fc.oneof(
     { weight: 1, arbitrary: fc.record({ what: fc.constant('claim' as const), by: fc.nat(2) }) },
     { weight: 3, arbitrary: fc.record({ what: fc.constant('append' as const), by: fc.nat(2) }) },
@@ -89,7 +89,7 @@ test('whoever claims and writes in whatever order, the text is what the owners o
   await fc.assert(
     fc.asyncProperty(fc.array(step, { maxLength: 30 }), async (steps) => {
       const stream = await begin()
-      /** What each gateway has; they write a letter of their own. */
+      /** The text that each gateway has; each writes a letter of its own. */
       const texts = ['', '', '']
       let owner: number | null = null
       let model = ''

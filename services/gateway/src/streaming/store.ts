@@ -7,7 +7,7 @@ import { lua } from '../bus/lua.ts'
 const TEXT_MS = 10 * 60_000
 /** Milliseconds for which a late owner is still told that a stream has ended. */
 const CLOSED_MS = 60_000
-/** Seconds that a conversation's list of streams is kept. */
+/** Seconds for which a conversation's list of streams is kept. */
 const LIST_SECONDS = 24 * 60 * 60
 
 declare module 'ioredis' {
@@ -27,7 +27,7 @@ declare module 'ioredis' {
   }
 }
 
-/** Whether a token still owns a stream; `lost`: Redis does not have the stream any more. */
+/** Whether a token still owns a stream; `lost`: Redis no longer has the stream. */
 export type Ownership = 'owned' | 'taken' | 'lost'
 const OWNERSHIP: Record<number, Ownership> = { 1: 'owned', 0: 'taken', [-1]: 'lost' }
 const ownership = (answer: number): Ownership => OWNERSHIP[answer] ?? 'taken'
@@ -35,8 +35,8 @@ const ownership = (answer: number): Ownership => OWNERSHIP[answer] ?? 'taken'
 export type StreamStore = ReturnType<typeof createStreamStore>
 
 /**
- * Texts of streamed answers in Redis, each with an owner: a token that only its latest taker has, so that a gateway
- * which was thought dead can't write any more. All but `close` reject while Redis is away.
+ * Texts of streamed answers in Redis, each with an owner: a token that only the latest to take it over has, so that a
+ * gateway presumed dead can no longer write. All but `close` reject while Redis is away.
  */
 export function createStreamStore({ redis, logger }: { redis: Redis; logger: Logger }) {
   const scripts = ['claim', 'append', 'restore', 'touch', 'close']
@@ -89,12 +89,12 @@ export function createStreamStore({ redis, logger }: { redis: Redis; logger: Log
       return ownership(answer)
     },
 
-    /** Whether the token still owns the stream; keeps its text for another while. */
+    /** Whether the token still owns the stream; extends the time its text is kept. */
     async touch(messageId: string, token: string): Promise<Ownership> {
       return ownership(await redis.streamTouch(streamTextKey(messageId), token, TEXT_MS))
     },
 
-    /** It has ended: whoever thinks to own it can't write any more. Best effort. */
+    /** It has ended: a gateway that still believes it owns it can no longer write. Best effort. */
     async close(conversationId: string, messageId: string): Promise<void> {
       try {
         await Promise.all([
@@ -102,7 +102,7 @@ export function createStreamStore({ redis, logger }: { redis: Redis; logger: Log
           redis.hdel(roomStreamsKey(conversationId), messageId),
         ])
       } catch (error) {
-        logger.debug({ err: error, messageId }, 'the text of an ended stream goes by itself')
+        logger.debug({ err: error, messageId }, 'the text of an ended stream will expire by itself')
       }
     },
 
@@ -112,7 +112,7 @@ export function createStreamStore({ redis, logger }: { redis: Redis; logger: Log
       return fields.owner === undefined || fields.owner === '' ? null : joinStreamText(fields)
     },
 
-    /** Streams of a conversation that may be under way. */
+    /** A conversation's streams that may be under way. */
     async list(conversationId: string): Promise<{ messageId: string; seq: number }[]> {
       const found = await redis.hgetall(roomStreamsKey(conversationId))
       return Object.entries(found).map(([messageId, seq]) => ({ messageId, seq: Number(seq) }))

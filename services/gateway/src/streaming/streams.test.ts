@@ -32,7 +32,7 @@ const started = Promise.withResolvers<void>()
 const ended: unknown[] = []
 let isAsked = false
 
-/** The fake, with an answer that is stored at once and acknowledged when the test says so. */
+/** The fake api, with an answer that is stored at once and acknowledged when the test says so. */
 const api: ApiClient = {
   ...fake.api,
   async internal(path, body) {
@@ -58,7 +58,7 @@ beforeAll(async () => {
 })
 afterAll(() => gateway.close())
 
-it('ends an answer whose agent was put out while its start was on its way', async () => {
+it('ends an answer whose agent was removed while its start was under way', async () => {
   const agent = await gateway.connect(gateway.token('bot', 'acme', { type: 'agent' }))
   const ada = await gateway.connect(gateway.token('ada', 'acme'))
   const removed = new Promise((resolve) => ada.once('conversation:removed', resolve))
@@ -85,7 +85,7 @@ it('ends an answer whose agent was put out while its start was on its way', asyn
   expect(ended).toMatchObject([{ messageId: answer.id, status: 'failed', caller: null }])
 })
 
-it('keeps no text of an answer that was deleted: who came later was shown it', async () => {
+it('keeps no text of a deleted answer: later joiners were shown it', async () => {
   const agent = await gateway.connect(gateway.token('bot', 'acme', { type: 'agent' }))
   const cancelled = new Promise((resolve) => agent.once('message:cancel', resolve))
   const start = { op: 'start', conversationId: deleted.id, clientMessageId: 'deleted' }
@@ -100,7 +100,7 @@ it('keeps no text of an answer that was deleted: who came later was shown it', a
   })
 })
 
-it('tells the letters of an answer also where it came out in one turn with its end', async () => {
+it('tells an answer’s text even if it goes out in the same turn as its end', async () => {
   const ada = await gateway.connect(gateway.token('ada', 'acme'))
   await ada.emitWithAck('conversation:join', { conversationId: late.id })
   const told: StreamUpdate[] = []
@@ -120,7 +120,7 @@ it('tells the letters of an answer also where it came out in one turn with its e
   ])
 })
 
-it('drops what comes of an answer after its end', async () => {
+it('drops what arrives of an answer after its end', async () => {
   const ada = await gateway.connect(gateway.token('ada', 'acme'))
   await ada.emitWithAck('conversation:join', { conversationId: late.id })
   const updates: StreamUpdate[] = []
@@ -136,7 +136,7 @@ it('drops what comes of an answer after its end', async () => {
   expect(updates).toEqual([])
 })
 
-it('begins anew what is being written in a room that was told to fetch for itself', async () => {
+it('begins running answers anew in a room that was told to fetch its state', async () => {
   const ada = await gateway.connect(gateway.token('ada', 'acme'))
   const updates: StreamUpdate[] = []
   ada.on('message:stream', (update: StreamUpdate) => updates.push(update))
@@ -151,7 +151,7 @@ it('begins anew what is being written in a room that was told to fetch for itsel
   )
 })
 
-it('shows nothing as being written that ended while Redis was away, whose text is there still', async () => {
+it('does not show an answer as running that ended while Redis was away and left its text there', async () => {
   const [ended, live] = [left.add('Hello'), left.add('')]
   live.status = 'streaming'
   for (const { id, seq } of [ended, live]) {
@@ -166,11 +166,11 @@ it('shows nothing as being written that ended while Redis was away, whose text i
   expect(told).toMatchObject([{ messageId: live.id, op: 'snapshot', text: 'Hello' }])
 })
 
-it('finds what is being written in a room that opened while Redis was away', async () => {
+it('finds the running answers of a room that opened while Redis was away', async () => {
   const live = blind.add('')
   live.status = 'streaming'
   await gateway.redis.hset(streamTextKey(live.id), { owner: 'somebody', 0: 'Hello' })
-  await gateway.redis.set(roomStreamsKey(blind.id), 'an answer that is none')
+  await gateway.redis.set(roomStreamsKey(blind.id), 'not an answer')
   const ada = await gateway.connect(gateway.token('ada', 'acme'))
   const told: StreamUpdate[] = []
   ada.on('message:stream', (update: StreamUpdate) => told.push(update))
@@ -180,7 +180,7 @@ it('finds what is being written in a room that opened while Redis was away', asy
   await vi.waitFor(() => expect(told).toMatchObject([{ op: 'snapshot', text: 'Hello' }]), { timeout: 5_000 })
 })
 
-it('goes on with an answer while somebody else is put out of the conversation', async () => {
+it('continues an answer while somebody else is removed from the conversation', async () => {
   const agent = await gateway.connect(gateway.token('bot', 'acme', { type: 'agent' }))
   const ada = await gateway.connect(gateway.token('ada', 'acme'))
   const removed = new Promise((resolve) => ada.once('conversation:removed', resolve))
@@ -197,28 +197,28 @@ it('goes on with an answer while somebody else is put out of the conversation', 
   expect(ended.slice(before)).toMatchObject([{ messageId, status: 'sent' }])
 })
 
-it('goes on with an answer that was resumed while Redis was away, which still named the connection before', async () => {
+it('continues an answer resumed while Redis was away, although that still named the previous connection', async () => {
   const agent = await gateway.connect(gateway.token('bot', 'acme', { type: 'agent' }))
   const start = { op: 'start', conversationId: resumed.id, clientMessageId: 'resumed' }
   const { messageId } = await agent.emitWithAck('message:stream', start)
   const { redis } = gateway
   const key = streamTextKey(messageId)
   await redis.rename(key, `${key}:before`)
-  await redis.set(key, 'a text that is none')
+  await redis.set(key, 'not a text')
   expect(await agent.emitWithAck('message:stream', start)).toMatchObject({ ok: true, index: 0 })
   await redis.rename(`${key}:before`, key)
   agent.emit('message:stream', { op: 'delta', messageId, index: 0, text: 'Hello' })
   await vi.waitFor(async () => expect(await redis.hget(key, '0')).toBe('Hello'))
 })
 
-it('keeps all of an answer that is cancelled through the gateway where it began, though it went on at another', async () => {
+it('keeps all of an answer that is cancelled through the gateway where it began, though it continued on another', async () => {
   const agent = await gateway.connect(gateway.token('bot', 'acme', { type: 'agent' }))
   const start = { op: 'start', conversationId: moved.id, clientMessageId: 'moved' }
   const { messageId } = await agent.emitWithAck('message:stream', start)
   agent.emit('message:stream', { op: 'delta', messageId, index: 0, text: 'abc' })
   await vi.waitFor(async () => expect(await gateway.redis.hget(streamTextKey(messageId), '0')).toBe('abc'))
   agent.disconnect()
-  // The last look of its owner here at whether it is still its own.
+  // The owner here checks for the last time whether it still owns it.
   await vi.waitFor(() => expect(fake.calls).toContain('/internal/streams/checkpoint'))
   const logger = createLogger({ name: 'test', level: 'silent' })
   const elsewhere = createStreamStore({ redis: gateway.redis, logger })

@@ -40,7 +40,7 @@ export function createStreams(options: {
   const times = { ...STREAM_TIMES, ...options.times }
   const store = createStreamStore({ redis, logger })
   const owners = new Map<string, StreamOwner>()
-  /** Starts on their way, whose agent may be removed meanwhile. */
+  /** Starts under way, whose agent may be removed meanwhile. */
   const starts = new Set<{ conversationId: string; author: string; expel(): void }>()
   const onEnded = (messageId: string) => owners.get(messageId)?.ended()
   const follower = createStreamFollower({ bus, api, rooms, outbound, lifecycle, store, logger, onEnded })
@@ -68,7 +68,7 @@ export function createStreams(options: {
     starts.add(attempt)
     try {
       const ack = await open(socket, payload)
-      // Its agent was put out after the api stored it and before it had an owner here: nobody else would end it.
+      // Its agent was removed after the api stored it and before it had an owner here: nobody else would end it.
       if (isExpelled) void owners.get(ack.messageId)?.expel()
       return ack
     } finally {
@@ -101,7 +101,7 @@ export function createStreams(options: {
 
     let owner = owners.get(messageId)
     if (owner && stored.length > owner.length) {
-      // It went on elsewhere since.
+      // It has continued elsewhere since.
       owner.drop()
       owner = undefined
     }
@@ -134,7 +134,9 @@ export function createStreams(options: {
     return owner
   }
 
-  /** Ends a stream that is not open on this connection, by what is stored of it: the gateway may have changed. */
+  /**
+   * Ends a stream that is not open on this connection, with what is stored of it: the agent may have changed gateways.
+   */
   async function finishElsewhere(
     socket: ChatSocket,
     messageId: string,
@@ -206,7 +208,7 @@ export function createStreams(options: {
       return { messageId, seq: message.seq, message }
     },
 
-    /** Stored first, then the agent is told; where it can't be told, its gateway finds out at the next checkpoint. */
+    /** Stores it first, then tells the agent; if that fails, its gateway finds out at the next checkpoint. */
     async cancel(socket: ChatSocket, conversationId: string, messageId: string): Promise<void> {
       const content = await textOf(messageId)
       const { won } = await api.internal(

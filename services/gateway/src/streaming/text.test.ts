@@ -12,7 +12,7 @@ const codeOf = (run: () => void): string => {
   return 'none'
 }
 
-/** A text and offsets at which it is cut, within surrogate pairs too. */
+/** A text and the offsets at which it is cut, also within surrogate pairs. */
 const cutText = fc
   .tuple(
     fc.string({ unit: 'grapheme', minLength: 1, maxLength: 60 }),
@@ -54,13 +54,13 @@ describe('the text of a stream', () => {
     )
   })
 
-  test('goes on at a later offset where a repeat overlaps', () => {
+  test('continues at a later offset if a repeat overlaps', () => {
     const stream = createStreamText('Hello')
     stream.append(3, 'lo, wor')
     expect(stream.take()).toEqual({ index: 5, text: ', wor' })
   })
 
-  test('refuses a gap, another text, a broken letter, NUL and more than 64 KiB, and stays as it was', () => {
+  test('refuses a gap, different text, a broken surrogate pair, NUL and more than 64 KiB, and stays as it was', () => {
     const stream = createStreamText('abc')
     expect(codeOf(() => stream.append(4, 'x'))).toBe('conflict')
     expect(codeOf(() => stream.append(1, 'xx'))).toBe('conflict')

@@ -14,7 +14,7 @@ export type StreamText = ReturnType<typeof createStreamText>
 export function createStreamText(initial: string) {
   let text = initial
   let passed = initial.length
-  /** A lone half at the end waits for the other one. */
+  /** A lone surrogate at the end waits for the other half. */
   let half = ''
   let bytes = utf8Bytes(initial)
 
@@ -32,9 +32,9 @@ export function createStreamText(initial: string) {
     },
 
     /**
-     * Takes what follows at `index`; what it has already is taken as a repeat.
-     * @throws ProblemError conflict (a gap, or another text than it has), payload_too_large (64 KiB),
-     * validation_failed (NUL, or half of a surrogate pair)
+     * Takes what follows at `index`; what it already has counts as a repeat.
+     * @throws ProblemError conflict (a gap, or different text), payload_too_large (64 KiB), validation_failed (NUL, or
+     * half of a surrogate pair)
      */
     append(index: number, delta: string): void {
       const here = text.length + half.length
@@ -67,7 +67,7 @@ export function createStreamText(initial: string) {
       bytes = size
     },
 
-    /** What was not passed on yet; it counts as passed on from now. */
+    /** What was not passed on yet; counts as passed on from now on. */
     take(): { index: number; text: string } | null {
       if (passed === text.length) return null
       const piece = { index: passed, text: text.slice(passed) }

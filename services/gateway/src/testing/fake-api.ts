@@ -22,7 +22,7 @@ export type FakeConversation = ReturnType<typeof createFakeConversation>
 let ids = 0
 export const newId = (): string => (++ids + Date.now() * 4_096).toString(16).padStart(24, '0')
 
-/** A conversation as the api would keep it: the truth that clients' logs are held against. */
+/** A conversation as the api would keep it: the truth that clients' logs are compared with. */
 export function createFakeConversation(orgId: string, participants: ParticipantRef[], agentId?: string) {
   const id = newId()
   const at = new Date(0).toISOString()
@@ -138,13 +138,13 @@ export function createFakeConversation(orgId: string, participants: ParticipantR
 
 export type FakeApi = ReturnType<typeof createFakeApi>
 
-/** Answers what a gateway asks of the api, from memory. */
+/** Answers a gateway's calls to the api from memory. */
 export function createFakeApi() {
   const conversations = new Map<string, FakeConversation>()
   const calls: string[] = []
   const revocations: Revocation[] = []
   let away = false
-  /** Runs before each answer is made, for what should happen in between. */
+  /** Runs before each answer is made, for whatever should happen in between. */
   let before: (path: string) => Promise<void> | void = () => undefined
   /** Runs once an answer is made, before it is given. */
   let after: (path: string) => Promise<void> | void = () => undefined

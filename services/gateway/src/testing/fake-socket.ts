@@ -2,7 +2,7 @@ import { createTokenBucket } from '@parley/service-kit'
 import { createSession } from '../connection/session.ts'
 import type { ChatSocket } from '../sockets.ts'
 
-/** A connection without a network: as much of one as is written to, with as much waiting to be read as a test says. */
+/** A connection without a network: the parts that are written to, with as much waiting to be read as a test says. */
 export function createFakeSocket({ eventsPerSecond = 0 } = {}) {
   /** What was written straight to the websocket, or to the queue of a connection that has a backlog. */
   const written: string[] = []

@@ -18,7 +18,7 @@ import { GatewayConfig } from '../config.ts'
 
 const SECRETS = { JWT_SECRET: 'j'.repeat(32), SERVICE_SECRET: 's'.repeat(32) }
 
-/** A gateway in this process, on a Redis of its own and an api given by the test. */
+/** A gateway in this process, with its own Redis and the test's api. */
 export async function startTestGateway(api: ApiClient, env: Record<string, string> = {}) {
   const folder = await throwAwayFolder()
   const redisServer = await startRedis({ dataDir: folder.path, log: () => undefined })
@@ -44,7 +44,7 @@ export async function startTestGateway(api: ApiClient, env: Record<string, strin
   const url = await gateway.app.listen({ host: '127.0.0.1', port: 0 })
   await gateway.start()
   const figure = async (name: string) => (await registry.getSingleMetric(name)?.get())?.values[0]?.value
-  // Before that it may have missed something, and asks.
+  // Before that it may have missed something, and asks the api.
   await vi.waitFor(async () => expect(await figure('gateway_streams_live')).toBe(1), { timeout: 5_000 })
   const publisher = createPublisher({ redis, logger })
   const sockets: Socket[] = []

@@ -24,7 +24,7 @@ function createGateway(redis: Redis, settleMs: number, lease: { leaseMs: number;
   return { leases, reaper, registrations, queries }
 }
 
-/** What gateways hold in Redis, in a database of the test's own: leases are known to all of it. */
+/** What gateways hold in Redis, in a database of the test's own, since leases are shared within one. */
 export function openPresenceStore(database: number) {
   const url = `${inject('redisUrl')}/${database}`
   const redis = new Redis(url)
@@ -52,7 +52,7 @@ export function openPresenceStore(database: number) {
     /** As if the process were dead: its lease ends, and nobody renews it. */
     expire: (one: Gateway) => redis.hset(LEASES_KEY, one.leases.generation ?? '', 1),
 
-    /** What was told of the people of an org, oldest first, once all that was sent before has arrived. */
+    /** What was told about the people of an org, oldest first, once all that was sent before has arrived. */
     async told(orgId: string): Promise<string[]> {
       const end = randomUUID()
       await redis.publish(PRESENCE_CHANNEL, end)

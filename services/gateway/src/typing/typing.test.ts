@@ -20,7 +20,7 @@ afterEach(() => {
   vi.useRealTimers()
 })
 
-/** A gateway's typing; `told` is what its room was told, `times` when, `sent` what other gateways were. */
+/** A gateway's typing; `told` is what its room was told, `times` when, `sent` what other gateways were told. */
 function open(gatewayId = 'here') {
   const told: string[] = []
   const times: number[] = []
@@ -66,7 +66,7 @@ test('typing is told at once, then at most once in 3 s, and ended once', () => {
   expect(told).toEqual(['ada true', 'ada true', 'ada false'])
 })
 
-test('who was not told to be typing, or is not any more after 6 s, is not told to have stopped', () => {
+test('somebody who was never shown as typing, or has timed out after 6 s, is not told to have stopped', () => {
   const { typing, told } = open()
   typing.signal(ada, ROOM, false)
   typing.signal(bob, ROOM, true)
@@ -86,7 +86,7 @@ test('other gateways are told the same, and a gateway does not tell its room twi
   expect([here.told, there.told]).toEqual([['ada true'], ['ada true']])
 })
 
-test('who stops and goes on within the 3 s is told to type at their end, and not if they stop again', () => {
+test('somebody who stops and resumes within the 3 s is told as typing when these end, unless they stop again', () => {
   const { typing, told } = open()
   for (const isTyping of [true, false, true]) typing.signal(ada, ROOM, isTyping)
   vi.advanceTimersByTime(2_999)
@@ -99,7 +99,7 @@ test('who stops and goes on within the 3 s is told to type at their end, and not
   expect(vi.getTimerCount()).toBe(0)
 })
 
-test('who sends what they went on to type is not told to type any more, and nobody else is meant', () => {
+test('somebody who resumed and then sent the message is not told as typing, which concerns nobody else', () => {
   const { typing, lifecycle, told } = open()
   const conversation = createFakeConversation('acme', [ada, bob])
   const room = createRoom({
@@ -122,7 +122,7 @@ test('who sends what they went on to type is not told to type any more, and nobo
   typing.close()
 })
 
-test('however somebody types, 3 s hold at most one beginning, and what is told last is how it is', () => {
+test('however somebody types, 3 s hold at most one start, and what is told last is the truth', () => {
   const step = fc.record({ isTyping: fc.boolean(), afterMs: fc.nat(2_000) })
   fc.assert(
     fc.property(fc.array(step, { minLength: 1, maxLength: 40 }), (steps) => {
@@ -132,7 +132,7 @@ test('however somebody types, 3 s hold at most one beginning, and what is told l
         vi.advanceTimersByTime(afterMs)
         typing.signal(ada, ROOM, isTyping)
         if (isTyping || told.at(-1) !== 'ada true') continue
-        // Nobody who heard it shows it any more.
+        // By now nobody who heard it still shows it.
         expect(Date.now() - (begun().at(-1) ?? 0)).toBeGreaterThanOrEqual(6_000)
       }
       vi.advanceTimersByTime(3_000)

@@ -12,7 +12,7 @@ import type { Bus } from '../bus/bus.ts'
 import type { Rooms } from '../delivery/rooms.ts'
 import type { Lifecycle } from '../lifecycle.ts'
 
-/** Milliseconds within which one typist is told of at most once per room. */
+/** Milliseconds within which a typist is announced at most once per room. */
 const REPEAT_MS = 3_000
 
 const Told = z.object({
@@ -26,9 +26,9 @@ type Told = z.infer<typeof Told>
 interface Typist {
   caller: Caller
   conversationId: string
-  /** Told to be typing, and not yet told to have stopped. */
+  /** Announced as typing, and not yet as having stopped. */
   typing: boolean
-  /** When they were told to be typing last: milliseconds of the monotonic clock. */
+  /** When they were last announced as typing: milliseconds of the monotonic clock. */
   toldAt: number
   expiry: NodeJS.Timeout
 }
@@ -36,8 +36,8 @@ interface Typist {
 export type Typing = ReturnType<typeof createTyping>
 
 /**
- * Who is typing: told at once, then at most once in 3 s per typist and room, and ended by itself for whoever heard it
- * after 6 s. Who stopped is told of at once. Best effort: nothing is kept, and slow readers go without.
+ * Who is typing: told at once, then at most once in 3 s per typist and room, and after 6 s it ends by itself for those
+ * who heard it. Stopping is told at once. Best effort: nothing is kept, and slow readers go without.
  */
 export function createTyping({
   bus,
@@ -53,7 +53,7 @@ export function createTyping({
   now?: () => number
 }) {
   const typists = new Map<string, Typist>()
-  /** Those who stopped and went on within their 3 s: told at the end of these. */
+  /** Those who stopped and resumed within their 3 s: told when these end. */
   const waiting = new Map<Typist, NodeJS.Timeout>()
   const nameOf = (caller: Caller, conversationId: string) => `${conversationId} ${participantKey(caller)}`
 
@@ -110,7 +110,7 @@ export function createTyping({
     if (typist.typing) tell(typist, false)
   }
 
-  /** They don't go on after all. */
+  /** They don't resume after all. */
   function hush(typist: Typist): void {
     clearTimeout(waiting.get(typist))
     waiting.delete(typist)
@@ -121,11 +121,11 @@ export function createTyping({
     clearTimeout(typist.expiry)
   }
 
-  // Who leaves does not type on; another device of theirs that does says so within 3 s.
+  // Somebody who leaves stops typing; if another device of theirs goes on, it says so within 3 s.
   lifecycle.on('left', (socket, { conversationId }) => signal(socket.data.caller, conversationId, false))
-  // Nor who has sent what they typed.
+  // So does somebody who has sent what they typed.
   lifecycle.on('message', ({ conversationId }, message) => {
-    // Read only where somebody waits: every message comes by here.
+    // Parsed only if somebody waits: every message passes through here.
     const here = [...waiting.keys()].filter((typist) => typist.conversationId === conversationId)
     if (here.length === 0) return
     const { participantType, participantId }: Message = JSON.parse(message)

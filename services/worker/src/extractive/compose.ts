@@ -6,12 +6,12 @@ import { shorten } from './shorten.ts'
 const MAX_LATEST = 4
 /** Only summaries that are put together from notes have this section. */
 export const LATEST_HEADING = 'Latest'
-/** Share of the length that goes to what came last, at most. */
+/** Largest share of the length that goes to what came last. */
 const MAX_LATEST_SHARE = 0.3
 
 /**
- * A summary made of what was said, word by word: decisions, key facts, and what came last.
- * At most `length` characters (200 or more); empty where there is nothing to say.
+ * A summary made of what was said, word by word: decisions, key facts, and what came last. At most `length` characters
+ * (200 or more); empty if there is nothing to say.
  */
 export function compose(
   notes: readonly SummaryNote[],

@@ -19,7 +19,7 @@ export const CONSTRAINT = anyOf(
   '必须|不能|不要|重要|截止|预算|地址|名字|電話|电话|예산|마감|중요',
 )
 
-/** Text that speaks to whoever summarises instead of to the other people. A message with it is not quoted. */
+/** Text addressed to the summariser instead of the other people. A message with it is not quoted. */
 export const INSTRUCTION = anyOf(
   '(?:ignore|disregard|forget|override|bypass)[^.!?\\n]{0,60}(?:instruct\\w*|prompts?|rules?|guidelines?|above|previous|prior|earlier)' +
     '|(?:system|developer) (?:prompt|message)|you are now|new instructions?|(?:in|into|to) your summary|(?:the|your) summary (?:must|should|shall|has to|needs to|will)|when (?:you )?summari[sz]\\w+|summari[sz]er' +

@@ -18,7 +18,7 @@ const MIN_SIMILARITY = 0.75
 
 /** The sentences of these messages that say something: names, numbers, dates, decisions, constraints. */
 export function takeNotes(messages: readonly SummaryMessage[]): SummaryNote[] {
-  // Who speaks to the summariser in one sentence may go on in the next.
+  // Somebody who addresses the summariser in one sentence may go on in the next.
   const trusted = messages.filter((message) => !INSTRUCTION.test(message.content))
   return trusted.flatMap((message) =>
     sentencesOf(message.content)

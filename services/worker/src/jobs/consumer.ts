@@ -12,14 +12,14 @@ export interface ConsumerOptions {
   leases: Leases
   /** Conversations at a time. */
   concurrency: number
-  /** Milliseconds after which the job of a worker that shows no sign of life goes to another. */
+  /** Milliseconds without a sign of life after which a worker's job goes to another. */
   lockMs: number
   run(conversationId: string): Promise<Outcome>
   logger: Logger
   metrics: WorkerMetrics
 }
 
-/** A worker that dies with its job is no fault of the job: it is handed on as often as it takes. */
+/** A worker that dies with its job is not the job's fault: it is handed on as often as it takes. */
 const MAX_STALLED_COUNT = 1_000
 const MAX_FAILED_JOBS = 10_000
 /** Milliseconds until a job that found its conversation taken, or a message unfinished, looks again. */
@@ -66,7 +66,7 @@ export function createConsumer({
     const attempts = job?.attemptsMade ?? 0
     logger.warn({ job: job?.id, attempts, err: error }, 'a summary job failed')
   })
-  // Redis being away is told by the connection's own log line; everything else belongs in the log.
+  // The connection itself logs that Redis is away; everything else is logged here.
   worker.on('error', (error) => {
     if (redis.status === 'ready') logger.warn({ err: error }, 'the queue reported an error')
   })
@@ -78,8 +78,8 @@ export function createConsumer({
     },
 
     /**
-     * Takes no more jobs, and waits for those at work. Without Redis nothing could be said about them, nor would the
-     * wait end: they are left to their locks.
+     * Takes no more jobs, and waits for those being worked on. Without Redis their outcome could not be stored, nor
+     * would the wait end: their locks expire.
      */
     async close(): Promise<void> {
       if (redis.status === 'ready') {

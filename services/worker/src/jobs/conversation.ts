@@ -3,24 +3,24 @@ import type { ApiClient } from '@parley/service-kit'
 import type { WorkerMetrics } from '../metrics.ts'
 import type { Summarise } from '../summarise.ts'
 
-/** `waiting`: a message is not final yet. `stopped`: there is more, but this process is going. */
+/** `waiting`: a message is not final yet. `stopped`: there is more, but this process is shutting down. */
 export type Outcome = 'current' | 'waiting' | 'stopped'
 
-/** Times in a row that somebody may be faster before the job is left to a later attempt. */
+/** Consecutive times that another worker may be faster before the job is left to a later attempt. */
 const MAX_CONFLICTS = 10
 
 export interface ConversationSummaries {
   api: Pick<ApiClient, 'internal'>
   summarise: Summarise
   metrics: WorkerMetrics
-  /** Aborted when this process has to go. */
+  /** Aborted when this process has to end. */
   signal: AbortSignal
 }
 
 /**
- * Brings a conversation's summary up to date, a bucket at a time, until the api has nothing more to do in it.
- * A job says only where to look: what is due is read anew, so late, repeated and overtaken jobs do no harm.
- * Rejects where the api can't be reached or somebody else always comes first.
+ * Brings a conversation's summary up to date, a bucket at a time, until the api has nothing more to do in it. A job
+ * says only where to look: what is due is read anew, so late, repeated and overtaken jobs do no harm. Rejects if the
+ * api can't be reached or another worker always comes first.
  */
 export async function summariseConversation(
   conversationId: string,

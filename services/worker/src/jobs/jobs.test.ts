@@ -18,7 +18,7 @@ import { createConsumer } from './consumer.ts'
 import { type ConversationSummaries, summariseConversation } from './conversation.ts'
 import { createLeases } from './lease.ts'
 
-/** The database of the shared server that this file has to itself. */
+/** The database of the shared server that only this file uses. */
 const DATABASE = 7
 const LOCK_MS = 1_000
 
@@ -195,7 +195,7 @@ test('a worker that froze holding a job: another takes it over, and its late wri
   await dead.close()
 })
 
-test('a job with a payload that is none fails for good and harms nobody', async () => {
+test('a job with an invalid payload fails for good and harms nothing', async () => {
   const api = fakeApi({ [id(7)]: 10 })
   startConsumer(api)
   await queue.add('summarize', { conversationId: 'nonsense' }, { jobId: 'summary-x-1' })
@@ -223,7 +223,7 @@ test('a lease that was lost to another is left to them', async () => {
   expect(await redis.get(key)).toBe('another')
 })
 
-test('any number of buckets is done in one go, unless this worker has to go: then it says that there is more', async () => {
+test('any number of buckets is done in one run, unless this worker has to end: then it says that there is more', async () => {
   const api = fakeApi({ [id(10)]: 150, [id(11)]: 30 })
   const stopping = new AbortController()
   const deps = { api, summarise, metrics, signal: stopping.signal }

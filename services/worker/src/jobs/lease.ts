@@ -18,7 +18,7 @@ export type Leases = ReturnType<typeof createLeases>
 export function createLeases(redis: Redis, ttlMs: number) {
   redis.defineCommand('summaryLease', { numberOfKeys: 1, lua: KEEP_OR_RELEASE })
   return {
-    /** Runs `task` under the lease and keeps it alive; undefined where somebody else has it. */
+    /** Runs `task` under the lease and keeps it alive; undefined if another worker has it. */
     async run<T>(conversationId: string, task: () => Promise<T>): Promise<T | undefined> {
       const key = summaryLeaseKey(conversationId)
       const token = randomUUID()
@@ -30,7 +30,7 @@ export function createLeases(redis: Redis, ttlMs: number) {
         return await task()
       } finally {
         clearInterval(renewal)
-        // Where this fails the lease runs out by itself.
+        // If this fails the lease expires by itself.
         await redis.summaryLease(key, token, '0').catch(() => 0)
       }
     },

@@ -3,7 +3,7 @@ import { Queue } from 'bullmq'
 import type { Redis } from 'ioredis'
 
 const STATES = ['waiting', 'active', 'delayed', 'failed'] as const
-/** Milliseconds that figures may take; commands of this connection wait for Redis for ever. */
+/** Milliseconds that figures may take; commands of this connection wait for Redis forever. */
 const TIMEOUT_MS = 1_000
 
 export type QueueView = ReturnType<typeof createQueueView>
@@ -11,7 +11,7 @@ export type QueueView = ReturnType<typeof createQueueView>
 /** The queue as seen from outside, for figures. `redis` is a connection whose commands wait (kind `queue`). */
 export function createQueueView(redis: Redis) {
   const queue = new Queue(SUMMARY_QUEUE, { connection: redis, skipMetasUpdate: true })
-  // Told by the connection's own log line.
+  // The connection itself logs it.
   queue.on('error', () => undefined)
   return {
     isReady: (): boolean => redis.status === 'ready',

@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net'
 import { expect, onTestFinished, test } from 'vitest'
 import { boundedFetch } from './bounded-fetch.ts'
 
-test('what is meant for the model goes to its address alone, wherever that sends it on', async () => {
+test('requests go to the model’s address only, wherever it redirects', async () => {
   const asked: (string | undefined)[] = []
   const server = createServer(({ url }, response) => {
     asked.push(url)

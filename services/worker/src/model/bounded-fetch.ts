@@ -1,6 +1,6 @@
 /**
  * A fetch that reads no more than `maxBytes` of an answer, whatever its headers say, and follows no redirect: the key
- * goes to the configured address only. Rejects where the answer is larger.
+ * goes to the configured address only. Rejects if the answer is larger.
  */
 export function boundedFetch(maxBytes: number): typeof globalThis.fetch {
   return async (input, init) => {

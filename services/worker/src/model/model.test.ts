@@ -26,7 +26,7 @@ function modelWith(fields: Partial<ModelOptions> = {}) {
 }
 
 describe('a model that answers', () => {
-  test('gives the summary, and what it took', async () => {
+  test('gives the summary and its token usage', async () => {
     server.behave(answers(GOOD))
     const summary = await modelWith().summarise(workOf(['We move on 14 May.']), never)
     expect(summary).toEqual({
@@ -172,7 +172,7 @@ describe('retries', () => {
     await expect(model.summarise(workOf(['x']), never)).rejects.toThrow('asked for no calls')
     expect(server.requests).toHaveLength(1)
   })
-  test('a process that has to go does not wait for a retry', async () => {
+  test('a process that has to end does not wait for a retry', async () => {
     server.behave(fails(429, { 'retry-after': '15' }))
     const going = new AbortController()
     const summary = modelWith().summarise(workOf(['x']), going.signal)

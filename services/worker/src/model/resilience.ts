@@ -30,7 +30,7 @@ export class ModelQuietError extends Error {
   }
 }
 
-/** Retries what may pass, waits as long as `Retry-After` says, and stops calling a model that keeps failing. */
+/** Retries transient failures, waits as long as `Retry-After` says, and stops calling a model that keeps failing. */
 export function createResilience(options: ResilienceOptions) {
   let quietUntil = 0
   const retries = retry(

@@ -10,7 +10,7 @@ const MAX_LINE_LENGTH = 400
 
 /**
  * A model's answer brought into the form of a summary: the known sections, in order, one fact a line, at most `length`
- * characters. Null where it has no such section: an answer that is something else is not a summary.
+ * characters. Null if it has no such section: then the answer is not a summary.
  */
 export function normaliseAnswer(answer: string, length: number): string | null {
   const found = new Map<string, string[]>()
@@ -37,7 +37,7 @@ export function normaliseAnswer(answer: string, length: number): string | null {
 
 /**
  * A model's summary with facts added that it does not know yet, for when the model is away: what it once found out must
- * not be lost to an outage. Null where there is no such summary.
+ * not be lost to an outage. Null if there is no such summary.
  */
 export function carryOn(previous: string, facts: readonly string[], length: number): string | null {
   if (previous === '' || previous.split('\n').includes(`${LATEST_HEADING}:`)) return null

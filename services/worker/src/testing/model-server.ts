@@ -85,7 +85,7 @@ export function inTurn(...behaviours: Behaviour[]): Behaviour {
 /** Never answers. */
 export const hangs: Behaviour = () => undefined
 
-/** Begins an answer and then sends a blank now and then, for ever. */
+/** Begins an answer and then sends a blank now and then, forever. */
 export const trickles: Behaviour = (response) => {
   response.writeHead(200, { 'content-type': 'application/json' })
   const timer = setInterval(() => response.write(' '), 20)

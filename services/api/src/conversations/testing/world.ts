@@ -39,7 +39,7 @@ export const admin = caller('root', { roles: ['member', 'admin'] })
 export const bot = caller('bot', { type: 'agent' })
 export const stranger = caller('ada', { orgId: 'other' })
 
-/** A throw-away database with all that conversations need; several processes on it stand for several services. */
+/** A throw-away database with everything conversations need; may have several processes on it. */
 export async function openConversationWorld(mongodbUri: string) {
   const world = await openWorld(mongodbUri)
   return { ...world, service: () => openService(world) }
@@ -115,7 +115,7 @@ export async function open(service: Service, by: Caller, wanted: CreateConversat
   return (await service.conversations.create(by, wanted)).conversation.id
 }
 
-/** Says something; the message's id. */
+/** Sends a message; resolves to its id. */
 export async function say(service: Service, by: Caller, cid: string, content: string): Promise<string> {
   const role = by.type === 'agent' ? 'assistant' : 'user'
   const usage = by.type === 'agent' ? { usage: { inputTokens: 10, outputTokens: content.length } } : {}
@@ -127,7 +127,7 @@ export async function say(service: Service, by: Caller, cid: string, content: st
   return row._id.toHexString()
 }
 
-/** The code that a promise is refused with; `none` where it is not. */
+/** The code that a promise is rejected with; `none` if it is not. */
 export const codeOf = (promise: Promise<unknown>): Promise<string> =>
   promise.then(
     () => 'none',

@@ -20,7 +20,7 @@ export const callerOf = (id: string, more: Partial<Caller> = {}): Caller => ({
 export const ada = callerOf('ada')
 export const bob = callerOf('bob')
 
-/** All services of an api on a throw-away database; nothing runs by itself. */
+/** All services of an api on a throw-away database, without background work. */
 export async function openServices(mongodbUri: string, redisUrl: string) {
   const redis = new Redis(redisUrl)
   const uri = new URL(mongodbUri)

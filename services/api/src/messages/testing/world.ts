@@ -114,7 +114,7 @@ async function createConversation(
   return cid
 }
 
-/** A plain message; the hash stands for the payload as the service would make it. */
+/** A plain message; the hash stands in for the one that the service would make of the payload. */
 export function draft(author: string, content: string, clientMessageId?: string): MessageDraft {
   const message: MessageDraft = {
     _id: new ObjectId(),

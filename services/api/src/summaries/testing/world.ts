@@ -21,7 +21,7 @@ export async function openSummaryWorld(mongodbUri: string) {
     pricing: createPricing({ small: { input: 1, output: 2 } }),
   })
 
-  /** Says word by word what it was given, so that what is in a summary shows where it came from. */
+  /** Repeats its input word for word, so that a summary's text shows where it came from. */
   function summarise(work: SummaryWork): InternalSummaryWrite {
     const notes = [
       ...work.notes,
@@ -59,7 +59,7 @@ export async function openSummaryWorld(mongodbUri: string) {
       conversationId: cid.toHexString(),
     }),
 
-    /** Runs steps until nothing more can be done; the seqs that they went to. */
+    /** Runs steps until nothing more can be done; resolves to the seqs they reached. */
     async run(cid: ObjectId): Promise<number[]> {
       const steps: number[] = []
       for (;;) {
