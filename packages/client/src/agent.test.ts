@@ -126,6 +126,20 @@ describe('agent', () => {
     await eventually(() => expect(texts().slice(4)).toEqual(['sent: re second', 'sent: re third']))
   })
 
+  it('answers what came before its last answer and after what that one answers, however far back that is', async () => {
+    const first = ask('first')
+    for (let n = 0; n < 50; n++) ask(`${n}`)
+    world.append({
+      clientMessageId: 'x',
+      parentId: first.id,
+      participantType: 'agent',
+      participantId: 'bot',
+    })
+    const handed: string[] = []
+    await answering(({ content }) => void handed.push(content))
+    await eventually(() => expect(handed).toEqual(Array.from({ length: 49 }, (_, n) => `${n + 1}`)))
+  })
+
   it('is handed once what was written until it was added again', async () => {
     const handed: string[] = []
     await answering(({ content }, { reply }) => {

@@ -18,12 +18,12 @@ export async function findUnanswered(
   const { data } = await parley.messages.last(conversationId, LOOK_BACK)
   const recent = data.filter((message) => message.seq <= joined.lastSeq)
   const isMine = (message: Message) => message.participantType === 'agent' && message.participantId === self
-  const answered = recent.findLast((message) => isMine(message) && message.parentId !== null)
+  const parentId = recent.findLast((message) => isMine(message) && message.parentId !== null)?.parentId
   const others = recent.filter((message) => !isMine(message))
-  if (answered) {
-    const parent = recent.find((message) => message.id === answered.parentId)
-    const after = parent?.seq ?? answered.seq
-    return others.filter((message) => message.seq > after)
+  if (parentId) {
+    const answered =
+      recent.find((message) => message.id === parentId) ?? (await parley.messages.get(parentId))
+    return others.filter((message) => message.seq > answered.seq)
   }
   if (others.length === 0) return []
   const since = await joinedAt(parley, conversationId, self)

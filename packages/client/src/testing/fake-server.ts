@@ -424,6 +424,9 @@ async function answerRest(
     }))
     return send(200, { data, page: { nextCursor: null, prevCursor: null, hasMore: false } })
   }
+  const [, messageId] = /^\/messages\/(\w{24})$/.exec(url.pathname) ?? []
+  const named = worlds.flatMap(({ messages }) => messages).find((message) => message.id === messageId)
+  if (named) return send(200, named)
   const world = worldIn(worlds, id)
   if (!world) return send(404, problem('not_found', 404, false))
   if (url.pathname === `/messages/conversation/${world.conversationId}`) {
