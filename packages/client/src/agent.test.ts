@@ -140,6 +140,35 @@ describe('agent', () => {
     await eventually(() => expect(handed).toEqual(Array.from({ length: 49 }, (_, n) => `${n + 1}`)))
   })
 
+  it.each([
+    { cut: ['failed'], after: ['failed: Half', 'sent: Whole'] },
+    { cut: ['streaming'], after: ['sent: Whole'] },
+    { cut: ['failed', 'failed', 'failed'], after: ['failed: Half', 'failed: Half', 'failed: Half'] },
+    { cut: ['sent', 'failed'], after: ['sent: Half', 'failed: Half'] },
+    { cut: ['cancelled'], after: ['cancelled: Half'] },
+  ] as const)('begins an answer again that was cut short: $cut', async ({ cut, after }) => {
+    const question = ask('well?')
+    for (const [index, status] of cut.entries())
+      world.append({
+        clientMessageId: `answer-${question.id}${index === 0 ? '' : `-${index + 1}`}`,
+        content: 'Half',
+        status,
+        parentId: question.id,
+        participantType: 'agent',
+        participantId: 'bot',
+      })
+    await answering(async ({ content }, { stream }) => {
+      await stream().end({ content: content === 'well?' ? 'Whole' : 'Next' })
+    })
+    ask('next')
+    await eventually(() => expect(texts()).toContain('sent: Next'))
+    expect(texts().filter((text) => text !== 'sent: next' && text !== 'sent: Next')).toEqual([
+      'sent: well?',
+      ...after,
+    ])
+    expect(errors).toEqual([])
+  })
+
   it('is handed once what was written until it was added again', async () => {
     const handed: string[] = []
     await answering(({ content }, { reply }) => {

@@ -1,5 +1,5 @@
 import type { JoinResult, Message } from '@parley/contract'
-import { findUnanswered } from './backlog.ts'
+import { findUnanswered, type Unanswered } from './backlog.ts'
 import { assemble, type Parley, type ParleyOptions } from './client.ts'
 import { createEmitter, type Emitter, type Off } from './emitter.ts'
 import { ParleyError, toParleyError } from './errors.ts'
@@ -167,12 +167,14 @@ export function createAgent(options: AgentOptions): Agent {
     const { stop, tail, due } = before ?? newLine()
     const room = parley.conversation(id)
     const gone = anySignal(stop.signal, stopping.signal) ?? stop.signal
+    let backlog: Unanswered = { messages: [], failures: new Map() }
     const hand = (message: Message) => {
       if (!concerns(message)) return
       due.add(message.id)
       entry.tail = entry.tail
         .then(async () => {
-          if (due.delete(message.id)) await turns.handle(room, message, gone)
+          if (due.delete(message.id))
+            await turns.handle(room, message, gone, backlog.failures.get(message.id))
         })
         .catch((error: unknown) => report(error, id))
     }
@@ -215,10 +217,10 @@ export function createAgent(options: AgentOptions): Agent {
     try {
       const place = from && { afterSeq: from.seq, afterChangeSeq: from.changeSeq }
       const joined = await join(room, { ...place, signal: gone })
-      const backlog = from ? [] : await insist(() => findUnanswered(parley, id, joined, self), gone)
+      if (!from) backlog = await insist(() => findUnanswered(parley, id, joined, self), gone)
       // It was left meanwhile.
       if (followed.get(id) !== entry) return
-      inbox.settle(backlog, from ? from.seq : joined.lastSeq)
+      inbox.settle(backlog.messages, from ? from.seq : joined.lastSeq)
       events.emit('following', room)
     } catch (error) {
       report(error, id)

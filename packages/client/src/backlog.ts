@@ -4,17 +4,27 @@ import type { Parley } from './client.ts'
 /** How far an agent looks back for what it has not answered. */
 const LOOK_BACK = 50
 
+/** Answers to one message that are begun, at most: with one that its agent can't bear it would go round for ever. */
+const TRIES = 3
+
+export interface Unanswered {
+  messages: Message[]
+  /** How many answers to a message have failed, by its id. */
+  failures: ReadonlyMap<string, number>
+}
+
 /**
- * What was written to an agent while it was away, ascending: of the last 50 messages those after the last one it
- * answered, or, if it never answered, those since it was added.
+ * What was written to an agent while it was away, ascending: of the last 50 messages those after the one that it
+ * answered last, that one too where its answer was cut short; or, if it never answered, those since it takes part.
  */
 export async function findUnanswered(
   parley: Parley,
   conversationId: string,
   joined: JoinResult,
   self: string,
-): Promise<Message[]> {
-  if (joined.lastSeq === 0) return []
+): Promise<Unanswered> {
+  const failures = new Map<string, number>()
+  if (joined.lastSeq === 0) return { messages: [], failures }
   const { data } = await parley.messages.last(conversationId, LOOK_BACK)
   const recent = data.filter((message) => message.seq <= joined.lastSeq)
   const isMine = (message: Message) => message.participantType === 'agent' && message.participantId === self
@@ -23,11 +33,18 @@ export async function findUnanswered(
   if (parentId) {
     const answered =
       recent.find((message) => message.id === parentId) ?? (await parley.messages.get(parentId))
-    return others.filter((message) => message.seq > answered.seq)
+    const answers = recent.filter((message) => isMine(message) && message.parentId === parentId)
+    const failed = answers.filter(({ status }) => status === 'failed').length
+    const open = answers.filter(({ status }) => status === 'streaming').length
+    failures.set(parentId, failed)
+    const again = failed + open === answers.length && failed < TRIES
+    const after = again ? answered.seq - 1 : answered.seq
+    return { messages: others.filter((message) => message.seq > after), failures }
   }
-  if (others.length === 0) return []
+  if (others.length === 0) return { messages: [], failures }
   const since = await joinedAt(parley, conversationId, self)
-  return since === null ? [] : others.filter((message) => message.createdAt >= since)
+  const messages = since === null ? [] : others.filter((message) => message.createdAt >= since)
+  return { messages, failures }
 }
 
 /** When the agent began to take part, however many did before it; null: it doesn't. */

@@ -42,8 +42,11 @@ export function createTurns({
       stopped = true
     },
 
-    /** Resolves when the handler is done and its answers have ended. `gone`: nothing can be answered any more. */
-    async handle(room: Room, message: Message, gone: AbortSignal): Promise<void> {
+    /**
+     * Resolves when the handler is done and its answers have ended. `gone`: nothing can be answered any more.
+     * `failures`: answers to it that have failed; theirs are the first keys.
+     */
+    async handle(room: Room, message: Message, gone: AbortSignal, failures = 0): Promise<void> {
       if (!handler || stopped || gone.aborted) return
       const open: Answer[] = []
       const over = new AbortController()
@@ -51,7 +54,7 @@ export function createTurns({
       // Not AbortSignal.any: what listens to one of those is held as long as the longest-lived of its sources.
       const cancel = () => over.abort()
       gone.addEventListener('abort', cancel)
-      let parts = 0
+      let parts = failures
       const key = () => {
         parts += 1
         return parts === 1 ? `answer-${message.id}` : `answer-${message.id}-${parts}`
