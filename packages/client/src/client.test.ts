@@ -13,6 +13,7 @@ beforeEach(async () => {
   clients = []
 })
 afterEach(async () => {
+  vi.useRealTimers()
   for (const client of clients) client.close()
   await Promise.all(servers.map((server) => server.stop()))
 })
@@ -602,6 +603,35 @@ describe('connection', () => {
     server().faults.refuseSends = { code: 'token_expired', times: 1 }
     await expect(room.send('hello')).resolves.toMatchObject({ seq: 1 })
     expect(server().of('auth:refresh')).toEqual([{ token: tokenOf('token-2') }])
+  })
+
+  it('waits for a gateway that is there as long as the api may take, and no longer', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+    const { parley, room } = await joined()
+    server().faults.mute = true
+    const sent = room.send('hello')
+    await eventually(() => expect(server().of('message:send')).toHaveLength(1))
+    await vi.advanceTimersByTimeAsync(10_000)
+    await eventually(() => expect(server().of('conversation:leave')).toHaveLength(1))
+    await parley.me()
+    await vi.advanceTimersByTimeAsync(12_000)
+    expect(parley.state).toBe('connected')
+    await vi.advanceTimersByTimeAsync(3_000)
+    await expect(sent).resolves.toMatchObject({ seq: 1 })
+    expect(server(1).of('message:send').length + server(1).rest.length).toBeGreaterThan(0)
+  })
+
+  it('leaves a gateway that hangs sooner', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+    const { room } = await joined()
+    server().faults.mute = true
+    server().faults.holdLeaves = new Promise(() => undefined)
+    const sent = room.send('hello')
+    await eventually(() => expect(server().of('message:send')).toHaveLength(1))
+    await vi.advanceTimersByTimeAsync(10_000)
+    await eventually(() => expect(server().of('conversation:leave')).toHaveLength(1))
+    await vi.advanceTimersByTimeAsync(2_000)
+    await expect(sent).resolves.toMatchObject({ seq: 1 })
   })
 
   it('hears what comes right behind the handshake', async () => {

@@ -50,6 +50,13 @@ export interface Connection {
 const STEADY_MS = 5_000
 /** A gateway closes the connection on a packet above 1 MiB, event and number of the acknowledgement included. */
 const PAYLOAD_BYTES = 1024 * 1024 - 256
+/** Milliseconds for an acknowledgement: more than a gateway takes that asks the api twice, 10 s each. */
+const ANSWER_MS = 25_000
+/** Milliseconds without one after which the gateway is asked whether it is there, and those that it has to say so. */
+const SUSPECT_MS = 10_000
+const PROBE_MS = 2_000
+/** No conversation has this id: to leave it is answered at once, without the api. */
+const PROBE: ClientPayload<'conversation:leave'> = { conversationId: '0'.repeat(24) }
 const FATAL = new Set(['unauthenticated', 'token_expired', 'origin_not_allowed'])
 
 /**
@@ -169,10 +176,15 @@ export function createConnection(
     if (new TextEncoder().encode(toJson(payload)).length > PAYLOAD_BYTES) {
       throw new ParleyError('payload_too_large', `A payload of ${event} has less than 1 MiB`)
     }
+    const suspicion = setTimeout(() => {
+      used.timeout(PROBE_MS).emit('conversation:leave', PROBE, (silent: Error | null) => {
+        if (silent) used.disconnect()
+      })
+    }, SUSPECT_MS)
     let answer: Ack<ClientResult<E>>
     try {
       const asked: Promise<Ack<ClientResult<E>>> = used
-        .timeout(options.timeoutMs ?? 10_000)
+        .timeout(options.timeoutMs ?? ANSWER_MS)
         .emitWithAck(event, payload)
       answer = await raceSignal(asked, anySignal(options.signal, closed))
     } catch (error) {
@@ -182,6 +194,8 @@ export function createConnection(
       // Connected and dumb: a gateway that hangs. Another one may do better.
       used.disconnect()
       throw new ParleyError('timeout', `No acknowledgement of ${event}`, { cause: error })
+    } finally {
+      clearTimeout(suspicion)
     }
     if (answer.ok) return answer
     throw fromProblem(answer.error)
