@@ -14,6 +14,26 @@ const essential = [
   'SSL_CERT_DIR',
 ]
 
+/**
+ * Set by the stack for each process, or what would refuse the tokens that it prints; what the caller's environment
+ * says about them is meant for others.
+ */
+const owned = [
+  'HOST',
+  'PORT',
+  'METRICS_PORT',
+  'MONGODB_URI',
+  'REDIS_URL',
+  'API_URL',
+  'SERVICE_SECRET',
+  'JWT_SECRET',
+  'JWT_PUBLIC_KEY',
+  'JWT_JWKS_URL',
+  'JWT_ISSUER',
+  'JWT_AUDIENCE',
+  'JWT_AUTHORIZED_PARTIES',
+]
+
 /** The environment this process was started with. The one place in the package that reads it. */
 export const ambient: Readonly<NodeJS.ProcessEnv> = process.env
 
@@ -22,9 +42,9 @@ export function childEnvironment(): Record<string, string> {
   return pick((name) => essential.includes(name))
 }
 
-/** For services under `npm start`: what the person set, except npm's own variables. */
+/** For services under `npm start`: what the person set, except npm's variables and those that the stack owns. */
 export function userEnvironment(): Record<string, string> {
-  return pick((name) => !name.startsWith('npm_'))
+  return pick((name) => !name.startsWith('npm_') && !owned.includes(name))
 }
 
 /** Where downloads are kept between runs and shared by all clones: `$XDG_CACHE_HOME/parley` or `~/.cache/parley`. */

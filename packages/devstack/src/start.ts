@@ -19,18 +19,6 @@ const serviceShutdownMs = 3_000
  */
 const smallHeap = ['--max-semi-space-size=2', '--max-old-space-size=512']
 
-/** Set by the stack for each process; what the caller's environment says about them is meant for others. */
-const owned = [
-  'HOST',
-  'PORT',
-  'METRICS_PORT',
-  'MONGODB_URI',
-  'REDIS_URL',
-  'API_URL',
-  'SERVICE_SECRET',
-  'JWT_SECRET',
-]
-
 type Demo = { runDemo(stack: Stack, options: { out(line: string): void }): Promise<void> }
 
 let stack: Stack | undefined
@@ -113,8 +101,7 @@ function givenStores(): StackOptions {
 }
 
 function serviceEnvironment(): Record<string, string> {
-  const chosen = Object.entries(userEnvironment()).filter(([name]) => !owned.includes(name))
-  return { SHUTDOWN_TIMEOUT_MS: String(serviceShutdownMs), ...Object.fromEntries(chosen) }
+  return { SHUTDOWN_TIMEOUT_MS: String(serviceShutdownMs), ...userEnvironment() }
 }
 
 async function loadDemo(): Promise<Demo> {
