@@ -260,7 +260,17 @@ describe('the auto conversation', () => {
     }
   })
 
-  test('is a new one once its agent has left it', async () => {
+  test('shows an admin who takes part in it their part', async () => {
+    const agent = caller(fresh(), { type: 'agent' })
+    const { id: cid } = (await service.conversations.auto(agent, agent.id)).conversation
+    await service.participants.add(agent, cid, { type: admin.type, id: admin.id })
+    expect((await service.conversations.auto(admin, agent.id)).conversation).toMatchObject({
+      id: cid,
+      me: { role: 'member' },
+    })
+  })
+
+  test('is another one once its agent has left it', async () => {
     const agent = caller(fresh(), { type: 'agent' })
     const left = (await service.conversations.auto(agent, agent.id)).conversation.id
     await service.participants.add(agent, left, { type: 'user', id: 'ada', role: 'owner' })

@@ -10,6 +10,7 @@ import {
   type ReadResult,
   type UpdateConversation,
 } from '@parley/contract'
+import type { ObjectId } from 'mongodb'
 import { recheckAllowed } from '../changes/authorize.ts'
 import type { Changes } from '../changes/changes.ts'
 import type { Collections, ConversationDocument } from '../database/collections.ts'
@@ -112,14 +113,15 @@ export function createConversationService(options: ConversationServiceOptions) {
     return view(caller, applied.head)
   }
 
+  async function get(caller: Caller, cid: ObjectId | string): Promise<Conversation> {
+    const { head } = await access.require(caller, cid, 'conversation:read')
+    return view(caller, head)
+  }
+
   return {
     create,
     update,
-
-    async get(caller: Caller, cid: string): Promise<Conversation> {
-      const { head } = await access.require(caller, cid, 'conversation:read')
-      return view(caller, head)
-    },
+    get,
 
     setStatus: (caller: Caller, cid: string, status: ConversationStatus): Promise<Conversation> =>
       update(caller, cid, { status }, 'conversation:status'),
@@ -176,8 +178,9 @@ export function createConversationService(options: ConversationServiceOptions) {
     /** The agent's one active auto conversation, found or made. */
     async auto(caller: Caller, agentId: string): Promise<{ conversation: Conversation; created: boolean }> {
       const { state, created } = await auto(caller, agentId)
-      const own = caller.type === 'agent' && caller.id === agentId ? state.own : null
-      return { conversation: toConversation(state, own), created }
+      const isTheirs = caller.type === 'agent' && caller.id === agentId
+      const conversation = isTheirs ? toConversation(state, state.own) : await get(caller, state.head._id)
+      return { conversation, created }
     },
 
     /** What an agent is told on connecting: its auto conversation, and its other active ones, newest first. */
