@@ -394,6 +394,9 @@ describe('queries refuse', () => {
       }
     }
     expectRefusal(await rest.call('GET', `${path}?before=3&after=1`, { token }), 422)
+    const highest = await rest.call('GET', `${path}?before=${Number.MAX_SAFE_INTEGER}`, { token })
+    expect(highest.status, 'the maximum that the document names').toBe(200)
+    expectRefusal(await rest.call('GET', `${path}?before=9007199254740992`, { token }), 422, '^/before$')
   })
 
   it('filters, searches and budgets that are none', async () => {
