@@ -99,6 +99,16 @@ describe('the OpenAPI document', () => {
     // A wrong method is no call, and origins are judged at the sockets' handshake.
     expect(codes.filter((code) => !shown.has(code))).toEqual(['origin_not_allowed', 'method_not_allowed'])
   })
+
+  it('names a conflict only where one can come', () => {
+    const conflicting = rest.routes.filter(({ operation }) => operation.responses['409'] !== undefined)
+    expect(conflicting.map(({ operation }) => operation.operationId).sort()).toEqual([
+      'addParticipant',
+      'createConversation',
+      'createMessage',
+      'removeParticipant',
+    ])
+  })
 })
 
 describe('the reference', () => {

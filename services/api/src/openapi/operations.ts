@@ -18,7 +18,6 @@ export interface Operation {
 
 const { answer, audit, change, conversation, conversationId, message, page, participant, statistics } =
   EXAMPLES
-const done = { 204: { description: 'Done, or there was nothing to do' } }
 const found = (description: string, example: unknown) => ({ 200: { description, example } })
 const conversationPage = found('Latest activity first', page(conversation))
 const messagePage = found('Ascending by seq', page(message, answer))
@@ -119,7 +118,7 @@ export const OPERATIONS: Record<string, Operation> = {
     summary: 'Replace the given fields; null clears one (owners)',
     request: { title: 'Parcel 4711, found', metadata: null },
     answers: found('As it is now', conversation),
-    problems: ['forbidden', 'conflict'],
+    problems: ['forbidden'],
   },
   'DELETE /conversations/{id}': {
     id: 'deleteConversation',
@@ -136,7 +135,7 @@ export const OPERATIONS: Record<string, Operation> = {
         tag: 'Conversations' as const,
         summary: `${action[0]?.toUpperCase()}${action.slice(1)} a conversation (owners)`,
         answers: found('As it is now', conversation),
-        problems: ['forbidden', 'conflict'] satisfies ProblemCode[],
+        problems: ['forbidden'] satisfies ProblemCode[],
       },
     ]),
   ),
@@ -211,7 +210,7 @@ export const OPERATIONS: Record<string, Operation> = {
     id: 'removeParticipant',
     tag: 'Participants',
     summary: 'Remove somebody (owners), or leave',
-    answers: done,
+    answers: { 204: { description: 'Takes no part any more' } },
     problems: ['forbidden', 'last_owner'],
   },
 
@@ -302,8 +301,8 @@ export const OPERATIONS: Record<string, Operation> = {
   'DELETE /messages/{id}': {
     id: 'deleteMessage',
     tag: 'Messages',
-    summary: 'Delete a message’s content (its author, owners)',
-    answers: done,
+    summary: 'Delete what a message says (its author, owners)',
+    answers: { 204: { description: 'Done, or there was nothing to do' } },
     problems: ['forbidden'],
   },
 

@@ -15,7 +15,7 @@ export async function openapi(app: HttpServer): Promise<void> {
         title: 'Parley',
         version: '1.0.0',
         description:
-          'Conversations between people and AI agents. Errors are problem details (RFC 9457); what each code means is listed under its answers. Sockets are described in the AsyncAPI document.',
+          'Conversations between people and AI agents. Errors are problem details (RFC 9457); what each code means is listed under its answers. Lengths of text are in UTF-16 code units: a character beyond U+FFFF, like most emoji, counts as two. Sockets are described in the AsyncAPI document.',
       },
       components: {
         securitySchemes: { token: { type: 'http', scheme: 'bearer', bearerFormat: 'JWT' } },
