@@ -13,7 +13,7 @@ import { createProfiles } from './identity/profiles.ts'
 import { createGatewayReads } from './internal/gateway-reads.ts'
 import { createDeleteMessage } from './messages/delete.ts'
 import { createHeadUpdater } from './messages/head-updater.ts'
-import { type AppendRequest, createMessageLog } from './messages/log.ts'
+import { createMessageLog } from './messages/log.ts'
 import { createMessagePages } from './messages/pages.ts'
 import { createParticipantCache } from './messages/participant-cache.ts'
 import { createMessageService } from './messages/service.ts'
@@ -95,18 +95,9 @@ export async function createServices(options: ServicesOptions) {
     },
     logger,
   })
-  const shared = { conversations, messages, store, participantCache, headUpdater, publisher, logger }
+  const shared = { conversations, messages, store, participantCache, headUpdater, publisher, reads, logger }
   const sweeper = createSweeper(shared)
   const log = createMessageLog({ ...shared, sweeper, hopLimit })
-  /**
-   * A sender has read up to their message. Noted for repeats too: the process that stored it may have died before that.
-   */
-  async function append(request: AppendRequest) {
-    const appended = await log.append(request)
-    const { cid, org, author: key, seq } = appended.row
-    reads.note({ cid, org, key, seq })
-    return appended
-  }
 
   const history = createHistory({ rows, reader, access })
   const make = createConversationMaker({ client, rows, profiles, outbox })
@@ -115,7 +106,7 @@ export async function createServices(options: ServicesOptions) {
   const hashKey = await payloadHashKey(database.db)
   const messageService = createMessageService({
     messages,
-    log: { ...log, append },
+    log,
     pages,
     access,
     pricing,
@@ -124,7 +115,7 @@ export async function createServices(options: ServicesOptions) {
   const streams = createStreamService({
     messages,
     access,
-    append,
+    append: log.append,
     changes,
     pricing,
     hashKey,

@@ -444,8 +444,26 @@ describe('the fold', () => {
   })
 })
 
+test('what a sender has read is noted with each send, and with a repeat of it', async () => {
+  const process = world.process()
+  const cid = await world.conversation(people)
+  for (let i = 0; i < 2; i++) await send(process, cid, 'user:ada', 'one', 'key')
+  const position = { cid, org: 'acme', key: 'user:ada', seq: 1 }
+  expect(process.noted).toEqual([position, position])
+})
+
 describe('the sweeper', () => {
-  test('does not wait for messages to get old that its own process could not publish', async () => {
+  test('notes what an author has read whose process died before it did', async () => {
+    const cid = await world.conversation({ 'user:ada': 'owner' })
+    const { store, sweeper, noted } = world.process()
+    const position = { cid, org: 'acme', key: 'user:ada', seq: 1 }
+    const at = { cid, org: 'acme', seq: 1, createdAt: new Date(), unsettled: true as const }
+    await store.insert([{ ...draft('user:ada', 'hello'), ...at }])
+    await sweeper.sweep(-2_000)
+    expect(noted.filter((one) => one.cid.equals(cid))).toEqual([position])
+  })
+
+  test('does not wait until messages are old which its own process could not publish', async () => {
     const process = world.process()
     const cid = await world.conversation(people)
     const published = () =>

@@ -2,6 +2,7 @@ import { type ProblemError, problem, type StreamEvent } from '@parley/contract'
 import { BSON, type ObjectId } from 'mongodb'
 import type { Collections, MessageDocument, VoidDocument } from '../database/collections.ts'
 import { isVoid } from '../database/collections.ts'
+import type { Reads } from '../participants/reads.ts'
 import { type Admitted, createAdmission } from './admission.ts'
 import type { HeadUpdater } from './head-updater.ts'
 import { type Appended, createLanes, type Entry, idempotencyName, type Lane } from './lanes.ts'
@@ -44,6 +45,7 @@ export interface LogOptions {
   headUpdater: Pick<HeadUpdater, 'touch' | 'markPublished'>
   publisher: { publish(events: StreamEvent[]): Promise<void> }
   sweeper: Pick<Sweeper, 'note'>
+  reads: Pick<Reads, 'note'>
   /** Messages by agents in a row after which agents wait for a person. */
   hopLimit: number
   logger: { warn(details: object, message: string): void }
@@ -58,7 +60,7 @@ export type MessageLog = ReturnType<typeof createMessageLog>
  * conversations go in one command. A send is answered once it, and every number below it, is on a majority.
  */
 export function createMessageLog(options: LogOptions) {
-  const { store, headUpdater, publisher, sweeper, logger } = options
+  const { store, headUpdater, publisher, sweeper, reads, logger } = options
   const admit = createAdmission(options)
   const resolver = createOutcomeResolver(options)
   const lanes = createLanes()
@@ -76,7 +78,15 @@ export function createMessageLog(options: LogOptions) {
    * @throws ProblemError not_found, forbidden, conversation_not_active, agent_loop, idempotency_mismatch,
    * validation_failed (a parent elsewhere), unavailable (after 10 s without a definite answer)
    */
-  function append({ org, cid, draft, admin }: AppendRequest): Promise<Appended> {
+  async function append(request: AppendRequest): Promise<Appended> {
+    const appended = await enter(request)
+    const { cid, org, author: key, seq } = appended.row
+    // Who sends has read up to there. Noted for repeats too: whoever stored the message may have died before that.
+    reads.note({ cid, org, key, seq })
+    return appended
+  }
+
+  function enter({ org, cid, draft, admin }: AppendRequest): Promise<Appended> {
     const lane = lanes.of(org, cid)
     const { clientMessageId } = draft
     const name = clientMessageId === undefined ? undefined : idempotencyName(draft.author, clientMessageId)

@@ -1,7 +1,8 @@
 import type { StreamEvent } from '@parley/contract'
 import { createPeriodic } from '@parley/service-kit'
 import { type Filter, ObjectId } from 'mongodb'
-import type { Collections, MessageRow } from '../database/collections.ts'
+import { type Collections, isVoid, type MessageRow } from '../database/collections.ts'
+import type { Reads } from '../participants/reads.ts'
 import type { HeadUpdater } from './head-updater.ts'
 import { eventOf } from './message.ts'
 import { firstOf, PAGE_BYTES } from './page-bytes.ts'
@@ -26,17 +27,18 @@ export interface SweeperOptions {
   participantCache: ParticipantCache
   headUpdater: Pick<HeadUpdater, 'touch' | 'markPublished' | 'foldNow'>
   publisher: { publish(events: StreamEvent[]): Promise<void> }
+  reads: Pick<Reads, 'note'>
   logger: { warn(details: object, message: string): void }
 }
 
 export type Sweeper = ReturnType<typeof createSweeper>
 
 /**
- * Finishes what a process that died, or could not reach Redis, left undone: numbers are sealed, rows published, heads
- * folded. Every api process runs one; doing it twice does no harm.
+ * Finishes what a process that died, or could not reach Redis, left undone: numbers are sealed, rows published, what
+ * their authors have read is noted, heads are folded. Every api process runs one; doing it twice does no harm.
  */
 export function createSweeper(options: SweeperOptions) {
-  const { conversations, messages, store, participantCache, headUpdater, publisher, logger } = options
+  const { conversations, messages, store, participantCache, headUpdater, publisher, reads, logger } = options
   /** Conversations with messages that this process could not publish. */
   const unpublished = new Map<string, ObjectId>()
   /** Whether the last round left something. */
@@ -87,6 +89,9 @@ export function createSweeper(options: SweeperOptions) {
     if (!first || !last) return
     const { cid } = first
     headUpdater.touch(cid)
+    for (const row of rows) {
+      if (!isVoid(row)) reads.note({ cid, org: row.org, key: row.author, seq: row.seq })
+    }
     const head = await conversations.findOne(
       { _id: cid },
       { projection: { settledSeq: 1, membersRev: 1, participantCount: 1 } },

@@ -1,6 +1,7 @@
 import type { StreamEvent } from '@parley/contract'
 import { ObjectId } from 'mongodb'
 import { connectDatabase, type Database } from '../../database/client.ts'
+import type { ReadPosition } from '../../participants/reads.ts'
 import { createRoles } from '../../participants/roles.ts'
 import { createHeadUpdater } from '../head-updater.ts'
 import { createMessageLog } from '../log.ts'
@@ -33,6 +34,7 @@ function openProcess(database: Database, change: (store: MessageStore) => Messag
   const store = change(createMessageStore(database))
   const events: StreamEvent[] = []
   const due: number[] = []
+  const noted: ReadPosition[] = []
   const wire = { broken: false }
   const publisher = {
     publish: async (batch: StreamEvent[]) => {
@@ -51,7 +53,8 @@ function openProcess(database: Database, change: (store: MessageStore) => Messag
     touched: () => {},
     logger: silent,
   })
-  const shared = { ...database, store, participantCache, headUpdater, publisher, logger: silent }
+  const reads = { note: (position: ReadPosition) => noted.push(position) }
+  const shared = { ...database, store, participantCache, headUpdater, publisher, reads, logger: silent }
   const sweeper = createSweeper(shared)
   return {
     log: createMessageLog({ ...shared, sweeper, hopLimit: 8 }),
@@ -61,6 +64,7 @@ function openProcess(database: Database, change: (store: MessageStore) => Messag
     store,
     events,
     due,
+    noted,
     wire,
   }
 }
