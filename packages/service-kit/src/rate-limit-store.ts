@@ -1,13 +1,15 @@
-import { readFileSync } from 'node:fs'
 import type { FastifyRateLimitStore, FastifyRateLimitStoreCtor } from '@fastify/rate-limit'
-import type { Redis } from 'ioredis'
+import type { Redis, Result } from 'ioredis'
 import { LRUCache } from 'lru-cache'
-import { z } from 'zod'
+import { defineScript } from './redis.ts'
 
-const SCRIPT = readFileSync(new URL('../lua/rate-limit.lua', import.meta.url), 'utf8')
-const COMMAND = 'parleyRateLimit'
-const Reply = z.tuple([z.number(), z.number()])
-/** Most counters kept in memory while Redis is away. */
+declare module 'ioredis' {
+  interface RedisCommander<Context> {
+    rateLimit(key: string, windowMs: number): Result<[current: number, ttl: number], Context>
+  }
+}
+
+/** Counters kept in memory while Redis is away, at most. */
 const MAX_WINDOWS = 50_000
 
 interface Window {
@@ -35,22 +37,18 @@ export function createLocalWindows(now: () => number = Date.now) {
  * Never fails: a limit is not worth an error.
  */
 export function createRateLimitStore(redis: Redis, { timeoutMs = 250 } = {}): FastifyRateLimitStoreCtor {
-  redis.defineCommand(COMMAND, { numberOfKeys: 1, lua: SCRIPT })
+  defineScript(redis, 'rateLimit', 1, new URL('../lua/rate-limit.lua', import.meta.url))
   const local = createLocalWindows()
   /** Until when Redis is not asked, after it kept a request waiting. */
   let awayUntil = 0
 
   async function shared(key: string, windowMs: number): Promise<{ current: number; ttl: number }> {
-    // ioredis types only the commands it knows; a defined one is found by its name.
-    const command: unknown = Reflect.get(redis, COMMAND)
-    if (typeof command !== 'function') throw new Error('the script is not defined')
     const timeout = Promise.withResolvers<never>()
     const timer = setTimeout(() => timeout.reject(new Error('redis is slow')), timeoutMs)
     try {
-      const reply = Promise.resolve(command.call(redis, `ratelimit:${key}`, windowMs))
-      const [current, ttl] = Reply.parse(await Promise.race([reply, timeout.promise]))
-      // 0 in a window's last millisecond: nobody could wait for that long.
-      return { current, ttl: Math.max(1, ttl) }
+      const reply = redis.rateLimit(`ratelimit:${key}`, windowMs)
+      const [current, ttl] = await Promise.race([reply, timeout.promise])
+      return { current, ttl }
     } finally {
       clearTimeout(timer)
     }

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import { Redis, type RedisOptions } from 'ioredis'
 import type { Logger } from './logging.ts'
 
@@ -64,6 +65,11 @@ export function redisReady(redis: Redis, timeoutMs: number): Promise<boolean> {
     clearTimeout(timer)
     redis.off('ready', onReady)
   })
+}
+
+/** Gives the connection a command that runs the Lua script in `file`, on as many keys as are named. */
+export function defineScript(redis: Redis, command: string, numberOfKeys: number, file: URL): void {
+  redis.defineCommand(command, { numberOfKeys, lua: readFileSync(file, 'utf8') })
 }
 
 /** Ends a connection in whatever state it is. */

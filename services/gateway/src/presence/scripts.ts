@@ -1,5 +1,5 @@
+import { defineScript } from '@parley/service-kit'
 import type { Redis, Result } from 'ioredis'
-import { lua } from '../bus/lua.ts'
 
 declare module 'ioredis' {
   interface RedisCommander<Context> {
@@ -61,6 +61,6 @@ export function definePresenceScripts(redis: Redis): void {
     ['leaseList', 'lease-list', 1],
   ] as const
   for (const [command, file, numberOfKeys] of scripts) {
-    redis.defineCommand(command, { numberOfKeys, lua: lua(file) })
+    defineScript(redis, command, numberOfKeys, new URL(`../../lua/${file}.lua`, import.meta.url))
   }
 }

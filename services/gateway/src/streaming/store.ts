@@ -1,7 +1,6 @@
 import { joinStreamText, roomStreamsKey, streamTextKey } from '@parley/contract'
-import type { Logger } from '@parley/service-kit'
+import { defineScript, type Logger } from '@parley/service-kit'
 import type { Redis, Result } from 'ioredis'
-import { lua } from '../bus/lua.ts'
 
 /** Milliseconds that a text outlives its owner's last sign of life. */
 const TEXT_MS = 10 * 60_000
@@ -39,10 +38,15 @@ export type StreamStore = ReturnType<typeof createStreamStore>
  * gateway presumed dead can no longer write. All but `close` reject while Redis is away.
  */
 export function createStreamStore({ redis, logger }: { redis: Redis; logger: Logger }) {
-  const scripts = ['claim', 'append', 'restore', 'touch', 'close']
-  for (const name of scripts) {
-    const command = `stream${name[0]?.toUpperCase()}${name.slice(1)}`
-    redis.defineCommand(command, { numberOfKeys: 1, lua: lua(`stream-${name}`) })
+  const scripts = [
+    ['streamClaim', 'stream-claim'],
+    ['streamAppend', 'stream-append'],
+    ['streamRestore', 'stream-restore'],
+    ['streamTouch', 'stream-touch'],
+    ['streamClose', 'stream-close'],
+  ] as const
+  for (const [command, file] of scripts) {
+    defineScript(redis, command, 1, new URL(`../../lua/${file}.lua`, import.meta.url))
   }
 
   return {

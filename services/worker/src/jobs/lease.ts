@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { summaryLeaseKey } from '@parley/contract'
+import { defineScript } from '@parley/service-kit'
 import type { Redis, Result } from 'ioredis'
-import { KEEP_OR_RELEASE } from './lease-script.ts'
 
 declare module 'ioredis' {
   interface RedisCommander<Context> {
@@ -16,7 +16,7 @@ export type Leases = ReturnType<typeof createLeases>
  * is decided by compare-and-set, so a lease that was lost does no harm.
  */
 export function createLeases(redis: Redis, ttlMs: number) {
-  redis.defineCommand('summaryLease', { numberOfKeys: 1, lua: KEEP_OR_RELEASE })
+  defineScript(redis, 'summaryLease', 1, new URL('../../lua/summary-lease.lua', import.meta.url))
   return {
     /** Runs `task` under the lease and keeps it alive; undefined if another worker has it. */
     async run<T>(conversationId: string, task: () => Promise<T>): Promise<T | undefined> {
