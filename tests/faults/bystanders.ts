@@ -22,8 +22,6 @@ export interface BystanderLogs {
   acknowledged: Delivered[]
 }
 
-export type Bystanders = Awaited<ReturnType<typeof startBystanders>>
-
 /**
  * Two people on two gateways who talk while a row makes trouble for others. In a thread of their own: what is measured is
  * the gateways' patience, not that of the thread that makes the trouble.

@@ -43,8 +43,6 @@ export interface Difference {
   text: string
 }
 
-export type Crowd = Awaited<ReturnType<typeof createCrowd>>
-
 /** People and agents in rooms of twenty, some with two devices, who come back on another gateway when they are cut off. */
 export async function createCrowd(
   bed: Bed,

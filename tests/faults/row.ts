@@ -27,8 +27,3 @@ export function percentile(values: readonly number[], share: number): number {
   const sorted = [...values].sort((a, b) => a - b)
   return Math.round(sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0)
 }
-
-export const merge = (reports: readonly Report[]): Report => ({
-  faults: reports.flatMap(({ faults }) => faults),
-  figures: Object.assign({}, ...reports.map(({ figures }) => figures)),
-})

@@ -1,7 +1,7 @@
 import type { ParticipantType } from './identity.ts'
 
 /** Redis streams that message events are spread over. Fixed: readers and writers must agree. */
-export const PARTITIONS = 4
+const PARTITIONS = 4
 
 /** The partition of a conversation: FNV-1a of its id, so that a room's events stay in one stream, in order. */
 export function partitionOf(conversationId: string): number {

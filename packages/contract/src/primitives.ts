@@ -13,7 +13,7 @@ const encoder = new TextEncoder()
 export const utf8Bytes = (text: string): number => encoder.encode(text).length
 
 /** Any text; refuses NUL and lone surrogates. */
-export const Text = z.string().refine(isPlainText, 'must be well-formed text without NUL')
+const Text = z.string().refine(isPlainText, 'must be well-formed text without NUL')
 
 /** Text of at most `bytes` bytes of UTF-8. */
 export const TextOfBytes = (bytes: number) =>
@@ -50,7 +50,7 @@ export const Seq = z.int().min(1)
  * Why a JSON value may not be stored, or null if it may. Walks without recursion, so depth costs no stack. Keys: no
  * prototype names, no leading `$`, no NUL; strings as in {@link isPlainText}; nesting up to 32 levels.
  */
-export function jsonFault(root: unknown): string | null {
+function jsonFault(root: unknown): string | null {
   const queue: { value: unknown; depth: number }[] = [{ value: root, depth: 0 }]
   for (let item = queue.pop(); item; item = queue.pop()) {
     const { value, depth } = item

@@ -104,7 +104,7 @@ export const problem = (code: ProblemCode, options?: ProblemOptions): ProblemErr
   new ProblemError(code, options)
 
 /** A path of keys as a JSON pointer (RFC 6901). */
-export const jsonPointer = (path: readonly PropertyKey[]): string =>
+const jsonPointer = (path: readonly PropertyKey[]): string =>
   path.map((key) => `/${String(key).replaceAll('~', '~0').replaceAll('/', '~1')}`).join('')
 
 /** Most faults that a problem names. */

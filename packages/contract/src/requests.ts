@@ -39,15 +39,15 @@ export const UpdateConversation = z
   .meta({ id: 'UpdateConversation' })
 export type UpdateConversation = z.infer<typeof UpdateConversation>
 
-export const NewToolCall = z.strictObject({
+const NewToolCall = z.strictObject({
   id: OpaqueId,
   name: OpaqueId,
   arguments: JsonValue,
   result: JsonValue.optional(),
 })
 
-/** Token counts that an agent reports; the total is their sum if omitted. */
-export const NewUsage = z.strictObject({
+/** Token counts that an agent reports; the total is their sum where it is left out. */
+const NewUsage = z.strictObject({
   inputTokens: Count.max(1e9),
   outputTokens: Count.max(1e9),
   totalTokens: Count.max(2e9).optional(),

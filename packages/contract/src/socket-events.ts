@@ -49,13 +49,13 @@ export type JoinResult = z.infer<typeof JoinResult>
 const ConversationPayload = z.strictObject({ conversationId: Id })
 const Empty = z.strictObject({})
 
-export const TypingPayload = z.strictObject({ conversationId: Id, isTyping: z.boolean() })
-export const ReadPayload = z.union([
+const TypingPayload = z.strictObject({ conversationId: Id, isTyping: z.boolean() })
+const ReadPayload = z.union([
   z.strictObject({ conversationId: Id, seq: Count }),
   z.strictObject({ conversationId: Id, messageId: Id }),
 ])
-export const CancelPayload = z.strictObject({ conversationId: Id, messageId: Id })
-export const RefreshPayload = z.strictObject({ token: z.string().min(1).max(16_384) })
+const CancelPayload = z.strictObject({ conversationId: Id, messageId: Id })
+const RefreshPayload = z.strictObject({ token: z.string().min(1).max(16_384) })
 
 export const StreamPayload = z.discriminatedUnion('op', [
   StreamStart.extend({ op: z.literal('start') }),

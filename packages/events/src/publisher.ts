@@ -3,6 +3,9 @@ import type { Redis } from 'ioredis'
 import { encodeEntry, idMillis } from './entries.ts'
 import type { EventsLogger } from './logger.ts'
 
+/** Milliseconds for which entries are kept. */
+const KEEP_MS = 60_000
+
 export type Publisher = ReturnType<typeof createPublisher>
 
 /** Some events may not have been published; all of them may be published again, since readers drop repeats. */
@@ -20,19 +23,18 @@ export class PublishError extends Error {
  * Writes events to the Redis streams. `redis` should fail fast: the caller keeps what can't be published, and publishes
  * it later.
  *
- * Streams are trimmed to what was written in the last `keepMs` (60,000), and now and then to about `keepEntries`
+ * Streams are trimmed to what was written in the last minute, and now and then to about `keepEntries`
  * (100,000), so that a burst can't fill the memory. Trimming is by the clock of Redis, as told by the ids it gives:
  * a writer whose own clock runs ahead would empty the stream under its readers.
  */
 export function createPublisher(options: {
   redis: Redis
   logger: EventsLogger
-  keepMs?: number
   keepEntries?: number
   /** Called with how many were not published. */
   onFailed?(events: number): void
 }) {
-  const { redis, logger, keepMs = 60_000, keepEntries = 100_000, onFailed } = options
+  const { redis, logger, keepEntries = 100_000, onFailed } = options
   const newest = new Map<Partition, number>()
   const sinceCount = new Map<Partition, number>()
   // The next connection may lead to a Redis whose clock is behind: an old bound would trim what is being written.
@@ -41,7 +43,7 @@ export function createPublisher(options: {
   async function publishTo(partition: Partition, events: readonly StreamEvent[]): Promise<void> {
     const key = streamKey(partition)
     const newestMs = newest.get(partition)
-    const trim = newestMs === undefined ? [] : ['MINID', '~', Math.max(0, newestMs - keepMs)]
+    const trim = newestMs === undefined ? [] : ['MINID', '~', Math.max(0, newestMs - KEEP_MS)]
     const pipeline = redis.pipeline()
     for (const event of events) pipeline.xadd(key, ...trim, '*', ...encodeEntry(event))
     const written = (sinceCount.get(partition) ?? 0) + events.length

@@ -16,15 +16,15 @@ export const port = (fallback: number) =>
     .pipe(z.int().max(65_535, 'must be a port, 0 to 65535'))
     .default(fallback)
 
-/** `true` or `false`; false if not set. */
-export const flag = () =>
+/** `true` or `false`; false where it is not set. */
+const flag = () =>
   z
     .enum(['true', 'false'], 'must be true or false')
     .transform((text) => text === 'true')
     .default(false)
 
-/** A comma-separated list; empty if not set. */
-export const csv = () =>
+/** A comma-separated list; empty where it is not set. */
+const csv = () =>
   z
     .string()
     .transform((text) =>

@@ -2,7 +2,7 @@ import { problem } from '@parley/contract'
 import { z } from 'zod'
 import type { HttpServer } from './http-server.ts'
 
-export const Health = z
+const Health = z
   .strictObject({ status: z.enum(['live', 'ready']), degraded: z.array(z.string()).optional() })
   .meta({ id: 'Health' })
 

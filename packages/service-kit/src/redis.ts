@@ -11,7 +11,7 @@ import type { Logger } from './logging.ts'
  * - `waiting`: as BullMQ's workers want it: commands wait for the connection. A silent one is given up after 13 s: they ask
  *   Redis to wait for up to ten.
  */
-export type RedisKind = 'fast' | 'subscribing' | 'waiting'
+type RedisKind = 'fast' | 'subscribing' | 'waiting'
 
 const KINDS = {
   fast: { maxRetriesPerRequest: 1, enableOfflineQueue: false, commandTimeout: 2_000, socketTimeout: 3_000 },

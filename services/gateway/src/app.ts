@@ -85,7 +85,6 @@ export async function buildApp(dependencies: GatewayDependencies): Promise<Gatew
   const outbound = createOutbound({ onOverflow: metrics.overflow })
   const core: Core = {
     logger,
-    registry,
     api,
     verifier,
     revocations,

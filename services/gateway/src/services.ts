@@ -1,5 +1,5 @@
 import type { RevocationList, Verifier } from '@parley/auth'
-import type { ApiClient, Logger, Registry } from '@parley/service-kit'
+import type { ApiClient, Logger } from '@parley/service-kit'
 import type { Expiry } from './connection/expiry.ts'
 import type { Outbound } from './connection/outbound.ts'
 import type { People } from './connection/people.ts'
@@ -14,7 +14,6 @@ import type { Typing } from './typing/typing.ts'
 /** What the gateway's features are built on. */
 export interface Core {
   logger: Logger
-  registry: Registry
   api: ApiClient
   verifier: Verifier
   revocations: RevocationList

@@ -19,8 +19,8 @@ const CONCURRENT_TRANSACTIONS = 16
 /** Milliseconds that a change waits for its turn; a transaction has a time limit of its own. */
 const WAIT_MS = 10_000
 
-/** The name in the audit of changes by the service itself. */
-export const SERVICE_KEY = 'agent:parley'
+/** Who the audit names where the service itself changed something. */
+const SERVICE_KEY = 'agent:parley'
 
 /** What a change did: for its number, its event and its audit line. */
 export interface Effect {

@@ -65,7 +65,7 @@ export function toConversation(state: ConversationState, own: Own | null): Conve
   return { ...toRoomConversation(state), me: own && toMembership(own, lastSeq) }
 }
 
-export const toMembership = ({ role, readSeq }: Own, lastSeq: number): NonNullable<Conversation['me']> => ({
+const toMembership = ({ role, readSeq }: Own, lastSeq: number): NonNullable<Conversation['me']> => ({
   role,
   readSeq,
   unread: Math.max(0, lastSeq - readSeq),

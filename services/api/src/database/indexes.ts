@@ -3,7 +3,7 @@ import type { Db, IndexDescription } from 'mongodb'
 type Named = IndexDescription & { name: string }
 
 /** All indexes, by collection. The name is the version: a changed index gets a new name, and the old one is dropped. */
-export const INDEXES: Record<string, Named[]> = {
+const INDEXES: Record<string, Named[]> = {
   conversations: [
     {
       name: 'externalId.1',

@@ -8,7 +8,7 @@ const DOCUMENT = /^document:([A-Za-z0-9][A-Za-z0-9._-]{0,127})$/
  * An attachment reference taken apart: an `https:` URL without credentials, or `document:<id>` (1–128 of
  * `A–Z a–z 0–9 . _ -`). null for anything else. Nothing is ever fetched.
  */
-export function parseAttachment(reference: string): AttachmentReference | null {
+function parseAttachment(reference: string): AttachmentReference | null {
   const id = DOCUMENT.exec(reference)?.[1]
   if (id !== undefined) return { kind: 'document', id }
   // URL parsing forgives spaces and backslashes, which other programs read differently.

@@ -29,7 +29,7 @@ export const emptyFold: Omit<Fold, 'updatedAt' | 'updatedBy'> = {
   agentRun: 0,
 }
 
-export const lastMessageOf = (row: MessageDocument): NonNullable<Fold['lastMessage']> => ({
+const lastMessageOf = (row: MessageDocument): NonNullable<Fold['lastMessage']> => ({
   id: row._id,
   seq: row.seq,
   role: row.role,

@@ -11,8 +11,6 @@ export interface ActivityOptions {
   logger: { warn(details: object, message: string): void }
 }
 
-export type Activity = ReturnType<typeof createActivity>
-
 /** Keeps participants' lists in the order of activity, to the minute: one write per conversation and minute. */
 export function createActivity({ participants, logger }: ActivityOptions) {
   /** The minute that has been written, or counts as written. */

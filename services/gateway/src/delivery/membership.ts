@@ -9,9 +9,7 @@ import { ANSWER_TIMEOUT_MS } from './timeouts.ts'
 const BATCH_SIZE = 1_000
 const RETRY_MS = 500
 
-export type Membership = ReturnType<typeof createMembership>
-
-/** Keeps a room's sockets and its list of participants up to date. */
+/** Keeps a room's sockets and its list of participants to those who take part. */
 export function createMembership(
   { api, lifecycle, logger }: Pick<Core, 'api' | 'lifecycle' | 'logger'>,
   { notices, roomAccess }: { notices: Pick<Notices, 'removed'>; roomAccess(): RoomAccess },

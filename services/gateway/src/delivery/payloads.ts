@@ -17,8 +17,8 @@ const MessageNumbers = z.object({ seq: z.int(), changeSeq: z.int() })
 export const numbersOf = (message: string): z.infer<typeof MessageNumbers> =>
   MessageNumbers.parse(JSON.parse(message))
 
-/** All fields that a change of the conversation may concern, for when it is not known which ones do. */
-export const ANY_FIELD = JSON.stringify(ConversationField.options)
+/** All that a change of the conversation may have touched, where it is not known what did. */
+const ANY_FIELD = JSON.stringify(ConversationField.options)
 export const PARTICIPANTS = JSON.stringify(['participants'])
 
 /** `message:new`: the message's own text with `prevSeq` added at its end. */

@@ -12,7 +12,7 @@ import type { Lifecycle } from '../lifecycle.ts'
  * With more sockets here than this, or more people on all gateways, a room gets comings, goings and receipts together.
  * Counted only here, a room spread over many gateways would be small on each, and every receipt would go to everybody.
  */
-export const LARGE_ROOM = 100
+const LARGE_ROOM = 100
 const AGGREGATE_MS = 1_000
 
 type Transition = 'joined' | 'left' | 'online' | 'offline'

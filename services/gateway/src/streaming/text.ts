@@ -5,8 +5,6 @@ const endsInHalf = (text: string): boolean => {
   return last >= 0xd800 && last <= 0xdbff
 }
 
-export type StreamText = ReturnType<typeof createStreamText>
-
 /**
  * The text of one streamed answer as its owner has it, and how much of it has been passed on. Offsets count UTF-16
  * units; what is passed on never ends within a surrogate pair.
