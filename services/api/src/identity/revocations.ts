@@ -7,6 +7,7 @@ import {
   type Revocation,
   type StreamEvent,
 } from '@parley/contract'
+import type { Publisher } from '@parley/events'
 import { createPeriodic, type Logger } from '@parley/service-kit'
 import type { Collections, RevocationDocument } from '../database/collections.ts'
 
@@ -20,7 +21,7 @@ const READ_MS = 120_000
 export interface RevocationOptions {
   revocations: Collections['revocations']
   list: RevocationList
-  publisher: { publish(events: StreamEvent[]): Promise<void> }
+  publisher: Pick<Publisher, 'publish'>
   logger: Logger
 }
 

@@ -1,4 +1,5 @@
 import { LIMITS } from '@parley/contract'
+import type { Logger } from '@parley/service-kit'
 import type { ObjectId } from 'mongodb'
 import type { Collections, MessageRow } from '../database/collections.ts'
 import { type Fold, foldTail } from './fold.ts'
@@ -52,7 +53,7 @@ export interface HeadUpdaterOptions {
   summaryDue(conversation: { cid: ObjectId; org: string; settledSeq: number }): void
   /** Called with the conversations that have new messages, and when they last changed. */
   touched(conversations: readonly { cid: ObjectId; at: Date }[]): void
-  logger: { warn(details: object, message: string): void }
+  logger: Pick<Logger, 'warn'>
 }
 
 export type HeadUpdater = ReturnType<typeof createHeadUpdater>

@@ -1,4 +1,6 @@
 import { type ProblemError, problem, type StreamEvent } from '@parley/contract'
+import type { Publisher } from '@parley/events'
+import type { Logger } from '@parley/service-kit'
 import { BSON, type ObjectId } from 'mongodb'
 import type { Collections, MessageDocument, VoidDocument } from '../database/collections.ts'
 import { isVoid } from '../database/collections.ts'
@@ -43,12 +45,12 @@ export interface LogOptions {
   store: MessageStore
   participantCache: ParticipantCache
   headUpdater: Pick<HeadUpdater, 'touch' | 'markPublished'>
-  publisher: { publish(events: StreamEvent[]): Promise<void> }
+  publisher: Pick<Publisher, 'publish'>
   sweeper: Pick<Sweeper, 'note'>
   reads: Pick<Reads, 'note'>
   /** Messages by agents in a row after which agents wait for a person. */
   hopLimit: number
-  logger: { warn(details: object, message: string): void }
+  logger: Pick<Logger, 'warn'>
 }
 
 export type MessageLog = ReturnType<typeof createMessageLog>

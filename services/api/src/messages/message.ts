@@ -69,7 +69,18 @@ function canonical(value: unknown): string {
 export const payloadHash = (key: KeyObject, payload: unknown): string =>
   createHmac('sha256', key).update(canonical(payload)).digest('base64url')
 
-/** The fields of a draft that a request sets; who may set which has been checked before. */
+/** Tool calls of a request as they are stored. */
+export const toolCallsOf = (
+  calls: NonNullable<CreateMessage['toolCalls']>,
+): NonNullable<MessageDocument['toolCalls']> =>
+  calls.map(({ id, name, arguments: args, result }) => ({
+    id,
+    name,
+    arguments: args ?? null,
+    ...(result === undefined ? {} : { result }),
+  }))
+
+/** The fields of a draft that a request decides; who may set which is checked before. */
 export function draftOf(
   author: string,
   body: CreateMessage,
@@ -89,14 +100,7 @@ export function draftOf(
   if (body.parentId) draft.parentId = new ObjectId(body.parentId)
   if (body.attachments?.length) draft.attachments = body.attachments
   if (body.thinking) draft.thinking = body.thinking
-  if (body.toolCalls?.length) {
-    draft.toolCalls = body.toolCalls.map(({ id, name, arguments: args, result }) => ({
-      id,
-      name,
-      arguments: args ?? null,
-      ...(result === undefined ? {} : { result }),
-    }))
-  }
+  if (body.toolCalls?.length) draft.toolCalls = toolCallsOf(body.toolCalls)
   if (body.toolCallId) draft.toolCallId = body.toolCallId
   if (body.model) draft.model = body.model
   if (body.metadata && Object.keys(body.metadata).length > 0) draft.metadata = body.metadata

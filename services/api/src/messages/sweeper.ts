@@ -1,5 +1,5 @@
-import type { StreamEvent } from '@parley/contract'
-import { createPeriodic } from '@parley/service-kit'
+import type { Publisher } from '@parley/events'
+import { createPeriodic, type Logger } from '@parley/service-kit'
 import { type Filter, ObjectId } from 'mongodb'
 import { type Collections, isVoid, type MessageRow } from '../database/collections.ts'
 import type { Reads } from '../participants/reads.ts'
@@ -26,9 +26,8 @@ export interface SweeperOptions {
   store: MessageStore
   participantCache: ParticipantCache
   headUpdater: Pick<HeadUpdater, 'touch' | 'markPublished' | 'foldNow'>
-  publisher: { publish(events: StreamEvent[]): Promise<void> }
-  reads: Pick<Reads, 'note'>
-  logger: { warn(details: object, message: string): void }
+  publisher: Pick<Publisher, 'publish'>
+  logger: Pick<Logger, 'warn'>
 }
 
 export type Sweeper = ReturnType<typeof createSweeper>

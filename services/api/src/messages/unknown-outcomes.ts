@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises'
+import type { Logger } from '@parley/service-kit'
 import type { ObjectId } from 'mongodb'
 import type { Collections, MessageDocument, MessageRow, VoidDocument } from '../database/collections.ts'
 import { isVoid } from '../database/collections.ts'
@@ -11,7 +12,7 @@ const LOOK_PAUSE_MS = 50
 export interface OutcomeResolverOptions {
   conversations: Collections['conversations']
   store: Pick<MessageStore, 'seal' | 'byIds' | 'byKey' | 'tails'>
-  logger: { warn(details: object, message: string): void }
+  logger: Pick<Logger, 'warn'>
 }
 
 /**

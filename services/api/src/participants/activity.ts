@@ -1,4 +1,4 @@
-import { createHighest } from '@parley/service-kit'
+import { createHighest, type Logger } from '@parley/service-kit'
 import type { ObjectId } from 'mongodb'
 import type { Collections } from '../database/collections.ts'
 import { minuteOf } from './participant.ts'
@@ -8,7 +8,7 @@ const MAX_CONVERSATIONS = 50_000
 
 export interface ActivityOptions {
   participants: Collections['participants']
-  logger: { warn(details: object, message: string): void }
+  logger: Pick<Logger, 'warn'>
 }
 
 /** Keeps participants' lists in the order of activity, to the minute: one write per conversation and minute. */

@@ -1,6 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { parseParticipantKey, type StreamEvent } from '@parley/contract'
-import { createHighest } from '@parley/service-kit'
+import type { Publisher } from '@parley/events'
+import { createHighest, type Logger } from '@parley/service-kit'
 import type { ObjectId } from 'mongodb'
 import type { Collections } from '../database/collections.ts'
 
@@ -46,8 +47,8 @@ interface Batch {
 
 export interface ReadsOptions {
   participants: Collections['participants']
-  publisher: { publish(events: StreamEvent[]): Promise<void> }
-  logger: { debug(details: object, message: string): void; warn(details: object, message: string): void }
+  publisher: Pick<Publisher, 'publish'>
+  logger: Pick<Logger, 'debug' | 'warn'>
 }
 
 const slotOf = ({ cid, key }: ReadPosition): string => `${cid.toHexString()}${key}`

@@ -1,4 +1,5 @@
-import type { StreamEvent } from '@parley/contract'
+import type { Publisher } from '@parley/events'
+import type { Logger } from '@parley/service-kit'
 import type { Collections, MessageDocument, OutboxDocument } from '../database/collections.ts'
 import type { EventBuilder } from './events.ts'
 
@@ -6,9 +7,9 @@ const LONG_AGO = new Date(0)
 
 export interface OutboxOptions {
   outbox: Collections['outbox']
-  publisher: { publish(events: StreamEvent[]): Promise<void> }
+  publisher: Pick<Publisher, 'publish'>
   build: EventBuilder
-  logger: { debug(details: object, message: string): void }
+  logger: Pick<Logger, 'debug'>
 }
 
 export type Outbox = ReturnType<typeof createOutbox>

@@ -1,4 +1,4 @@
-import { createPeriodic } from '@parley/service-kit'
+import { createPeriodic, type Logger } from '@parley/service-kit'
 import type { Collections } from '../database/collections.ts'
 import type { Outbox } from './outbox.ts'
 
@@ -11,7 +11,7 @@ const BATCH_SIZE = 200
 export interface RelayOptions {
   rows: Pick<Collections, 'outbox'>
   outbox: Pick<Outbox, 'send'>
-  logger: { warn(details: object, message: string): void; info(details: object, message: string): void }
+  logger: Pick<Logger, 'info' | 'warn'>
   /** For tests: milliseconds a row must be old. */
   graceMs?: number
 }

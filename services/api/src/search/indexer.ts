@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises'
+import type { Logger } from '@parley/service-kit'
 import type { ObjectId } from 'mongodb'
 import type { Collections, MessageDocument, SearchTermsDocument } from '../database/collections.ts'
 import { isVoid } from '../database/collections.ts'
@@ -26,7 +27,7 @@ export function createSearchIndexer({
   searchHeads,
   logger,
 }: Pick<Collections, 'messages' | 'conversations' | 'searchTerms' | 'searchHeads'> & {
-  logger: { warn(details: object, message: string): void }
+  logger: Pick<Logger, 'warn'>
 }) {
   const waiting = new Map<string, ObjectId>()
   let timer: NodeJS.Timeout | undefined

@@ -22,7 +22,7 @@ import type { Collections, MessageDocument } from '../database/collections.ts'
 import { isVoid } from '../database/collections.ts'
 import type { Appended } from '../messages/lanes.ts'
 import type { AppendRequest } from '../messages/log.ts'
-import { type MessageDraft, payloadHash, toMessage, totalOf } from '../messages/message.ts'
+import { type MessageDraft, payloadHash, toMessage, toolCallsOf, totalOf } from '../messages/message.ts'
 import type { Pricing } from '../money/prices.ts'
 import type { Access } from '../participants/access.ts'
 
@@ -166,14 +166,7 @@ export function createStreamService(options: StreamServiceOptions) {
     const isBehind = status !== 'sent' && row.content.startsWith(result.content ?? '')
     if (result.content !== undefined && !isBehind) row.content = result.content
     if (result.thinking) row.thinking = result.thinking
-    if (result.toolCalls?.length) {
-      row.toolCalls = result.toolCalls.map(({ id, name, arguments: args, result: outcome }) => ({
-        id,
-        name,
-        arguments: args ?? null,
-        ...(outcome === undefined ? {} : { result: outcome }),
-      }))
-    }
+    if (result.toolCalls?.length) row.toolCalls = toolCallsOf(result.toolCalls)
     if (result.usage) {
       row.usage = { ...result.usage, totalTokens: totalOf(result.usage) }
       row.costMicros = pricing(row.usage, row.model)

@@ -1,5 +1,5 @@
 import { joinStreamText, roomStreamsKey, streamTextKey } from '@parley/contract'
-import { createPeriodic } from '@parley/service-kit'
+import { createPeriodic, type Logger } from '@parley/service-kit'
 import type { Redis } from 'ioredis'
 import type { Collections } from '../database/collections.ts'
 import { isVoid } from '../database/collections.ts'
@@ -18,7 +18,7 @@ const BATCH_SIZE = 100
 export interface StreamSweeperOptions extends Pick<Collections, 'messages'> {
   redis: Redis
   streams: StreamService
-  logger: { warn(details: object, message: string): void; debug(details: object, message: string): void }
+  logger: Pick<Logger, 'debug' | 'warn'>
   times?: Partial<typeof SWEEP_TIMES>
 }
 

@@ -1,4 +1,5 @@
 import { type FailedSummaryJob, LIMITS, SUMMARY_QUEUE, SummaryJob, summaryJobId } from '@parley/contract'
+import type { Logger } from '@parley/service-kit'
 import { type Job, type JobsOptions, Queue } from 'bullmq'
 import type { Redis } from 'ioredis'
 
@@ -16,7 +17,7 @@ const OPTIONS: JobsOptions = {
 export interface SummaryQueueOptions {
   /** A connection that answers at once or not at all (kind `fast`). */
   redis: Redis
-  logger: { debug(details: object, message: string): void }
+  logger: Pick<Logger, 'debug'>
 }
 
 export type SummaryQueue = ReturnType<typeof createSummaryQueue>

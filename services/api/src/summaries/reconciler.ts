@@ -1,4 +1,4 @@
-import { createPeriodic } from '@parley/service-kit'
+import { createPeriodic, type Logger } from '@parley/service-kit'
 import type { Collections } from '../database/collections.ts'
 import type { SummaryQueue } from './queue.ts'
 import { wantedSeq } from './work.ts'
@@ -10,7 +10,7 @@ export interface ReconcilerOptions {
   queue: SummaryQueue
   /** Milliseconds between rounds at most: whatever was lost, a conversation that is behind is found this soon. */
   intervalMs: number
-  logger: { warn(details: object, message: string): void; info(details: object, message: string): void }
+  logger: Pick<Logger, 'info' | 'warn'>
 }
 
 /**
