@@ -32,7 +32,14 @@ const bobRemoved = (conversation: FakeConversation, change: number) =>
     data: { participant: BOB, conversation: conversation.view() },
   })
 
-/** What a client of the contract holds: messages by seq, and the faults it found. */
+const bobAdded = (conversation: FakeConversation, change: number) =>
+  gateway.event('participant.added', conversation, {
+    change,
+    member: 'user:bob',
+    data: { participant: BOB, conversation: conversation.view() },
+  })
+
+/** What a client of the contract holds: messages by seq, and what it must complain about. */
 async function openClient(name = 'ada') {
   const socket = await gateway.connect(gateway.token(name, ORG))
   const seqs: number[] = []
@@ -302,7 +309,24 @@ describe('delivery', () => {
     expect(await removed).toEqual({ conversationId: conversation.id, reason: 'removed' })
   })
 
-  /** What somebody in no room is told about being added and removed; `settle` waits for all that was published. */
+  it('a removal that the room has yet to hear of leaves in it who came in after being added again', async () => {
+    const conversation = newConversation()
+    const [ada, bob] = [await openClient('ada'), await openClient('bob')]
+    await ada.join(conversation)
+    const removed = conversation.remove(BOB)
+    conversation.participants.push(BOB)
+    const added = conversation.touch()
+    await bob.join(conversation)
+    const removals: unknown[] = []
+    bob.socket.on('conversation:removed', (removal: unknown) => removals.push(removal))
+    await gateway.publish([bobRemoved(conversation, removed), bobAdded(conversation, added)])
+    await vi.waitFor(() => expect(ada.changes).toEqual([removed, added]))
+    await gateway.publish([created(conversation, conversation.add('to both'))])
+    await vi.waitFor(() => expect([ada.seqs, bob.seqs]).toEqual([[1], [1]]))
+    expect(removals).toEqual([])
+  })
+
+  /** What somebody who is in no room is told of their part in conversations; `settle` waits for all that was published. */
   async function openOutsider() {
     const bob = await openClient('bob')
     const told: string[] = []
@@ -547,11 +571,7 @@ describe('delivery', () => {
     await ada.join(conversation)
     const heard: string[] = []
     bob.socket.onAny((event: string) => heard.push(event))
-    const added = gateway.event('participant.added', conversation, {
-      change: conversation.touch(),
-      member: 'user:bob',
-      data: { participant: BOB, conversation: conversation.view() },
-    })
+    const added = bobAdded(conversation, conversation.touch())
     await gateway.publish([bobRemoved(conversation, conversation.remove(BOB)), added])
     await vi.waitFor(() => expect(ada.changes).toEqual([1, 2]))
     await bob.socket.emitWithAck('conversation:online', { conversationId: conversation.id })
@@ -566,12 +586,6 @@ describe('delivery', () => {
       const heard: unknown[] = []
       bob.socket.on('conversation:added', ({ conversation }) => heard.push(['added', conversation.id]))
       bob.socket.on('conversation:removed', (removal) => heard.push(['removed', removal.conversationId]))
-      const bobAdded = (conversation: FakeConversation, change: number) =>
-        gateway.event('participant.added', conversation, {
-          change,
-          member: 'user:bob',
-          data: { participant: BOB, conversation: conversation.view() },
-        })
       await gateway.publish([bobRemoved(left, 2), bobAdded(left, 1), bobRemoved(left, 3)])
       await vi.waitFor(() => expect(heard).toHaveLength(2))
       await gateway.publish([bobAdded(stayed, 2), bobRemoved(stayed, 1), bobAdded(stayed, 3)])
@@ -594,12 +608,7 @@ describe('delivery', () => {
     await gateway.publish([read(4), read(2), read(4), read(5), left, read(1)])
     await vi.waitFor(() => expect(told).toEqual([4, 5, 1]))
     // What they had read before may be published after they left.
-    const fields = {
-      change: 2,
-      member: 'user:bob',
-      data: { participant: BOB, conversation: conversation.view() },
-    }
-    await gateway.publish([read(5), gateway.event('participant.added', conversation, fields), read(3)])
+    await gateway.publish([read(5), bobAdded(conversation, 2), read(3)])
     await vi.waitFor(() => expect(told).toEqual([4, 5, 1, 5, 3]))
   })
 

@@ -123,11 +123,11 @@ export function createDelivery(core: Core, metrics: FeedMetrics) {
   const isOvertaken = ({ cid, member, change }: TailEvent): boolean =>
     member !== undefined && change !== undefined && !changes.isNews(`${cid} ${member}`, change)
 
-  /** The room is past this change, or, of an addition, has heard of a later one: either may have undone it. */
-  function isBehind({ type, change }: TailEvent, feed: Feed | undefined): boolean {
+  /** The room is past this change, or has heard of a later one: either may have undone it. */
+  function isBehind({ change }: TailEvent, feed: Feed | undefined): boolean {
     const at = feed?.position()
     if (!feed || !at || change === undefined) return false
-    return change <= at.change || (type === 'participant.added' && change < feed.lastChange())
+    return change <= at.change || change < feed.lastChange()
   }
 
   function onReceipt({ cid, data }: TailEvent): void {
