@@ -612,7 +612,26 @@ describe('delivery', () => {
     await vi.waitFor(() => expect(told).toEqual([4, 5, 1, 5, 3]))
   })
 
-  it('shows a joiner what others read while the answer was on its way', async () => {
+  it('tells what somebody reads who came anew, also where the room was past that already', async () => {
+    const conversation = newConversation()
+    const ada = await openClient('ada')
+    await ada.join(conversation)
+    const told: number[] = []
+    ada.socket.on('message:receipt', ({ readSeq }: { readSeq: number }) => told.push(readSeq))
+    const read = (readSeq: number) =>
+      gateway.event('receipt.read', conversation, { data: { ...BOB, readSeq } })
+    await gateway.publish([read(5)])
+    const removed = conversation.remove(BOB)
+    conversation.participants.push(BOB)
+    const added = conversation.touch()
+    await gateway.publish([somethingElse(conversation)])
+    await vi.waitFor(() => expect(ada.changes.at(-1)).toBe(3))
+    const [again, late] = [bobAdded(conversation, added), bobAdded(conversation, added)]
+    await gateway.publish([bobRemoved(conversation, removed), again, read(3), late, read(2), read(4)])
+    await vi.waitFor(() => expect(told).toEqual([5, 3, 4]))
+  })
+
+  it('shows who joins what was read while the answer was on its way', async () => {
     for (const heard of ['conversation:activity', 'message:new']) {
       const conversation = newConversation()
       const [ada, bob] = [await openClient('ada'), await openClient('bob')]

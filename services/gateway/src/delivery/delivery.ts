@@ -106,6 +106,8 @@ export function createDelivery(core: Core, metrics: FeedMetrics) {
     if (feed && (behind || member === undefined)) membership.recheck(feed.room)
     if (member === undefined) return
     if (type === 'participant.added') {
+      // Also where a check found nothing changed, since they had left and come back before it.
+      if (!overtaken) feed?.room.readPositions.delete(member)
       const now = behind ? undefined : data
       onAdded(event, [member], now && JSON.stringify(AboutParticipant.parse(JSON.parse(now)).conversation))
       if (feed && !behind) membership.added(feed.room, member)
