@@ -612,6 +612,20 @@ describe('delivery', () => {
     await vi.waitFor(() => expect(told).toEqual([4, 5, 1, 5, 3]))
   })
 
+  it('never says that somebody has read less than the first join showed', async () => {
+    const conversation = newConversation()
+    conversation.readSeqs.set('user:bob', 7)
+    const ada = await openClient('ada')
+    await ada.join(conversation)
+    const told: number[] = []
+    ada.socket.on('message:receipt', ({ readSeq }: { readSeq: number }) => told.push(readSeq))
+    const read = (readSeq: number) =>
+      gateway.event('receipt.read', conversation, { data: { ...BOB, readSeq } })
+    await gateway.publish([read(5), read(8)])
+    await vi.waitFor(() => expect(told.at(-1)).toBe(8))
+    expect(told).toEqual([8])
+  })
+
   it('tells what somebody reads who came anew, also where the room was past that already', async () => {
     const conversation = newConversation()
     const ada = await openClient('ada')

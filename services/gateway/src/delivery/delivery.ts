@@ -1,4 +1,4 @@
-import { ParticipantRef, participantKey, type Receipt } from '@parley/contract'
+import { ParticipantRef, type Receipt } from '@parley/contract'
 import type { Partition, TailEvent } from '@parley/events'
 import { createHighest } from '@parley/service-kit'
 import { z } from 'zod'
@@ -140,12 +140,8 @@ export function createDelivery(core: Core, metrics: FeedMetrics) {
 
   /** Tells each position once, and never a lower one after a higher: api processes publish them in any order. */
   function tellReceipt(receipt: Receipt): void {
-    const { conversationId, participantType: type, participantId: id, readSeq } = receipt
-    const room = roomAccess.feed(conversationId)?.room
-    const key = participantKey({ type, id })
-    if (!room || readSeq <= (room.readPositions.get(key) ?? 0)) return
-    room.readPositions.set(key, readSeq)
-    if (room.isOpen) lifecycle.emit('receipt', room, receipt)
+    const room = roomAccess.feed(receipt.conversationId)?.room
+    if (room?.raiseRead(receipt) && room.isOpen) lifecycle.emit('receipt', room, receipt)
   }
 
   return {

@@ -109,6 +109,7 @@ export function createRoomAccess(
         // Not earlier: a refused join may come from another org.
         room.open({ orgId, participants: (answer.members ?? []).map(participantKey) })
         feed.open({ seq: answer.throughSeq, stored: answer.lastSeq, change: answer.changeSeq })
+        for (const receipt of answer.receipts) room.raiseRead(receipt)
         lifecycle.emit('roomOpened', room)
       }
       const { key } = socket.data

@@ -1,3 +1,4 @@
+import { participantKey, type Receipt } from '@parley/contract'
 import type { Frame } from '../connection/frames.ts'
 import type { Outbound } from '../connection/outbound.ts'
 import type { ChatSocket } from '../sockets.ts'
@@ -39,6 +40,7 @@ export function createRoom(options: {
   let orgId = ''
   const participants = new Set<string>()
   const dismissed = new Set<string>()
+  const readPositions = new Map<string, number>()
 
   const isNew = ({ seq, change }: Mark, floor: Watermark): boolean =>
     (seq === undefined || seq > floor.seq) && (change === undefined || change > floor.change)
@@ -77,8 +79,15 @@ export function createRoom(options: {
     participants,
     /** Former participants told of their removal by a recheck: the event, when it arrives, does not tell them again. */
     dismissed,
-    /** How far they have read, by participant key, as the room was told; before it is open, as was received. */
-    readPositions: new Map<string, number>(),
+    /** How far they have read, by participant key, as the room was told or its first join showed; before that, as was heard. */
+    readPositions,
+    /** Whether it is further than was known. */
+    raiseRead({ participantType: type, participantId: id, readSeq }: Receipt): boolean {
+      const key = participantKey({ type, id })
+      if (readSeq <= (readPositions.get(key) ?? 0)) return false
+      readPositions.set(key, readSeq)
+      return true
+    },
     open(by: { orgId: string; participants: Iterable<string> }): void {
       isOpen = true
       orgId = by.orgId

@@ -64,6 +64,8 @@ export function createFakeConversation(orgId: string, participants: ParticipantR
     agentId,
     participants,
     messages,
+    /** How far participants have read, by key. */
+    readSeqs: new Map<string, number>(),
     deleted: false,
     get changeSeq() {
       return changeSeq
@@ -182,7 +184,7 @@ export function createFakeApi() {
         participantType: type,
         participantId: id,
         userId: id,
-        readSeq: 0,
+        readSeq: conversation.readSeqs.get(participantKey({ type, id })) ?? 0,
       })),
       members: [...conversation.participants],
     }
