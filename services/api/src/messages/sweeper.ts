@@ -27,6 +27,7 @@ export interface SweeperOptions {
   participantCache: ParticipantCache
   headUpdater: Pick<HeadUpdater, 'touch' | 'markPublished' | 'foldNow'>
   publisher: Pick<Publisher, 'publish'>
+  reads: Pick<Reads, 'note'>
   logger: Pick<Logger, 'warn'>
 }
 
