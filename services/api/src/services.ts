@@ -58,28 +58,27 @@ export type Services = Awaited<ReturnType<typeof createServices>>
 export async function createServices(options: ServicesOptions) {
   const { database, publisher, redis, queueRedis, logger, prices, hopLimit, reconcileMs } = options
   const { client, messages, participants, conversations, outbox: outboxRows } = database
-  const rows = database
 
   const pricing = createPricing(prices)
-  const profiles = createProfiles({ ...rows, logger })
+  const profiles = createProfiles({ ...database, logger })
   const roles = createRoles({ participants })
-  const access = createAccess({ ...rows, roles })
+  const access = createAccess({ conversations, roles })
   const reads = createReads({ participants, publisher, logger })
   const activity = createActivity({ participants, logger })
   const store = createMessageStore(database)
-  const reader = createConversationReader({ rows, store })
+  const reader = createConversationReader({ rows: database, store })
 
   const build = createEventBuilder({ messages, participants, roomViews: reader.roomViews })
   const outbox = createOutbox({ outbox: outboxRows, publisher, build, logger })
-  const relay = createRelay({ rows, outbox, logger })
-  const changes = createChanges({ client, rows, outbox })
+  const relay = createRelay({ rows: database, outbox, logger })
+  const changes = createChanges({ client, rows: database, outbox })
 
   const queue = createSummaryQueue({ redis: queueRedis, logger })
   const pages = createMessagePages({ messages, store })
   const summaries = createSummaryService({ conversations, access, pages, queue })
-  const work = createSummaryWorkReader(rows)
+  const work = createSummaryWorkReader(database)
   const context = createContext({ access, pages, reader: work })
-  const writeSummary = createSummaryWriter({ summaries: rows.summaries, changes, pricing })
+  const writeSummary = createSummaryWriter({ summaries: database.summaries, changes, pricing })
   const reconciler = createReconciler({ conversations, queue, logger, intervalMs: reconcileMs })
 
   const indexer = createSearchIndexer({ ...database, logger })
@@ -99,10 +98,10 @@ export async function createServices(options: ServicesOptions) {
   const sweeper = createSweeper(shared)
   const log = createMessageLog({ ...shared, sweeper, hopLimit })
 
-  const history = createHistory({ rows, reader, access })
-  const make = createConversationMaker({ client, rows, profiles, outbox })
+  const history = createHistory({ rows: database, reader, access })
+  const make = createConversationMaker({ client, rows: database, profiles, outbox })
   const auto = createAutoConversations({ conversations, reader, make })
-  const lists = createConversationLists({ rows, reader })
+  const lists = createConversationLists({ rows: database, reader })
   const hashKey = await payloadHashKey(database.db)
   const messageService = createMessageService({
     messages,
@@ -149,7 +148,7 @@ export async function createServices(options: ServicesOptions) {
     gatewayReads: createGatewayReads({ database, store, pages, history, reader }),
     messages: messageService,
     deleteMessage: createDeleteMessage({
-      ...rows,
+      ...database,
       changes,
       messages: messageService,
       summaryDue: summaries.due,

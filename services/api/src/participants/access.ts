@@ -9,7 +9,7 @@ import {
 import { ObjectId } from 'mongodb'
 import type { Collections, ConversationDocument } from '../database/collections.ts'
 import { createHeads } from './heads.ts'
-import { createRoles, type Roles } from './roles.ts'
+import type { Roles } from './roles.ts'
 
 /** A conversation that the caller has permission for, and their row; null: an admin who takes no part. */
 export interface Accessed {
@@ -22,9 +22,8 @@ export type Access = ReturnType<typeof createAccess>
 /** The one place that decides whether a conversation exists for somebody, by the permission table. */
 export function createAccess({
   conversations,
-  participants,
-  roles = createRoles({ participants }),
-}: Pick<Collections, 'conversations' | 'participants'> & { roles?: Roles }) {
+  roles,
+}: Pick<Collections, 'conversations'> & { roles: Roles }) {
   const headOf = createHeads({ conversations })
 
   /**

@@ -5,6 +5,7 @@ import type { Redis } from 'ioredis'
 import { ObjectId } from 'mongodb'
 import { afterAll, beforeAll, beforeEach, describe, expect, inject, onTestFinished, test, vi } from 'vitest'
 import { createAccess } from '../participants/access.ts'
+import { createRoles } from '../participants/roles.ts'
 import { createSummaryQueue, type SummaryQueue } from './queue.ts'
 import { createReconciler } from './reconciler.ts'
 import { createSummaryService } from './service.ts'
@@ -41,7 +42,7 @@ afterAll(async () => {
 const service = (options: { waitMs?: number } = {}) =>
   createSummaryService({
     ...world.database,
-    access: createAccess(world.database),
+    access: createAccess({ ...world.database, roles: createRoles(world.database) }),
     pages: world.process.pages,
     queue,
     ...options,
@@ -252,7 +253,7 @@ test('with Redis away nobody waits and nothing fails; due summaries are found on
   await world.say(cid, lines(11))
   const summaries = createSummaryService({
     ...world.database,
-    access: createAccess(world.database),
+    access: createAccess({ ...world.database, roles: createRoles(world.database) }),
     pages: world.process.pages,
     queue: away,
   })

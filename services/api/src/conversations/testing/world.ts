@@ -10,6 +10,7 @@ import { createMessageService } from '../../messages/service.ts'
 import { openWorld } from '../../messages/testing/world.ts'
 import { createAccess } from '../../participants/access.ts'
 import { createReads } from '../../participants/reads.ts'
+import { createRoles } from '../../participants/roles.ts'
 import { createParticipantService } from '../../participants/service.ts'
 import { createEventBuilder } from '../../publishing/events.ts'
 import { createOutbox } from '../../publishing/outbox.ts'
@@ -60,7 +61,7 @@ function openService(world: Awaited<ReturnType<typeof openWorld>>) {
     },
   }
   const profiles = createProfiles({ ...database, logger })
-  const access = createAccess(database)
+  const access = createAccess({ conversations, roles: createRoles({ participants }) })
   const reader = createConversationReader({ rows: database, store })
   const build = createEventBuilder({ messages, participants, roomViews: reader.roomViews })
   const outbox = createOutbox({ outbox: database.outbox, publisher, build, logger })
