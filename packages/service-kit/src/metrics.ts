@@ -21,8 +21,15 @@ export function createRegistry(service: string): Registry {
 export interface MetricsOptions {
   registry: Registry
   /** Host and port of a listener of its own; without it, `GET /metrics` is on the server itself. */
-  listen?: { host: string; port: number }
+  listen?: { host: string; port: number } | undefined
 }
+
+/** Where a service's configuration wants its metrics, if not on the server itself. */
+export const metricsListen = (config: {
+  HOST: string
+  METRICS_PORT?: number | undefined
+}): MetricsOptions['listen'] =>
+  config.METRICS_PORT === undefined ? undefined : { host: config.HOST, port: config.METRICS_PORT }
 
 /** `GET /metrics` in Prometheus' text form, and a histogram of what each route takes, in seconds. */
 export async function metrics(app: HttpServer, { registry, listen }: MetricsOptions): Promise<void> {

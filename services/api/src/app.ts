@@ -6,6 +6,7 @@ import {
   type HttpServer,
   health,
   type Logger,
+  type MetricsOptions,
   metrics,
   problemErrors,
   type Registry,
@@ -31,7 +32,7 @@ export interface ApiDependencies extends IdentityRoutes {
   production: boolean
   corsOrigins: string[]
   registry: Registry
-  metricsListen: { host: string; port: number } | undefined
+  metricsListen: MetricsOptions['listen']
   isReady(): boolean
   degraded(): string[]
   verifier: Verifier
@@ -46,7 +47,7 @@ export interface ApiDependencies extends IdentityRoutes {
 }
 
 export async function buildApp(deps: ApiDependencies): Promise<HttpServer> {
-  const { services, logger, registry, metricsListen: listen } = deps
+  const { services, logger, registry } = deps
   const app = createHttpServer({ logger })
 
   problemErrors(app)
@@ -62,7 +63,7 @@ export async function buildApp(deps: ApiDependencies): Promise<HttpServer> {
   strictRoutes(app)
   await limits(app, deps)
   health(app, deps)
-  await metrics(app, { registry, ...(listen ? { listen } : {}) })
+  await metrics(app, { registry, listen: deps.metricsListen })
 
   await app.register(identityRoutes, deps)
   await app.register(conversationRoutes, {

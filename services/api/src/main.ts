@@ -7,6 +7,7 @@ import {
   createRegistry,
   createShutdown,
   loadConfig,
+  metricsListen,
   redisReady,
   runService,
 } from '@parley/service-kit'
@@ -21,7 +22,7 @@ import { createServices } from './services.ts'
 
 runService('api', async ({ env }) => {
   const config = loadConfig(ApiConfig, env)
-  const { HOST, PORT, METRICS_PORT, JWT_SECRET } = config
+  const { HOST, PORT, JWT_SECRET } = config
   const logger = createLogger({ name: 'api', level: config.LOG_LEVEL })
   const shutdown = createShutdown({ logger, timeoutMs: config.SHUTDOWN_TIMEOUT_MS })
   let listening = false
@@ -59,7 +60,7 @@ runService('api', async ({ env }) => {
     production: config.NODE_ENV === 'production',
     corsOrigins: config.CORS_ORIGINS,
     registry,
-    metricsListen: METRICS_PORT === undefined ? undefined : { host: HOST, port: METRICS_PORT },
+    metricsListen: metricsListen(config),
     isReady: () => listening && !shutdown.draining,
     degraded: () => [
       ...(connections.every(({ status }) => status === 'ready') ? [] : ['redis']),

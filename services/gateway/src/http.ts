@@ -4,6 +4,7 @@ import {
   type HttpServer,
   type Logger,
   metrics,
+  metricsListen,
   problemErrors,
   type Registry,
 } from '@parley/service-kit'
@@ -22,11 +23,10 @@ export async function openHttp({
   registry: Registry
   isAllowedOrigin(origin: string): boolean
 }): Promise<HttpServer> {
-  const { HOST: host, METRICS_PORT: port } = config
   const app = createHttpServer({ logger })
   problemErrors(app)
   await cors(app, { isAllowed: isAllowedOrigin, methods: ['GET', 'HEAD'] })
-  await metrics(app, { registry, ...(port === undefined ? {} : { listen: { host, port } }) })
+  await metrics(app, { registry, listen: metricsListen(config) })
   asyncApiRoutes(app)
   return app
 }

@@ -3,6 +3,7 @@ import {
   type HttpServer,
   health,
   type Logger,
+  type MetricsOptions,
   metrics,
   problemErrors,
   type Registry,
@@ -11,7 +12,7 @@ import {
 export interface AppDependencies {
   logger: Logger
   registry: Registry
-  metricsListen: { host: string; port: number } | undefined
+  metricsListen: MetricsOptions['listen']
   isReady(): boolean
   degraded(): string[]
 }
@@ -21,9 +22,6 @@ export async function buildApp(deps: AppDependencies): Promise<HttpServer> {
   const app = createHttpServer({ logger: deps.logger })
   problemErrors(app)
   health(app, { isReady: deps.isReady, degraded: deps.degraded })
-  await metrics(app, {
-    registry: deps.registry,
-    ...(deps.metricsListen === undefined ? {} : { listen: deps.metricsListen }),
-  })
+  await metrics(app, { registry: deps.registry, listen: deps.metricsListen })
   return app
 }

@@ -6,6 +6,7 @@ import {
   createRegistry,
   createShutdown,
   loadConfig,
+  metricsListen,
   runService,
 } from '@parley/service-kit'
 import { buildApp } from './app.ts'
@@ -64,8 +65,7 @@ runService('worker', async ({ env }) => {
   const app = await buildApp({
     logger,
     registry,
-    metricsListen:
-      config.METRICS_PORT === undefined ? undefined : { host: config.HOST, port: config.METRICS_PORT },
+    metricsListen: metricsListen(config),
     isReady: () => !shutdown.draining,
     degraded: () => [
       ...(queue.isReady() ? [] : ['redis']),
