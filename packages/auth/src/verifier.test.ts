@@ -126,6 +126,14 @@ describe('HS256 with a shared secret', () => {
     expect(await refusal(() => verifier.verify(other))).toMatch(/^token_expired/)
   })
 
+  it('says of a token without an end in sight when it ends, as a timestamp can say it', async () => {
+    const { verifier } = verifierOf()
+    for (const exp of [253_402_300_799, 253_402_300_800, Number.MAX_SAFE_INTEGER]) {
+      const { expiresAt } = await verifier.verify(forge({ alg: 'HS256' }, { ...ada, exp }, SECRET))
+      expect(new Date(expiresAt * 1_000).toISOString()).toBe('9999-12-31T23:59:59.000Z')
+    }
+  })
+
   it('does not call a forged token expired', async () => {
     const { verifier } = verifierOf()
     const token = forge({ alg: 'HS256' }, { ...ada, exp: 1 }, 'x'.repeat(40))

@@ -12,10 +12,14 @@ export interface JwtConfig extends ClaimConfig {
   JWT_PUBLIC_KEY?: string | undefined
 }
 
+/** Of the year 9999: the last that a timestamp with a year of four digits can say. */
+const LAST_SECOND = 253_402_300_799
+
 export interface VerifiedToken {
   caller: Caller
   /** Seconds since 1970; 0 if the token does not say. */
   issuedAt: number
+  /** Seconds since 1970, at most the end of the year 9999. */
   expiresAt: number
 }
 
@@ -112,7 +116,11 @@ export function createVerifier(config: JwtConfig, dependencies: VerifierDependen
     const caller = isForUs(claims, config, now() / 1_000) ? callerOf(claims, config) : null
     if (!caller || typeof exp !== 'number') throw problem('unauthenticated')
     if (iat !== undefined && typeof iat !== 'number') throw problem('unauthenticated')
-    const verified = current({ caller, issuedAt: Math.floor(iat ?? 0), expiresAt: exp })
+    const verified = current({
+      caller,
+      issuedAt: Math.floor(iat ?? 0),
+      expiresAt: Math.min(exp, LAST_SECOND),
+    })
     cache.set(token, { verified, trustedUntil: now() + TRUST_MS })
     return verified
   }
