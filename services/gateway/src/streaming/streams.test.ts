@@ -28,6 +28,8 @@ const paused: Message = { ...resumed.add(''), status: 'streaming' }
 const behind = fake.add(createFakeConversation('acme', [BOT, ADA]))
 const moved = fake.add(createFakeConversation('acme', [BOT, ADA]))
 const continued: Message = { ...moved.add(''), status: 'streaming' }
+const checkpointed = fake.add(createFakeConversation('acme', [BOT, ADA]))
+const stored: Message = { ...checkpointed.add('abcdef'), status: 'streaming' }
 const started = Promise.withResolvers<void>()
 const ended: unknown[] = []
 let isAsked = false
@@ -35,6 +37,7 @@ let isAsked = false
 /** The fake api, with an answer that is stored at once and acknowledged when the test says so. */
 const api: ApiClient = {
   ...fake.api,
+  asCaller: async () => ({ status: 200, body: stored }) as never,
   async internal(path, body) {
     if (JSON.stringify(body).includes(deleted.id)) {
       if (path === '/internal/streams/checkpoint') return { live: false } as never
@@ -228,4 +231,19 @@ it('keeps all of an answer that is cancelled through the gateway where it began,
   const ada = await gateway.connect(gateway.token('ada', 'acme'))
   await ada.emitWithAck('message:cancel', { conversationId: moved.id, messageId })
   expect(ended.at(-1)).toMatchObject({ messageId, status: 'cancelled', result: { content: 'abcdef' } })
+})
+
+it('leaves the text as it is stored where an answer ends on another connection and Redis has less of it', async () => {
+  const agent = await gateway.connect(gateway.token('bot', 'acme', { type: 'agent' }))
+  const { id: messageId } = stored
+  const end = async () => {
+    expect(await agent.emitWithAck('message:stream', { op: 'end', messageId })).toMatchObject({ ok: true })
+    return ended.at(-1)
+  }
+  const key = streamTextKey(messageId)
+  await gateway.redis.hset(key, { owner: 'another gateway', 0: 'abc' })
+  expect(await end()).toMatchObject({ messageId, status: 'sent', result: {} })
+  expect(ended.at(-1)).not.toHaveProperty('result.content')
+  await gateway.redis.hset(key, { owner: 'another gateway', 0: 'abcdefghi' })
+  expect(await end()).toMatchObject({ messageId, status: 'sent', result: { content: 'abcdefghi' } })
 })

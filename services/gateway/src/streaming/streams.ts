@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import {
   type InternalStreamFinishResult,
+  type Message,
   participantKey,
   problem,
   roomChannel,
@@ -143,20 +144,22 @@ export function createStreams(options: {
     status: 'sent' | 'failed',
     result: Omit<Op<'end'>, 'op' | 'messageId'>,
   ): Promise<InternalStreamFinishResult> {
-    const { body } = await api.asCaller<{ conversationId: string }>(
+    const { body } = await api.asCaller<Pick<Message, 'conversationId' | 'content'>>(
       'GET',
       `/messages/${messageId}`,
       socket.data.session.token,
     )
     const { conversationId } = body
-    const content = result.content ?? (await textOf(messageId))
+    const text = result.content === undefined ? await textOf(messageId) : null
+    // Redis may have less than a checkpoint stored: it was away, or lost it.
+    const isLonger = text !== null && text.length > body.content.length
     const answer = await api.internal(
       '/internal/streams/finish',
       {
         conversationId,
         messageId,
         status,
-        result: content === null ? result : { ...result, content },
+        result: isLonger ? { ...result, content: text } : result,
         caller: socket.data.caller,
       },
       { key: conversationId },
