@@ -293,7 +293,7 @@ export function createAgent(options: AgentOptions): Agent {
     async start() {
       self = (await parley.me()).id
       await parley.connect()
-      // About conversations with many people a gateway tells nothing to sockets outside the room.
+      // Large conversations send no activity to sockets outside the room, so poll them.
       clearInterval(timer)
       timer = setInterval(() => void lookAround(), LOOK_MS)
     },

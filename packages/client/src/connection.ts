@@ -174,7 +174,7 @@ export function createConnection(
     const used = socket
     if (!used?.connected) throw new ParleyError('network', 'There is no connection to a gateway')
     if (new TextEncoder().encode(toJson(payload)).length > PAYLOAD_BYTES) {
-      throw new ParleyError('payload_too_large', `A payload of ${event} has less than 1 MiB`)
+      throw new ParleyError('payload_too_large', `The payload of ${event} must be smaller than 1 MiB`)
     }
     const suspicion = setTimeout(() => {
       used.timeout(PROBE_MS).emit('conversation:leave', PROBE, (silent: Error | null) => {
@@ -190,7 +190,7 @@ export function createConnection(
     } catch (error) {
       if (error instanceof ParleyError) throw error
       if (!used.connected)
-        throw new ParleyError('network', `The connection went during ${event}`, { cause: error })
+        throw new ParleyError('network', `The connection was lost during ${event}`, { cause: error })
       // Connected and dumb: a gateway that hangs. Another one may do better.
       used.disconnect()
       throw new ParleyError('timeout', `No acknowledgement of ${event}`, { cause: error })

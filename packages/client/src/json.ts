@@ -5,6 +5,6 @@ export function toJson(value: unknown): string {
   try {
     return JSON.stringify(value)
   } catch (error) {
-    throw new ParleyError('validation_failed', 'What is sent has to be JSON', { cause: error })
+    throw new ParleyError('validation_failed', 'The payload cannot be serialised as JSON', { cause: error })
   }
 }

@@ -34,7 +34,8 @@ async function inTime(asked: Promise<string>): Promise<string> {
   try {
     return await raceSignal(asked, limit)
   } catch (error) {
-    if (limit.aborted) throw new ParleyError('timeout', 'The token function gave nothing within 15 s')
+    if (limit.aborted)
+      throw new ParleyError('timeout', 'The token function did not return a token within 15 s')
     throw toParleyError(error)
   }
 }
@@ -60,7 +61,7 @@ function createFetchedTokens(input: () => string | Promise<string>): TokenSource
     const expiry = expiryOf(token)
     // An error page of some proxy, say: the next answer may be a token.
     if (expiry === null)
-      throw new ParleyError('network', 'The token function gave no token that says when it expires')
+      throw new ParleyError('network', 'The token function returned something without an expiry (`exp`)')
     if (call > currentCall) {
       currentCall = call
       current = token

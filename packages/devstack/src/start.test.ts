@@ -82,8 +82,8 @@ test('a data folder in use is one sentence with what to do', async () => {
   const start = launch('start.ts', ['--data-dir', folder.path])
   expect(await start.code).toBe(1)
   expect(start.err).toBe(
-    `Process ${process.pid} works in ${folder.path} already: stop it, or choose another folder with --data-dir ` +
-      `(if it is none of Parley's, remove ${lock}).\n`,
+    `Process ${process.pid} is already using ${folder.path}: stop it, or choose another folder with --data-dir ` +
+      `(if that process is not Parley, remove ${lock}).\n`,
   )
   await folder.remove()
 })

@@ -58,8 +58,8 @@ async function takeLock(lock: string, folder: string): Promise<void> {
     const holder = Number(await readFile(lock, 'utf8').catch(whenMissing))
     if (holder > 0 && holder !== process.pid && isAlive(holder)) {
       throw new StackError(
-        `Process ${holder} works in ${folder} already: stop it, or choose another folder with --data-dir ` +
-          `(if it is none of Parley's, remove ${lock}).`,
+        `Process ${holder} is already using ${folder}: stop it, or choose another folder with --data-dir ` +
+          `(if that process is not Parley, remove ${lock}).`,
       )
     }
     // Left behind by one that was killed.

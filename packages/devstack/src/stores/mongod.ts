@@ -132,7 +132,7 @@ function explainMongod(dataDir: string) {
   return (lines: readonly string[]): string | undefined => {
     const text = lines.join('\n')
     if (/DBPathInUse|Unable to lock the lock file/.test(text)) {
-      return `Another mongod works on ${dataDir}: stop it, or choose another folder with --data-dir.`
+      return `Another mongod is using ${dataDir}: stop it, or choose another folder with --data-dir.`
     }
     if (/incompatible with|UPGRADE PROBLEM|Wrong mongod version/i.test(text)) {
       return `The data in ${dataDir} was written by another version of MongoDB: remove the folder or choose another with --data-dir.`
