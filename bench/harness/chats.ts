@@ -1,5 +1,6 @@
 import type { Stack } from '@parley/devstack'
 import { closedLoop, type HttpClient } from './load.ts'
+import { TEXT } from './stream.ts'
 
 export const ORG = 'bench'
 
@@ -73,9 +74,6 @@ export async function createChats(
   )
   return { tokens, ids, members, at: (sender, turn) => ids[Number(at(sender, turn))] ?? '' }
 }
-
-const TEXT =
-  'It is a truth universally acknowledged, that a single message in possession of good content must want an answer. '
 
 /** Messages per second, `senders` at once, for `ms`. Every message has a key, as a client's has. */
 export async function sendLoop(http: HttpClient, chats: Chats, senders: number, ms: number) {
