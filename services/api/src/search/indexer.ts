@@ -5,8 +5,8 @@ import type { Collections, MessageDocument, SearchTermsDocument } from '../datab
 import { isVoid } from '../database/collections.ts'
 import { isDuplicateKey } from '../database/duplicate-key.ts'
 import { firstOf } from '../messages/page-bytes.ts'
+import { unhurried } from '../messages/unhurried.ts'
 import { indexTerms } from './terms.ts'
-import { unhurried } from './unhurried.ts'
 
 /** Most messages indexed together, and no more than a join carries. */
 const BATCH_SIZE = 200

@@ -8,10 +8,10 @@ import { isVoid } from '../database/collections.ts'
 import { toMessage } from '../messages/message.ts'
 import { firstOf, PAGE_BYTES } from '../messages/page-bytes.ts'
 import type { MessagePages } from '../messages/pages.ts'
+import { unhurried } from '../messages/unhurried.ts'
 import type { Access } from '../participants/access.ts'
 import type { SearchIndexer } from './indexer.ts'
 import { type QueryTerm, queryTerms, rate } from './terms.ts'
-import { unhurried } from './unhurried.ts'
 
 /** Most messages ranked, and their approximate bytes of text: the newest of those that match or are not indexed yet. */
 const MAX_CANDIDATES = 500
