@@ -1,6 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 
-/** Characters of text processed in one turn: some 20 ms. */
+/** Characters of text processed in one turn: some 20 ms to look words up, at most 40 to count tokens. */
 const MAX_CHARACTERS = 64 * 1024
 
 /** Processes long texts in pieces, yielding to other work in between. */
