@@ -1,3 +1,4 @@
+import { readdir, readFile } from 'node:fs/promises'
 import { type Stack, startStack } from '@parley/devstack'
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
 import { createRest, type Media, type Rest } from '../support/rest.ts'
@@ -58,6 +59,22 @@ describe('the OpenAPI document', () => {
     expect(rest.routes.map(({ method, path }) => `${method} ${path}`).sort()).toEqual([...CALLS].sort())
     const ids = rest.routes.map(({ operation }) => operation.operationId)
     expect(new Set(ids).size).toBe(ids.length)
+  })
+
+  it('has every call that the guides name, but for those of gateways', async () => {
+    const docs = new URL('../../docs/', import.meta.url)
+    const guides = (await readdir(docs))
+      .filter((name) => name.endsWith('.md'))
+      .map((name) => new URL(name, docs))
+    const texts = await Promise.all(
+      [new URL('../../README.md', import.meta.url), ...guides].map((file) => readFile(file, 'utf8')),
+    )
+    const named = texts.flatMap((text) => text.match(/(?<=`)(GET|POST|PUT|DELETE) \/[^`?\s]*/g) ?? [])
+    expect(named.length).toBeGreaterThan(5)
+    const ofGateways = /^GET \/(presence\/|asyncapi\.json)/
+    const calls = CALLS.map((call) => call.replaceAll(/\{\w+\}/g, ':'))
+    for (const call of named.filter((name) => !ofGateways.test(name)))
+      expect(calls).toContain(call.replaceAll(/:\w+/g, ':'))
   })
 
   it('has an example for every body, and each fits its schema', () => {
