@@ -141,6 +141,8 @@ export const InternalStreamFinish = z.strictObject({
   result: StreamResult,
   /** Who ended it; checked to be the author for `sent` and `failed`, to take part for `cancelled`; null: the service. */
   caller: Caller.nullable(),
+  /** Not where it has given a sign of life in these last milliseconds, by the api's clock. */
+  silentMs: z.int().min(0).optional(),
 })
 export type InternalStreamFinish = z.infer<typeof InternalStreamFinish>
 export const InternalStreamFinishResult = z.strictObject({ message: Message, won: z.boolean() })

@@ -100,13 +100,13 @@ export function createStreamService(options: StreamServiceOptions) {
   }
 
   /**
-   * Ends a stream once; with `silentSince`, only if it has given no sign of life since then. Later calls get the stored
-   * message, and `won` false.
-   * @throws ProblemError not_found, forbidden (only the author may end it so)
+   * Ends a stream once, or, with `silentSince` or `silentMs`, not where it has given a sign of life since then. Who
+   * comes later gets the stored message, and `won` false.
+   * @throws ProblemError not_found, forbidden (not the author's to end so)
    */
   async function finish(
     request: InternalStreamFinish,
-    silentSince?: Date,
+    silentSince = sinceOf(request),
   ): Promise<InternalStreamFinishResult> {
     const { status, result, caller } = request
     const id = new ObjectId(request.messageId)
@@ -197,3 +197,6 @@ export function createStreamService(options: StreamServiceOptions) {
 
   return { start, checkpoint, finish, fail }
 }
+
+const sinceOf = ({ silentMs }: InternalStreamFinish): Date | undefined =>
+  silentMs === undefined ? undefined : new Date(Date.now() - silentMs)

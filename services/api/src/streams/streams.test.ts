@@ -216,7 +216,25 @@ describe('a streamed answer', () => {
     )
   })
 
-  test('lets a summary continue that waited for it', async () => {
+  test('is not ended by a gateway that its agent left, where it goes on at another', async () => {
+    const cid = await talk()
+    const { message } = await begin(cid)
+    await checkpoint(cid, message.id, 'goes on')
+    const abandon = (silentMs: number) =>
+      streams.finish({
+        conversationId: cid,
+        messageId: message.id,
+        status: 'failed',
+        result: {},
+        caller: null,
+        silentMs,
+      })
+    expect(await abandon(60_000)).toMatchObject({ won: false, message: { status: 'streaming' } })
+    await vi.waitFor(async () => expect(await abandon(1)).toMatchObject({ won: true }), { interval: 5 })
+    expect(await stored(message.id)).toMatchObject({ status: 'failed', content: 'goes on' })
+  })
+
+  test('lets a summary go on that waited for it', async () => {
     const cid = await talk()
     const { message } = await begin(cid)
     await world.database.conversations.updateOne({ _id: id(cid) }, { $set: { summaryDue: true } })

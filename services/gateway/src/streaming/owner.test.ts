@@ -1,4 +1,4 @@
-import { problem } from '@parley/contract'
+import { problem, streamTextKey } from '@parley/contract'
 import { type ApiClient, createLogger } from '@parley/service-kit'
 import { Redis } from 'ioredis'
 import { afterAll, expect, inject, it, vi } from 'vitest'
@@ -93,6 +93,7 @@ async function openAnswer(api: Pick<ApiClient, 'internal'>) {
   const identity = { conversationId: newId(), messageId: newId(), seq: 1, orgId: 'acme', author: 'agent:bot' }
   const store = createStreamStore({ redis, logger })
   await store.claim(identity.conversationId, identity.messageId, 1, 'first')
+  const onOver = vi.fn()
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval'] })
   const owner = createStreamOwner(
     identity,
@@ -105,10 +106,10 @@ async function openAnswer(api: Pick<ApiClient, 'internal'>) {
       logger,
       times: { ...STREAM_TIMES, checkpointMs: 60_000 },
       deliver: () => undefined,
-      onOver: () => undefined,
+      onOver,
     },
   )
-  return { owner, socket }
+  return { owner, socket, onOver }
 }
 
 it('continues beyond the time for its agent to come back, since it has', async () => {
@@ -131,4 +132,30 @@ it('can be ended again if its end was not stored', async () => {
   vi.useRealTimers()
   await expect(owner.finish('sent', {}, null)).rejects.toMatchObject({ code: 'unavailable' })
   expect(await owner.finish('sent', {}, null)).toEqual({ won: true })
+})
+
+it('is let go, not ended, where Redis still names it but the api has heard of it through another gateway', async () => {
+  const asked: unknown[] = []
+  const internal: ApiClient['internal'] = async (path, body) => {
+    if (path !== '/internal/streams/finish') return { live: true } as never
+    asked.push(body)
+    return { won: false, message: { status: 'streaming' } } as never
+  }
+  const { owner, socket, onOver } = await openAnswer({ internal })
+  owner.orphaned(socket)
+  vi.advanceTimersByTime(STREAM_TIMES.orphanMs)
+  vi.useRealTimers()
+  await vi.waitFor(() => expect(onOver).toHaveBeenCalled())
+  expect(asked).toMatchObject([{ status: 'failed', caller: null, silentMs: STREAM_TIMES.orphanMs / 2 }])
+  expect(await redis.hget(streamTextKey(owner.messageId), 'owner')).toBe('first')
+  expect(await owner.read()).toBeNull()
+})
+
+it('is ended whatever sign of life it gave where its agent may not write any more', async () => {
+  const internal = vi.fn().mockResolvedValue({ won: true })
+  const { owner } = await openAnswer({ internal })
+  vi.useRealTimers()
+  await owner.expel()
+  expect(internal.mock.calls).toMatchObject([['/internal/streams/finish', { status: 'failed' }, {}]])
+  expect(internal.mock.calls[0]?.[1]).not.toHaveProperty('silentMs')
 })

@@ -1,4 +1,10 @@
-import { type InternalStreamFinishResult, problem, roomChannel, type StreamResult } from '@parley/contract'
+import {
+  type InternalStreamFinish,
+  type InternalStreamFinishResult,
+  problem,
+  roomChannel,
+  type StreamResult,
+} from '@parley/contract'
 import type { ApiClient, Logger } from '@parley/service-kit'
 import { busMessage } from '../bus/bus.ts'
 import type { Outbound } from '../connection/outbound.ts'
@@ -202,6 +208,7 @@ export function createStreamOwner(
     status: 'sent' | 'failed',
     result: StreamResult,
     caller: ChatSocket['data']['caller'] | null,
+    condition: Pick<InternalStreamFinish, 'silentMs'> = {},
   ): Promise<InternalStreamFinishResult> {
     if (ending) throw problem('conflict', { detail: 'The stream is being ended' })
     ending = true
@@ -217,9 +224,11 @@ export function createStreamOwner(
           status,
           result: { ...result, content: result.content ?? text.whole },
           caller,
+          ...condition,
         },
         { key: conversationId },
       )
+      if (!answer.won && answer.message.status === 'streaming') throw elsewhere()
       stop('ended')
       await store.close(conversationId, messageId)
       return answer
@@ -228,13 +237,13 @@ export function createStreamOwner(
     }
   }
 
-  /** Ends it as failed, unless the agent comes back meanwhile, as it was told it may. */
-  async function abandon(): Promise<void> {
+  /** Ends it as failed, unless the agent comes back meanwhile, here or, as `condition` asks, elsewhere. */
+  async function abandon(condition?: Pick<InternalStreamFinish, 'silentMs'>): Promise<void> {
     const by = agent
     try {
       // Another gateway may have it by now; where nobody can say, the api's sweeper decides.
       if ((await ownership()) === 'taken' || agent !== by) return
-      await finish('failed', {}, null)
+      await finish('failed', {}, null, condition)
     } catch (error) {
       logger.debug({ err: error, messageId }, 'an abandoned stream is left to the sweeper')
       if (agent === by) stop('taken')
@@ -275,7 +284,9 @@ export function createStreamOwner(
       if (socket !== by || over) return
       socket = null
       void checkpoint()
-      orphanTimer = setTimeout(() => void abandon(), times.orphanMs)
+      // Its last sign of life from here is as old as that; Redis may not know that another gateway gives some.
+      const silentMs = Math.floor(times.orphanMs / 2)
+      orphanTimer = setTimeout(() => void abandon({ silentMs }), times.orphanMs)
     },
 
     ended,
