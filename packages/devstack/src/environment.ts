@@ -15,24 +15,11 @@ const essential = [
 ]
 
 /**
- * Set by the stack for each process, or what would refuse the tokens that it prints; what the caller's environment
- * says about them is meant for others.
+ * Set by the stack for each process. So is everything of tokens (`JWT_…`), or the services would refuse those that it
+ * prints: what the caller's environment says about them is meant for others.
  */
-const owned = [
-  'HOST',
-  'PORT',
-  'METRICS_PORT',
-  'MONGODB_URI',
-  'REDIS_URL',
-  'API_URL',
-  'SERVICE_SECRET',
-  'JWT_SECRET',
-  'JWT_PUBLIC_KEY',
-  'JWT_JWKS_URL',
-  'JWT_ISSUER',
-  'JWT_AUDIENCE',
-  'JWT_AUTHORIZED_PARTIES',
-]
+const owned = ['HOST', 'PORT', 'METRICS_PORT', 'MONGODB_URI', 'REDIS_URL', 'API_URL', 'SERVICE_SECRET']
+const ownedPrefixes = ['JWT_', 'npm_']
 
 /** The environment this process was started with. The one place in the package that reads it. */
 export const ambient: Readonly<NodeJS.ProcessEnv> = process.env
@@ -44,7 +31,7 @@ export function childEnvironment(): Record<string, string> {
 
 /** For services under `npm start`: what the person set, except npm's variables and those that the stack owns. */
 export function userEnvironment(): Record<string, string> {
-  return pick((name) => !name.startsWith('npm_') && !owned.includes(name))
+  return pick((name) => !owned.includes(name) && !ownedPrefixes.some((prefix) => name.startsWith(prefix)))
 }
 
 /** Where downloads are kept between runs and shared by all clones: `$XDG_CACHE_HOME/parley` or `~/.cache/parley`. */
