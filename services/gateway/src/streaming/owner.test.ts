@@ -45,7 +45,7 @@ it('continues if its agent came back just as the time for that was over', async 
     },
   )
   const touched = vi.spyOn(redis, 'streamTouch')
-  owner.orphaned(before)
+  owner.onAgentGone(before)
   await bothAsked.promise
   await claim('second')
   owner.resume({ socket: after, token: 'second', claimed: true, stored: 'Hel' })
@@ -79,7 +79,7 @@ it('gives one more sign of life as its agent is cut off, and none while the agen
       onOver: () => undefined,
     },
   )
-  owner.orphaned(socket)
+  owner.onAgentGone(socket)
   await vi.waitFor(() => expect(calls).toEqual(['/internal/streams/checkpoint']))
   vi.advanceTimersByTime(STREAM_TIMES.checkpointMs)
   vi.useRealTimers()
@@ -115,7 +115,7 @@ async function openAnswer(api: Pick<ApiClient, 'internal'>) {
 it('continues beyond the time for its agent to come back, since it has', async () => {
   const { api, calls } = createFakeApi()
   const { owner, socket } = await openAnswer(api)
-  owner.orphaned(socket)
+  owner.onAgentGone(socket)
   owner.resume({ socket: createFakeSocket().socket, token: 'first', claimed: true, stored: 'Hel' })
   vi.advanceTimersByTime(STREAM_TIMES.orphanMs)
   vi.useRealTimers()
@@ -142,7 +142,7 @@ it('is let go, not ended, where Redis still names it but the api has heard of it
     return { won: false, message: { status: 'streaming' } } as never
   }
   const { owner, socket, onOver } = await openAnswer({ internal })
-  owner.orphaned(socket)
+  owner.onAgentGone(socket)
   vi.advanceTimersByTime(STREAM_TIMES.orphanMs)
   vi.useRealTimers()
   await vi.waitFor(() => expect(onOver).toHaveBeenCalled())
@@ -155,7 +155,7 @@ it('is ended whatever sign of life it gave where its agent may not write any mor
   const internal = vi.fn().mockResolvedValue({ won: true })
   const { owner } = await openAnswer({ internal })
   vi.useRealTimers()
-  await owner.expel()
+  await owner.failForLostAccess()
   expect(internal.mock.calls).toMatchObject([['/internal/streams/finish', { status: 'failed' }, {}]])
   expect(internal.mock.calls[0]?.[1]).not.toHaveProperty('silentMs')
 })

@@ -34,7 +34,7 @@ export interface OwnerDependencies {
   times: typeof STREAM_TIMES
   /** Passes a piece on to the sockets here while Redis can't. */
   deliver(conversationId: string, piece: StreamPiece): void
-  /** It is no longer this gateway's: ended, or taken over. */
+  /** It is no longer this gateway's: ended, or released. */
   onOver(owner: StreamOwner): void
 }
 
@@ -69,24 +69,25 @@ export function createStreamOwner(
   /** Redis has less than the text: it was away, or lost it. */
   let behind = !start.stored
   let ending = false
-  let over: false | 'ended' | 'taken' = false
+  /** `released`: to whoever continues it, another gateway or the api's sweeper. */
+  let over: false | 'ended' | 'released' = false
   let flushing: Promise<void> | undefined
   let flushedAt = Number.NEGATIVE_INFINITY
   let orphanTimer: NodeJS.Timeout | undefined
   let checkpointing = false
 
-  function stop(why: 'ended' | 'taken'): void {
+  function stop(why: 'ended' | 'released'): void {
     if (over) return
     over = why
-    beat.remove(flushSoon)
+    beat.remove(flushInBackground)
     clearTimeout(orphanTimer)
     clearInterval(checkpoints)
     onOver(owner)
   }
 
-  const flushSoon = () => void flush()
+  const flushInBackground = () => void flush()
   function schedule(): void {
-    if (!over && !flushing && text.hasMore) beat.add(flushSoon, flushedAt + times.coalesceMs)
+    if (!over && !flushing && text.hasMore) beat.add(flushInBackground, flushedAt + times.coalesceMs)
   }
 
   /** Passes on what was gathered; only one piece of a stream is under way at a time, which keeps them in order. */
@@ -137,7 +138,7 @@ export function createStreamOwner(
       }
       const owned = await ask(by)
       if (owned === 'taken' && by !== token) continue
-      if (owned === 'taken') stop('taken')
+      if (owned === 'taken') stop('released')
       return owned
     }
   }
@@ -177,7 +178,7 @@ export function createStreamOwner(
         { caller: agent.data.caller, conversationId, messageId, content: text.whole },
         { key: conversationId },
       )
-      if (!live) ended()
+      if (!live) onEndedElsewhere()
     } catch (error) {
       logger.debug({ err: error, messageId }, 'a checkpoint was skipped')
     } finally {
@@ -193,7 +194,7 @@ export function createStreamOwner(
    * Somebody else ended it: the agent is told to stop, unless it is just ending it itself: then the api's answer says
    * how.
    */
-  function ended(): void {
+  function onEndedElsewhere(): void {
     if (ending || over) return
     stop('ended')
     tellAgent()
@@ -215,7 +216,7 @@ export function createStreamOwner(
     try {
       await flush()
       while (flushing) await flushing
-      if (over === 'taken') throw elsewhere()
+      if (over === 'released') throw elsewhere()
       const answer = await api.internal(
         '/internal/streams/finish',
         {
@@ -245,8 +246,8 @@ export function createStreamOwner(
       if ((await ownership()) === 'taken' || agent !== by) return
       await finish('failed', {}, null, condition)
     } catch (error) {
-      logger.debug({ err: error, messageId }, 'an abandoned stream is left to the sweeper')
-      if (agent === by) stop('taken')
+      logger.debug({ err: error, messageId }, 'an abandoned stream is not ended here')
+      if (agent === by) stop('released')
     }
   }
 
@@ -270,7 +271,7 @@ export function createStreamOwner(
 
     /** @throws ProblemError as StreamText.append, conflict (ending) */
     append(index: number, delta: string): void {
-      if (over === 'taken') throw elsewhere()
+      if (over === 'released') throw elsewhere()
       if (ending || over) throw problem('conflict', { detail: 'The stream has ended' })
       text.append(index, delta)
       schedule()
@@ -280,7 +281,7 @@ export function createStreamOwner(
     finish,
 
     /** Its connection is gone. */
-    orphaned(by: ChatSocket): void {
+    onAgentGone(by: ChatSocket): void {
       if (socket !== by || over) return
       socket = null
       void checkpoint()
@@ -289,19 +290,19 @@ export function createStreamOwner(
       orphanTimer = setTimeout(() => void abandon({ silentMs }), times.orphanMs)
     },
 
-    ended,
+    onEndedElsewhere,
 
     /** Its text; null if another gateway continues it. */
     async read(): Promise<string | null> {
       await confirm()
-      return over === 'taken' ? null : text.whole
+      return over === 'released' ? null : text.whole
     },
 
     /** Another gateway, or a newer start here, continues it. */
-    drop: () => stop('taken'),
+    drop: () => stop('released'),
 
     /** Ends it because its agent may no longer write there. */
-    async expel(): Promise<void> {
+    async failForLostAccess(): Promise<void> {
       await abandon()
       tellAgent()
     },
@@ -310,7 +311,7 @@ export function createStreamOwner(
     async leave(): Promise<void> {
       await flush()
       if (socket) await checkpoint()
-      stop('taken')
+      stop('released')
     },
   }
   return owner

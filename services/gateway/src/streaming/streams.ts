@@ -7,6 +7,7 @@ import {
   roomChannel,
   type StreamAck,
   type StreamPayload,
+  type StreamResult,
 } from '@parley/contract'
 import type { ApiClient, Logger } from '@parley/service-kit'
 import type { Redis } from 'ioredis'
@@ -42,8 +43,8 @@ export function createStreams(options: {
   const store = createStreamStore({ redis, logger })
   const owners = new Map<string, StreamOwner>()
   /** Starts under way, whose agent may be removed meanwhile. */
-  const starts = new Set<{ conversationId: string; author: string; expel(): void }>()
-  const onEnded = (messageId: string) => owners.get(messageId)?.ended()
+  const starts = new Set<{ conversationId: string; author: string; failForLostAccess(): void }>()
+  const onEnded = (messageId: string) => owners.get(messageId)?.onEndedElsewhere()
   const follower = createStreamFollower({ bus, api, rooms, outbound, lifecycle, store, logger, onEnded })
   const beat = createBeat(times.beatMs)
   let closing = false
@@ -62,7 +63,7 @@ export function createStreams(options: {
     const attempt = {
       conversationId: payload.conversationId,
       author: socket.data.key,
-      expel: () => {
+      failForLostAccess: () => {
         isExpelled = true
       },
     }
@@ -70,7 +71,7 @@ export function createStreams(options: {
     try {
       const ack = await open(socket, payload)
       // Its agent was removed after the api stored it and before it had an owner here: nobody else would end it.
-      if (isExpelled) void owners.get(ack.messageId)?.expel()
+      if (isExpelled) void owners.get(ack.messageId)?.failForLostAccess()
       return ack
     } finally {
       starts.delete(attempt)
@@ -135,6 +136,19 @@ export function createStreams(options: {
     return owner
   }
 
+  async function finish(
+    socket: ChatSocket,
+    messageId: string,
+    status: 'sent' | 'failed',
+    result: StreamResult,
+  ): Promise<StreamAck> {
+    const owner = owners.get(messageId)
+    const { message } = owner?.ownedBy(socket)
+      ? await owner.finish(status, result, socket.data.caller)
+      : await finishElsewhere(socket, messageId, status, result)
+    return { messageId, seq: message.seq, message }
+  }
+
   /**
    * Ends a stream that is not open on this connection, with what is stored of it: the agent may have changed gateways.
    */
@@ -142,7 +156,7 @@ export function createStreams(options: {
     socket: ChatSocket,
     messageId: string,
     status: 'sent' | 'failed',
-    result: Omit<Op<'end'>, 'op' | 'messageId'>,
+    result: StreamResult,
   ): Promise<InternalStreamFinishResult> {
     const { body } = await api.asCaller<Pick<Message, 'conversationId' | 'content'>>(
       'GET',
@@ -179,12 +193,12 @@ export function createStreams(options: {
 
   bus.handle('cancel', (_channel, messageId) => onEnded(messageId))
   lifecycle.on('disconnected', (socket) => {
-    for (const owner of owners.values()) owner.orphaned(socket)
+    for (const owner of owners.values()) owner.onAgentGone(socket)
   })
   lifecycle.on('expelled', (conversationId, key) => {
     for (const stream of [...owners.values(), ...starts]) {
       if (stream.conversationId !== conversationId || (key !== null && stream.author !== key)) continue
-      void stream.expel()
+      void stream.failForLostAccess()
     }
   })
 
@@ -195,21 +209,11 @@ export function createStreams(options: {
       owned(socket, messageId).append(index, text)
     },
 
-    async end(socket: ChatSocket, { op: _, messageId, ...result }: Op<'end'>): Promise<StreamAck> {
-      const owner = owners.get(messageId)
-      const { message } = owner?.ownedBy(socket)
-        ? await owner.finish('sent', result, socket.data.caller)
-        : await finishElsewhere(socket, messageId, 'sent', result)
-      return { messageId, seq: message.seq, message }
-    },
+    end: (socket: ChatSocket, { op: _, messageId, ...result }: Op<'end'>): Promise<StreamAck> =>
+      finish(socket, messageId, 'sent', result),
 
-    async abort(socket: ChatSocket, { messageId }: Op<'abort'>): Promise<StreamAck> {
-      const owner = owners.get(messageId)
-      const { message } = owner?.ownedBy(socket)
-        ? await owner.finish('failed', {}, socket.data.caller)
-        : await finishElsewhere(socket, messageId, 'failed', {})
-      return { messageId, seq: message.seq, message }
-    },
+    abort: (socket: ChatSocket, { messageId }: Op<'abort'>): Promise<StreamAck> =>
+      finish(socket, messageId, 'failed', {}),
 
     /** Stores it first, then tells the agent; if that fails, its gateway finds out at the next checkpoint. */
     async cancel(socket: ChatSocket, conversationId: string, messageId: string): Promise<void> {
