@@ -48,7 +48,8 @@ export function createRateLimitStore(redis: Redis, { timeoutMs = 250 } = {}): Fa
     try {
       const reply = redis.rateLimit(`ratelimit:${key}`, windowMs)
       const [current, ttl] = await Promise.race([reply, timeout.promise])
-      return { current, ttl }
+      // 0 in a window's last millisecond: nobody could wait for that long.
+      return { current, ttl: Math.max(1, ttl) }
     } finally {
       clearTimeout(timer)
     }
