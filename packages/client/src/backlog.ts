@@ -4,7 +4,7 @@ import type { Parley } from './client.ts'
 /** How far an agent looks back for what it has not answered. */
 const LOOK_BACK = 50
 
-/** Answers to one message that are begun, at most: with one that its agent can't bear it would go round for ever. */
+/** Most answers begun to one message: one that crashes its agent would otherwise come round for ever. */
 const TRIES = 3
 
 export interface Unanswered {
@@ -14,8 +14,8 @@ export interface Unanswered {
 }
 
 /**
- * What was written to an agent while it was away, ascending: of the last 50 messages those after the one that it
- * answered last, that one too where its answer was cut short; or, if it never answered, those since it takes part.
+ * What was written to an agent while it was away, ascending: of the last 50 messages those after the last one it
+ * answered, including that one if its answer was cut short; or, if it never answered, those since it was added.
  */
 export async function findUnanswered(
   parley: Parley,

@@ -191,7 +191,7 @@ export function createConnection(
       if (error instanceof ParleyError) throw error
       if (!used.connected)
         throw new ParleyError('network', `The connection was lost during ${event}`, { cause: error })
-      // Connected and dumb: a gateway that hangs. Another one may do better.
+      // Connected, yet silent: the gateway hangs. Another one may do better.
       used.disconnect()
       throw new ParleyError('timeout', `No acknowledgement of ${event}`, { cause: error })
     } finally {

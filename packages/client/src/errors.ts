@@ -52,7 +52,7 @@ export function fromProblem(problem: Problem, retryAfterMs?: number): ParleyErro
   })
 }
 
-/** Anything thrown, as a ParleyError: what is not one already counts as a failure of the network. */
+/** Anything thrown, as a ParleyError: whatever is not one already counts as a network failure. */
 export function toParleyError(error: unknown): ParleyError {
   if (isParleyError(error)) return error
   const message = error instanceof Error ? error.message : String(error)

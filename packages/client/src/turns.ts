@@ -44,7 +44,7 @@ export function createTurns({
 
     /**
      * Resolves when the handler is done and its answers have ended. `gone`: nothing can be answered any more.
-     * `failures`: answers to it that have failed; theirs are the first keys.
+     * `failures`: how many answers to it have failed; the first keys are theirs.
      */
     async handle(room: Room, message: Message, gone: AbortSignal, failures = 0): Promise<void> {
       if (!handler || stopped || gone.aborted) return

@@ -46,7 +46,7 @@ const NewToolCall = z.strictObject({
   result: JsonValue.optional(),
 })
 
-/** Token counts that an agent reports; the total is their sum where it is left out. */
+/** Token counts that an agent reports; the total is their sum if omitted. */
 const NewUsage = z.strictObject({
   inputTokens: Count.max(1e9),
   outputTokens: Count.max(1e9),

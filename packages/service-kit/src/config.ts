@@ -16,14 +16,14 @@ export const port = (fallback: number) =>
     .pipe(z.int().max(65_535, 'must be a port, 0 to 65535'))
     .default(fallback)
 
-/** `true` or `false`; false where it is not set. */
+/** `true` or `false`; false if not set. */
 const flag = () =>
   z
     .enum(['true', 'false'], 'must be true or false')
     .transform((text) => text === 'true')
     .default(false)
 
-/** A comma-separated list; empty where it is not set. */
+/** A comma-separated list; empty if not set. */
 const csv = () =>
   z
     .string()

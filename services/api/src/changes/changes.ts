@@ -19,7 +19,7 @@ const CONCURRENT_TRANSACTIONS = 16
 /** Milliseconds that a change waits for its turn; a transaction has a time limit of its own. */
 const WAIT_MS = 10_000
 
-/** Who the audit names where the service itself changed something. */
+/** The name in the audit of changes by the service itself. */
 const SERVICE_KEY = 'agent:parley'
 
 /** What a change did: for its number, its event and its audit line. */

@@ -80,7 +80,7 @@ export const toolCallsOf = (
     ...(result === undefined ? {} : { result }),
   }))
 
-/** The fields of a draft that a request decides; who may set which is checked before. */
+/** The fields of a draft that a request sets; who may set which has been checked before. */
 export function draftOf(
   author: string,
   body: CreateMessage,

@@ -210,7 +210,7 @@ export const OPERATIONS: Record<string, Operation> = {
     id: 'removeParticipant',
     tag: 'Participants',
     summary: 'Remove somebody (owners), or leave',
-    answers: { 204: { description: 'Takes no part any more' } },
+    answers: { 204: { description: 'Removed' } },
     problems: ['forbidden', 'last_owner'],
   },
 
@@ -301,7 +301,7 @@ export const OPERATIONS: Record<string, Operation> = {
   'DELETE /messages/{id}': {
     id: 'deleteMessage',
     tag: 'Messages',
-    summary: 'Delete what a message says (its author, owners)',
+    summary: 'Delete a message’s content (its author, owners)',
     answers: { 204: { description: 'Done, or there was nothing to do' } },
     problems: ['forbidden'],
   },

@@ -26,7 +26,7 @@ const IDEOGRAPHS = /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}ー]+/g
 const UNSPACED = /[\p{Script=Thai}\p{Script=Lao}\p{Script=Khmer}\p{Script=Myanmar}]/u
 const segmenter = new Intl.Segmenter(undefined, { granularity: 'word' })
 
-/** One spelling for what readers take for the same: no case, no accents, `ß` as `ss`, `đ` as `d`. */
+/** One spelling for what readers consider the same: no case, no accents, `ß` as `ss`, `đ` as `d`. */
 const foldText = (text: string): string =>
   text
     .normalize('NFKD')

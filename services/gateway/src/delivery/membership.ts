@@ -9,7 +9,7 @@ import { ANSWER_TIMEOUT_MS } from './timeouts.ts'
 const BATCH_SIZE = 1_000
 const RETRY_MS = 500
 
-/** Keeps a room's sockets and its list of participants to those who take part. */
+/** Keeps a room's sockets and its list of participants up to date. */
 export function createMembership(
   { api, lifecycle, logger }: Pick<Core, 'api' | 'lifecycle' | 'logger'>,
   { notices, roomAccess }: { notices: Pick<Notices, 'removed'>; roomAccess(): RoomAccess },

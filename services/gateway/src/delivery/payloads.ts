@@ -17,7 +17,7 @@ const MessageNumbers = z.object({ seq: z.int(), changeSeq: z.int() })
 export const numbersOf = (message: string): z.infer<typeof MessageNumbers> =>
   MessageNumbers.parse(JSON.parse(message))
 
-/** All that a change of the conversation may have touched, where it is not known what did. */
+/** All fields that a change of the conversation may concern, for when it is not known which ones do. */
 const ANY_FIELD = JSON.stringify(ConversationField.options)
 export const PARTICIPANTS = JSON.stringify(['participants'])
 

@@ -138,7 +138,7 @@ export function createFakeConversation(orgId: string, participants: ParticipantR
   }
 }
 
-/** Answers what a gateway asks of the api, from memory. */
+/** Answers a gateway's calls to the api from memory. */
 export function createFakeApi() {
   const conversations = new Map<string, FakeConversation>()
   const calls: string[] = []
