@@ -26,6 +26,10 @@ const isCutOff = async () => {
   return degraded?.includes('redis')
 }
 
+/** While a gateway has heard no sign of life it asks the api itself: what was said would arrive by that. */
+const isLive = async (url: string) =>
+  /^gateway_streams_live\S* 1$/m.test(await (await fetch(`${url}/metrics`)).text())
+
 /** Three people in a room, on both gateways; then the api, and nobody else, is cut off from Redis. */
 async function cutOff() {
   const { ada, bob, eve } = scene.names('ada', 'bob', 'eve')
@@ -34,6 +38,7 @@ async function cutOff() {
   const say = (content: string) => a.sure('message:send', { conversationId: id, role: 'user', content })
   await say('before')
   await Promise.all([b, e].map((listener) => listener.first('message:new', { seq: 1 })))
+  for (const url of scene.stack.gatewayUrls) await until(() => isLive(url))
   link.cut()
   await until(isCutOff)
   await say('meanwhile')
