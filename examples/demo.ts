@@ -115,7 +115,10 @@ function perform(
   })
 }
 
-/** Collects the lines in the order in which they arrive; a streamed one is complete with its last update. */
+/**
+ * Collects the lines in the order in which they arrive. A streamed one has its place from its beginning and is complete
+ * with its last update, which one listener may get before the next line and another just after it.
+ */
 function listen(
   stage: Room,
   play: Speech[],
@@ -123,14 +126,19 @@ function listen(
 ): Promise<Message[]> {
   const lines: Message[] = []
   const done = Promise.withResolvers<Message[]>()
-  const complete = (message: Message) => {
+  let complete = 0
+  const heard = (message: Message) => {
+    const known = lines.findIndex(({ id }) => id === message.id)
+    const index = known < 0 ? lines.length : known
+    if (lines[index]?.status === 'sent') return
+    lines[index] = message
     if (message.status !== 'sent') return
-    lines.push(message)
-    onLine?.(message, lines.length - 1)
-    if (lines.length === play.length) done.resolve(lines)
+    complete++
+    onLine?.(message, index)
+    if (complete === play.length) done.resolve(lines)
   }
-  stage.on('message:new', complete)
-  stage.on('message:updated', complete)
+  stage.on('message:new', heard)
+  stage.on('message:updated', heard)
   return done.promise
 }
 
