@@ -3,6 +3,7 @@ import { ObjectId } from 'mongodb'
 import { connectDatabase, type Database } from '../../database/client.ts'
 import type { ReadPosition } from '../../participants/reads.ts'
 import { createRoles } from '../../participants/roles.ts'
+import { emptyFold } from '../fold.ts'
 import { createHeadUpdater } from '../head-updater.ts'
 import { createMessageLog } from '../log.ts'
 import type { MessageDraft } from '../message.ts'
@@ -98,14 +99,7 @@ async function createConversation(
     status: 'active',
     participantCount: entries.length,
     membersRev: new ObjectId(),
-    settledSeq: 0,
-    lastSeq: 0,
-    messageCount: 0,
-    inputTokens: 0,
-    outputTokens: 0,
-    totalTokens: 0,
-    costMicros: 0,
-    agentRun: 0,
+    ...emptyFold,
     changeSeq: 0,
     ownChangeSeq: 0,
     contentRev: 0,
