@@ -567,6 +567,24 @@ describe('agent', () => {
     expect(errors).toMatchObject([{ code: 'validation_failed' }])
   })
 
+  it('ends an answer with the tool calls it was given, whatever becomes of them meanwhile', async () => {
+    const calls = [{ id: 't', name: 'look', arguments: { where: 'here' } }]
+    await answering(async (_message, { stream }) => {
+      const ended = stream().end({ toolCalls: calls })
+      calls.length = 0
+      await ended
+    })
+    ask('well?')
+    await eventually(() =>
+      expect(server.of('message:stream')).toContainEqual(
+        expect.objectContaining({
+          op: 'end',
+          toolCalls: [{ id: 't', name: 'look', arguments: { where: 'here' } }],
+        }),
+      ),
+    )
+  })
+
   it('keeps its connection where an answer is longer than a packet may be', async () => {
     const lost: string[] = []
     await answering(async ({ content }, { stream }) => {

@@ -1,6 +1,7 @@
 import type { Message, StreamResult } from '@parley/contract'
 import type { Connection } from './connection.ts'
 import { ParleyError, toParleyError } from './errors.ts'
+import { asSent } from './json.ts'
 import type { Rest } from './rest.ts'
 import { backoff, sleep } from './timing.ts'
 
@@ -233,8 +234,11 @@ export function createAnswer(
       text += more
       timer ??= setTimeout(flush, FLUSH_MS)
     },
-    end: (result = {}) =>
-      close(gone.aborted && result.content === undefined ? 'abort' : 'end', { content: text, ...result }),
+    end: async (result = {}) =>
+      close(gone.aborted && result.content === undefined ? 'abort' : 'end', {
+        content: text,
+        ...asSent(result),
+      }),
     abort: () => close('abort', {}),
   }
 }

@@ -1,5 +1,6 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { text } from 'node:stream/consumers'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { createHttp } from './http.ts'
 import { problem } from './testing/fake-server.ts'
@@ -53,6 +54,20 @@ describe('calls', () => {
     expect(once.asked.length).toBe(1)
     const twice = await startApi(cut, fine)
     expect(await http(twice.url).request('POST', '/', { repeatable: true })).toEqual({ fine: true })
+  })
+
+  it('send what they were given, whatever its owner does with it meanwhile', async () => {
+    const bodies: string[] = []
+    const keep: Answer = async (request, response) => {
+      bodies.push(await text(request))
+      response.end('{}')
+    }
+    const api = await startApi(say(503), keep)
+    const body = { name: 'before' }
+    const call = http(api.url).request('PUT', '/', { body })
+    body.name = 'after'
+    await call
+    expect(bodies).toEqual(['{"name":"before"}'])
   })
 
   it('are made as often as was said, and no more', async () => {

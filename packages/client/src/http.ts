@@ -21,6 +21,14 @@ export interface RequestOptions {
   signal?: AbortSignal | undefined
 }
 
+/** One try; `body` as it goes out. */
+interface Try {
+  method: string
+  body: string | undefined
+  timeoutMs: number | undefined
+  signal: AbortSignal | undefined
+}
+
 export interface Http {
   request<T>(method: string, path: string, options?: RequestOptions): Promise<T>
 }
@@ -29,13 +37,17 @@ export interface Http {
 export function createHttp(urls: readonly string[], tokens: TokenSource, closed: AbortSignal): Http {
   let preferred = 0
 
-  async function once(method: string, url: string, token: string, options: RequestOptions): Promise<unknown> {
-    const timeout = AbortSignal.timeout(options.timeoutMs ?? 15_000)
+  async function once(
+    url: string,
+    token: string,
+    { method, body, timeoutMs, signal }: Try,
+  ): Promise<unknown> {
+    const timeout = AbortSignal.timeout(timeoutMs ?? 15_000)
     const headers: Record<string, string> = { authorization: `Bearer ${token}`, accept: 'application/json' }
-    const init: RequestInit = { method, headers, signal: anySignal(options.signal, timeout) ?? timeout }
-    if (options.body !== undefined) {
+    const init: RequestInit = { method, headers, signal: anySignal(signal, timeout) ?? timeout }
+    if (body !== undefined) {
       headers['content-type'] = 'application/json'
-      init.body = toJson(options.body)
+      init.body = body
     }
     let response: Response
     let text: string
@@ -43,7 +55,7 @@ export function createHttp(urls: readonly string[], tokens: TokenSource, closed:
       response = await fetch(url, init)
       text = await response.text()
     } catch (error) {
-      if (options.signal?.aborted) throw abortedBy(options.signal)
+      if (signal?.aborted) throw abortedBy(signal)
       if (timeout.aborted) throw new ParleyError('timeout', `No answer to ${method} ${url}`, { cause: error })
       throw new ParleyError('network', `${method} ${url} failed`, { cause: error })
     }
@@ -51,11 +63,11 @@ export function createHttp(urls: readonly string[], tokens: TokenSource, closed:
     throw answeredError(response, text, url)
   }
 
-  async function attempt(method: string, path: string, options: RequestOptions): Promise<unknown> {
+  async function attempt(path: string, what: Try): Promise<unknown> {
     const base = urls[preferred % urls.length]
-    const token = await raceSignal(tokens.get(), options.signal)
+    const token = await raceSignal(tokens.get(), what.signal)
     try {
-      return await once(method, `${base}${path}`, token, options)
+      return await once(`${base}${path}`, token, what)
     } catch (thrown) {
       const error = toParleyError(thrown)
       const away = error.code === 'network' || error.code === 'timeout' || error.status === 503
@@ -65,8 +77,11 @@ export function createHttp(urls: readonly string[], tokens: TokenSource, closed:
     }
   }
 
-  async function request(method: string, path: string, given: RequestOptions = {}): Promise<unknown> {
-    const options = { ...given, signal: anySignal(given.signal, closed) }
+  async function request(method: string, path: string, options: RequestOptions = {}): Promise<unknown> {
+    const signal = anySignal(options.signal, closed)
+    // Now: the caller may change it while this waits.
+    const body = options.body === undefined ? undefined : toJson(options.body)
+    const what: Try = { method, body, signal, timeoutMs: options.timeoutMs }
     const url = `${path}${queryString(options.query)}`
     const repeatable = options.repeatable ?? method !== 'POST'
     const attempts = options.attempts ?? 5
@@ -76,10 +91,10 @@ export function createHttp(urls: readonly string[], tokens: TokenSource, closed:
     for (let failures = 0; ; ) {
       try {
         if (token === 'refused') {
-          await raceSignal(tokens.renew(), options.signal)
+          await raceSignal(tokens.renew(), signal)
           token = 'renewed'
         }
-        return await attempt(method, url, options)
+        return await attempt(url, what)
       } catch (thrown) {
         const error = toParleyError(thrown)
         if (error.status === 401 && tokens.renewable && token === 'given') {
@@ -93,7 +108,7 @@ export function createHttp(urls: readonly string[], tokens: TokenSource, closed:
         const again = error.status === 429 || (error.retryable && repeatable)
         if (!again || failures >= attempts) throw error
         unsure ||= error.status !== 429
-        await sleep(backoff(failures, error.retryAfterMs), options.signal)
+        await sleep(backoff(failures, error.retryAfterMs), signal)
       }
     }
   }

@@ -8,3 +8,6 @@ export function toJson(value: unknown): string {
     throw new ParleyError('validation_failed', 'The payload cannot be serialised as JSON', { cause: error })
   }
 }
+
+/** A copy as the other side will see it, which the caller can't change any more. Throws like {@link toJson}. */
+export const asSent = <T>(value: T): T => JSON.parse(toJson(value)) as T

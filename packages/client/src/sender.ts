@@ -1,7 +1,7 @@
 import type { Message } from '@parley/contract'
 import type { Connection } from './connection.ts'
 import { ParleyError, toParleyError } from './errors.ts'
-import { toJson } from './json.ts'
+import { asSent } from './json.ts'
 import type { Rest } from './rest.ts'
 import { abortedBy, anySignal, backoff, raceSignal, sleep } from './timing.ts'
 import type { TokenSource } from './tokens.ts'
@@ -80,7 +80,7 @@ export function createSender({ connection, rest, tokens, refresh, closed }: Send
   return {
     async send(given: OutgoingMessage, options: SendOptions = {}): Promise<Message> {
       // As it is now: the caller may go on with it before its turn comes.
-      const message: OutgoingMessage = JSON.parse(toJson(given))
+      const message = asSent(given)
       const key = message.conversationId
       const limit = options.timeoutMs === undefined ? undefined : AbortSignal.timeout(options.timeoutMs)
       const signal = anySignal(options.signal, limit, closed)
