@@ -78,7 +78,7 @@ interface Lane {
   busy: boolean
 }
 
-type Verdict =
+type Attempted =
   | { waiting: Waiting; error: unknown }
   | { waiting: Waiting; outcome: EditOutcome<unknown>; changeSeq: number | null }
 
@@ -121,19 +121,19 @@ export function createChanges(options: { client: MongoClient; rows: Collections;
     for (const { timer } of batch) clearTimeout(timer)
     try {
       const done = await commit(lane.cid, batch)
-      for (const verdict of done.verdicts) answer(verdict, done.unit)
+      for (const attempted of done.attempts) answer(attempted, done.unit)
       outbox.publish(done.events, done.messages)
     } catch (error) {
       for (const { reject } of batch) reject(error)
     }
   }
 
-  function answer(verdict: Verdict, unit: UnitOfWork | null): void {
-    if ('error' in verdict || !unit) {
-      verdict.waiting.reject('error' in verdict ? verdict.error : problem('not_found'))
+  function answer(attempted: Attempted, unit: UnitOfWork | null): void {
+    if ('error' in attempted || !unit) {
+      attempted.waiting.reject('error' in attempted ? attempted.error : problem('not_found'))
       return
     }
-    const { waiting, outcome, changeSeq } = verdict
+    const { waiting, outcome, changeSeq } = attempted
     const { messageId } = outcome.effect ?? {}
     waiting.resolve({
       value: outcome.value,
@@ -148,22 +148,22 @@ export function createChanges(options: { client: MongoClient; rows: Collections;
       const unit = await openUnitOfWork(rows, session, cid, new Date())
       const events: OutboxDocument[] = []
       const audit: AuditDocument[] = []
-      const verdicts: Verdict[] = []
+      const attempts: Attempted[] = []
       for (const waiting of batch) {
         // Also one of these may have deleted it.
         if (!unit || unit.transaction.head.deletedAt) {
-          verdicts.push({ waiting, error: problem('not_found') })
+          attempts.push({ waiting, error: problem('not_found') })
           continue
         }
         try {
           const { outcome, event, line } = await unit.attempt(() => attempt(waiting.edit, unit.transaction))
           if (event) events.push(event)
           if (line) audit.push(line)
-          verdicts.push({ waiting, outcome, changeSeq: event?.change ?? null })
+          attempts.push({ waiting, outcome, changeSeq: event?.change ?? null })
         } catch (error) {
           // A failing store fails the whole batch; a failing check only its own change.
           if (error instanceof MongoError) throw error
-          verdicts.push({ waiting, error })
+          attempts.push({ waiting, error })
         }
       }
       // Committed even if nothing changes: until then, what was seen need not be on a majority.
@@ -173,7 +173,7 @@ export function createChanges(options: { client: MongoClient; rows: Collections;
         await rows.outbox.insertMany(events, { session })
       }
       const messages = events.flatMap(({ messageId }) => (messageId && unit?.draft(messageId)) || [])
-      return { unit, verdicts, events, messages }
+      return { unit, attempts, events, messages }
     })
   }
 
