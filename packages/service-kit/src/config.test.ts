@@ -1,11 +1,12 @@
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
-import { commonConfig, httpUrls, jwtConfig, loadConfig, port, rate } from './config.ts'
+import { commonConfig, csv, httpUrls, jwtConfig, loadConfig, port, rate } from './config.ts'
 
 const Schema = z.object({
   ...commonConfig,
   ...jwtConfig,
   PORT: port(3000),
+  CORS_ORIGINS: csv(),
   API_URL: httpUrls().optional(),
   RATE: rate(60),
 })

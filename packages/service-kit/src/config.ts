@@ -24,7 +24,7 @@ const flag = () =>
     .default(false)
 
 /** A comma-separated list; empty if not set. */
-const csv = () =>
+export const csv = () =>
   z
     .string()
     .transform((text) =>
@@ -80,7 +80,6 @@ export const commonConfig = {
   REDIS_STREAMS_URL: redisUrl().optional(),
   REDIS_QUEUE_URL: redisUrl().optional(),
   SERVICE_SECRET: secret(),
-  CORS_ORIGINS: csv(),
 }
 
 /** How users' tokens are verified. Rules over several of these are checked by {@link loadConfig}. */

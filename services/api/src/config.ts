@@ -1,4 +1,4 @@
-import { commonConfig, jwtConfig, port, rate, whole } from '@parley/service-kit'
+import { commonConfig, csv, jwtConfig, port, rate, whole } from '@parley/service-kit'
 import { z } from 'zod'
 import { ModelPrices } from './money/prices.ts'
 
@@ -7,6 +7,7 @@ export const ApiConfig = z.object({
   ...commonConfig,
   ...jwtConfig,
   PORT: port(3000),
+  CORS_ORIGINS: csv(),
   MONGODB_URI: z
     .string('is required: mongodb://host:port/database')
     .regex(/^mongodb(\+srv)?:\/\//, 'must be a URL, mongodb://host:port/database'),

@@ -1,4 +1,4 @@
-import { commonConfig, httpUrls, jwtConfig, port, rate } from '@parley/service-kit'
+import { commonConfig, csv, httpUrls, jwtConfig, port, rate } from '@parley/service-kit'
 import { z } from 'zod'
 
 /** What the gateway reads from its environment. */
@@ -7,6 +7,7 @@ export const GatewayConfig = z.object({
   ...jwtConfig,
   PORT: port(3003),
   API_URL: httpUrls(),
+  CORS_ORIGINS: csv(),
   /** Requests per minute and caller; the api counts them too. */
   RATE_LIMIT_REST: rate(6_000),
   /** Events per second and socket. */
