@@ -9,7 +9,10 @@ import { insist } from './timing.ts'
 import { createTurns, type MessageHandler } from './turns.ts'
 
 export interface AgentEvents {
-  /** A handler threw, a conversation could not be followed, or the connection was abandoned. */
+  /**
+   * A handler threw, a conversation could not be followed, or the connection was abandoned. What nobody listens to is
+   * written to the console.
+   */
   error: { error: Error; conversationId: string | null; messageId: string | null }
   /** A conversation is followed from now on. */
   following: Room
@@ -22,7 +25,7 @@ export interface AgentOptions extends Omit<ParleyOptions, 'as'> {
 
 export interface Agent {
   readonly parley: Parley
-  /** Called for each message that others write, in order, one at a time per conversation. */
+  /** Called for each message that others write, in order, one at a time per conversation. One handler: the last given. */
   onMessage(handler: MessageHandler): void
   /** Connects; follows every active conversation, and those that the agent is added to. */
   start(): Promise<void>
@@ -48,14 +51,13 @@ const PARALLEL_JOINS = 4
  * each agent id: a second one would take over the first one's answers.
  */
 export function createAgent(options: AgentOptions): Agent {
-  const { parley, answers, forget } = assemble({ ...options, as: 'agent' })
+  const { parley, answers } = assemble({ ...options, as: 'agent' })
   const events = createEmitter<AgentEvents>()
   const stopping = new AbortController()
   const turns = createTurns({ rest: parley, answers, report })
   let self = ''
   const following = createFollowing({
     parley,
-    forget,
     stopping: stopping.signal,
     self: () => self,
     concerns,
@@ -68,7 +70,8 @@ export function createAgent(options: AgentOptions): Agent {
   function report(error: unknown, conversationId: string | null, messageId: string | null = null): void {
     const failure = error instanceof Error ? error : new ParleyError('internal', String(error))
     if (failure instanceof ParleyError && (failure.code === 'closed' || failure.code === 'aborted')) return
-    events.emit('error', { error: failure, conversationId, messageId })
+    const isHeard = events.emit('error', { error: failure, conversationId, messageId })
+    if (!isHeard) console.error(failure)
   }
 
   /** What others wrote, once it is whole. */

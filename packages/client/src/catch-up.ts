@@ -2,7 +2,7 @@ import type { Change } from '@parley/contract'
 import { isGone, ParleyError, toParleyError } from './errors.ts'
 import type { Rest } from './rest.ts'
 import type { Timeline } from './timeline.ts'
-import { anySignal, backoff, sleep } from './timing.ts'
+import { abortedBy, anySignal, backoff, sleep } from './timing.ts'
 
 export interface CatchUpOptions {
   conversationId: string
@@ -54,6 +54,8 @@ export function createCatchUp(options: CatchUpOptions) {
         signal,
       })
       for (const change of data) applyChange(change)
+      // A listener may have left: then not all were handed out.
+      if (signal.aborted) throw abortedBy(signal)
       after = data.at(-1)?.changeSeq ?? after
       if (page.hasMore) continue
       timeline.changesThrough(page.lastChangeSeq)

@@ -692,6 +692,15 @@ describe('small signals', () => {
     ])
   })
 
+  it('sends read positions as they are asked for, however high or wrong one before was', async () => {
+    const { room } = await joined()
+    await room.read(99)
+    await room.read(2)
+    room.read(Number.NaN).catch(() => undefined)
+    await room.read(3)
+    expect(server().of('message:read')).toMatchObject([{ seq: 99 }, { seq: 2 }, { seq: null }, { seq: 3 }])
+  })
+
   it('signals typing once for many key strokes', async () => {
     const { room } = await joined()
     for (let key = 0; key < 20; key++) room.typing()

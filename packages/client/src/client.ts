@@ -49,8 +49,13 @@ export interface Parley extends Rest {
   readonly state: ConnectionState
   readonly on: Emitter<ParleyEvents>['on']
   readonly once: Emitter<ParleyEvents>['once']
-  /** One conversation, live. The same object for the same id. */
+  /** One conversation, live. The same object for the same id, for as long as the client is open or until `forget`. */
   conversation(id: string): Room
+  /**
+   * Lets go of a conversation that is not followed (never joined, left, or gone): with its listeners, and where it was.
+   * For who has to do with very many. Has no effect on one that is followed.
+   */
+  forget(id: string): void
   /** Leaves everything at once; what was under way fails with `closed`. */
   close(): void
 }
@@ -91,11 +96,10 @@ function list(...given: (string | readonly string[] | undefined)[]): readonly st
   return urls.map((url) => url.replace(/\/+$/, ''))
 }
 
-/** The client with what the agent helper needs beside it; `forget`: this room is followed no longer. */
+/** The client with what the agent helper needs beside it. */
 export function assemble(options: ParleyOptions): {
   parley: Parley
   answers: AnswerDependencies
-  forget(id: string): void
 } {
   const apiUrls = list(options.apiUrl, options.url)
   const gatewayUrls = list(options.gatewayUrls, options.gatewayUrl, options.url)
@@ -144,12 +148,17 @@ export function assemble(options: ParleyOptions): {
       rooms.set(id, room)
       return room
     },
+    forget(given) {
+      const id = given.toLowerCase()
+      const state = rooms.get(id)?.state
+      if (state === 'out' || state === 'removed') rooms.delete(id)
+    },
     close() {
       closing.abort(new ParleyError('closed', 'The client was closed'))
       connection.close()
     },
   }
-  return { parley, answers: { connection, rest, closed }, forget: (id) => rooms.delete(id) }
+  return { parley, answers: { connection, rest, closed } }
 }
 
 /** The client: REST calls, and conversations live. Connects when the first conversation is joined. */

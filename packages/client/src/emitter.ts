@@ -4,7 +4,8 @@ export type Off = () => void
 export interface Emitter<Events> {
   on<E extends keyof Events>(event: E, listener: (payload: Events[E]) => void): Off
   once<E extends keyof Events>(event: E, listener: (payload: Events[E]) => void): Off
-  emit<E extends keyof Events>(event: E, payload: Events[E]): void
+  /** Whether anybody listened. */
+  emit<E extends keyof Events>(event: E, payload: Events[E]): boolean
 }
 
 /**
@@ -33,7 +34,8 @@ export function createEmitter<Events>(): Emitter<Events> {
       return off
     },
     emit(event, payload) {
-      for (const listener of [...(listeners[event] ?? [])]) {
+      const heard = [...(listeners[event] ?? [])]
+      for (const listener of heard) {
         try {
           listener(payload)
         } catch (error) {
@@ -42,6 +44,7 @@ export function createEmitter<Events>(): Emitter<Events> {
           })
         }
       }
+      return heard.length > 0
     },
   }
 }

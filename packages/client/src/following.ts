@@ -10,8 +10,6 @@ import { createWorkQueue, type WorkQueue } from './work-queue.ts'
 
 export interface FollowingOptions {
   parley: Parley
-  /** The room of this conversation is not used any more. */
-  forget(conversationId: string): void
   /** Fires when the agent stops. */
   stopping: AbortSignal
   /** The agent's own id, known once it has started. */
@@ -52,7 +50,7 @@ const LEFT_KEPT = 10_000
  * those it has left for others, to which it comes back where it was.
  */
 export function createFollowing(options: FollowingOptions) {
-  const { parley, forget, stopping, self, concerns, handle, onFollowed, report } = options
+  const { parley, stopping, self, concerns, handle, onFollowed, report } = options
   const followed = new Map<string, Followed>()
   /** In the order of leaving. */
   const left = new Map<string, Left>()
@@ -113,7 +111,7 @@ export function createFollowing(options: FollowingOptions) {
         stopListening(entry)
         queue.end()
         followed.delete(room.id)
-        forget(room.id)
+        parley.forget(room.id)
       }),
       room.on('state', (state) => {
         if (state === 'away' && parley.state === 'connected') void follow(room.id)
@@ -174,10 +172,11 @@ export function createFollowing(options: FollowingOptions) {
     if (position) left.set(id, { queue, position })
     const [oldest] = left.keys()
     if (oldest !== undefined && left.size > LEFT_KEPT) left.delete(oldest)
-    forget(id)
-    await insist(async () => {
+    const leaving = insist(async () => {
       if (!followed.has(id)) await room.leave()
     }, stopping)
+    parley.forget(id)
+    await leaving
     if (inbox.settled) lookBack(id, room.position.seq).catch((error: unknown) => report(error, id))
   }
 

@@ -28,5 +28,8 @@ export function createLiveText() {
     forget(messageId: string): void {
       texts.delete(messageId)
     },
+    clear(): void {
+      texts.clear()
+    },
   }
 }

@@ -34,7 +34,9 @@ export interface ConversationFilter extends PageOptions {
   externalId?: string
 }
 
-const path = (...parts: string[]): string => `/${parts.map(encodeURIComponent).join('/')}`
+/** Half of a surrogate pair, which no URL can hold, becomes what no id is. */
+const path = (...parts: string[]): string =>
+  `/${parts.map((part) => encodeURIComponent(part.toWellFormed())).join('/')}`
 
 function query<T extends CallOptions>({ signal: _signal, ...rest }: T): Query {
   return rest as Query

@@ -32,7 +32,7 @@ function setUp() {
       room.receive('message:new', { ...message, prevSeq: message.seq - 1 })
     }
   }
-  return { room, seen, asked, receive, acknowledge: () => acknowledge.resolve(joined) }
+  return { room, world, seen, asked, receive, acknowledge: () => acknowledge.resolve(joined) }
 }
 
 it('does not take what arrives in one packet with the acknowledgement of its join for a gap', async () => {
@@ -146,6 +146,75 @@ it.each(['joined', 'message:new'] as const)('aborts a join left at its %s', asyn
   receive()
   await expect(joining).rejects.toMatchObject({ code: 'aborted' })
   expect(room.state).toBe('out')
+})
+
+it('hands out nothing more, and counts nothing more as seen, from where a listener leaves on', async () => {
+  const { room, world } = stubRoom((event) =>
+    Promise.resolve(event === 'conversation:join' ? { ...joined, messages: world.messages } : { ok: true }),
+  )
+  for (let i = 0; i < 5; i++) world.append({ clientMessageId: null })
+  const seen: (number | string)[] = []
+  room.on('joined', () => seen.push('joined'))
+  room.on('message:new', ({ seq }) => {
+    seen.push(seq)
+    if (seq === 3) void room.leave()
+  })
+  await expect(room.join({ afterSeq: 0 })).rejects.toMatchObject({ code: 'aborted' })
+  expect(seen).toEqual([1, 2, 3])
+  expect(room.position.seq).toBe(3)
+  await room.join()
+  expect(seen).toEqual([1, 2, 3, 4, 5, 'joined'])
+})
+
+it('ends a loop over messages that begins when the conversation is gone', async () => {
+  const { room, acknowledge } = setUp()
+  acknowledge()
+  await room.join()
+  room.receive('conversation:removed', { conversationId: room.id, reason: 'deleted' })
+  expect(await room.messages().next()).toEqual({ done: true, value: undefined })
+})
+
+it('ends the typing of who does not say that they stopped', async () => {
+  vi.useFakeTimers()
+  try {
+    const { room, world, acknowledge } = setUp()
+    acknowledge()
+    await room.join()
+    const told: [string, boolean][] = []
+    room.on('user:typing', ({ userId, isTyping }) => told.push([userId, isTyping]))
+    const type = (id: string, isTyping = true) =>
+      room.receive('user:typing', {
+        conversationId: room.id,
+        participantType: 'user',
+        participantId: id,
+        userId: id,
+        isTyping,
+      })
+    type('bob')
+    await vi.advanceTimersByTimeAsync(3_000)
+    type('bob')
+    await vi.advanceTimersByTimeAsync(5_999)
+    expect(told.splice(0)).toEqual([
+      ['bob', true],
+      ['bob', true],
+    ])
+    await vi.advanceTimersByTimeAsync(1)
+    type('bob', false)
+    expect(told.splice(0)).toEqual([['bob', false]])
+    type('ada')
+    type('eve')
+    room.receive('message:new', { ...world.append({ clientMessageId: null }), seq: 6, prevSeq: 5 })
+    expect(told.splice(0)).toEqual([
+      ['ada', true],
+      ['eve', true],
+      ['ada', false],
+    ])
+    await room.leave()
+    expect(told).toEqual([['eve', false]])
+    expect(vi.getTimerCount()).toBe(0)
+  } finally {
+    vi.useRealTimers()
+  }
 })
 
 it('stays in a room that it follows where a further join is given up', async () => {

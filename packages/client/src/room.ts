@@ -20,6 +20,7 @@ import { createTimeline } from './timeline.ts'
 import { abortedBy, anySignal, backoff, raceSignal, randomId, sleep } from './timing.ts'
 import type { CallOptions, MessageInput, SendOptions, StreamProgress } from './types.ts'
 import { createTypist } from './typist.ts'
+import { createTypists } from './typists.ts'
 
 export type RoomState = 'out' | 'joining' | 'live' | 'filling' | 'away' | 'removed'
 
@@ -72,7 +73,10 @@ export interface Room {
   leave(): Promise<void>
   /** Resolves once the message is stored; see SendOptions for how long it tries. */
   send(message: MessageInput, options?: SendOptions): Promise<Message>
-  /** Messages from now on, in order, until the loop is left, the signal fires, or the room is left or gone. */
+  /**
+   * Messages from now on, in order, until the loop is left, the signal fires, or the room is left or gone. A loop may
+   * begin before the room is joined.
+   */
   messages(options?: CallOptions): AsyncIterableIterator<Message>
   /** Tells the others that the caller types; call it on each key. Ends by itself, or with false. */
   typing(isTyping?: boolean): void
@@ -122,12 +126,16 @@ export function createRoom(id: string, deps: RoomDependencies): RoomInside {
   const typist = createTypist((isTyping) =>
     connection.tell('message:typing', { conversationId: id, isTyping }),
   )
+  const typists = createTypists((typing) => events.emit('user:typing', typing))
   const reader = createReader(async (seq) => {
     if (connection.state !== 'connected') return rest.conversations.read(id, seq)
     return connection.request('message:read', { conversationId: id, seq })
   })
   const timeline = createTimeline({
+    isFollowed: () => followed,
     message(message) {
+      if (message.status !== 'streaming') liveText.forget(message.id)
+      typists.wrote(message)
       events.emit('message:new', message)
       queue.push(message)
     },
@@ -140,6 +148,8 @@ export function createRoom(id: string, deps: RoomDependencies): RoomInside {
   let state: RoomState = 'out'
   /** Joined, and not left since. Only then what comes is handed out, and each connection joins again. */
   let followed = false
+  /** In the room, on this connection. */
+  let isIn = false
   /** Ever joined: the timeline says where. */
   let started = false
   /** The join under way, which all who ask for one share. */
@@ -171,6 +181,7 @@ export function createRoom(id: string, deps: RoomDependencies): RoomInside {
       if (anew) timeline.startAt(from.afterSeq ?? result.lastSeq, from.afterChangeSeq ?? result.changeSeq)
       started = true
       followed = true
+      isIn = true
       entered(result, stayed)
       return result
     } finally {
@@ -182,15 +193,16 @@ export function createRoom(id: string, deps: RoomDependencies): RoomInside {
   function entered(result: JoinResult, stayed: AbortSignal): void {
     timeline.page(result.messages, result.hasMore ? 0 : result.lastSeq)
     for (const change of result.changes) applyChange(change)
-    events.emit('joined', result)
-    for (const receipt of result.receipts) events.emit('message:receipt', receipt)
     // A listener may have left.
     if (stayed.aborted) return
-    if (result.hasMore) catchUp.start(result.lastSeq, result.changeSeq)
-    else {
-      timeline.changesThrough(result.changeSeq)
-      if (!catchUp.running) setState('live')
+    events.emit('joined', result)
+    for (const receipt of result.receipts) {
+      if (followed) events.emit('message:receipt', receipt)
     }
+    if (stayed.aborted) return
+    if (result.hasMore) catchUp.start(result.lastSeq, result.changeSeq)
+    else timeline.changesThrough(result.changeSeq)
+    setState(catchUp.running ? 'filling' : 'live')
   }
 
   async function joinUntilDone(place: Place, stayed: AbortSignal): Promise<JoinResult> {
@@ -239,12 +251,15 @@ export function createRoom(id: string, deps: RoomDependencies): RoomInside {
   /** Whatever was under way here comes to nothing. */
   function stop(next: 'out' | 'removed', why: ParleyError): void {
     followed = false
+    isIn = false
     stay.abort(why)
     stay = new AbortController()
     joining = null
     catchUp.stop()
     setState(next)
     typist.stop()
+    typists.clear()
+    liveText.clear()
   }
 
   function removed(payload: ServerPayload<'conversation:removed'>): void {
@@ -266,6 +281,7 @@ export function createRoom(id: string, deps: RoomDependencies): RoomInside {
   }
 
   function applyChange(change: Change): void {
+    if (!followed) return
     if (change.message) {
       timeline.changed(change.message)
       return
@@ -287,13 +303,16 @@ export function createRoom(id: string, deps: RoomDependencies): RoomInside {
     closed,
     onStart: () => setState('filling'),
     onDone: () => {
-      if (followed) setState(connection.state === 'connected' ? 'live' : 'away')
+      // A join under way tells the state itself.
+      if (followed && !joining) setState(isIn ? 'live' : 'away')
     },
     onGone: gone,
   })
 
   function inOrder(apply: () => void): void {
-    catchUp.inOrder(apply)
+    catchUp.inOrder(() => {
+      if (followed) apply()
+    })
     if (!catchUp.running && timeline.changesAhead > CHANGES_AHEAD) catchUp.start()
   }
 
@@ -313,7 +332,7 @@ export function createRoom(id: string, deps: RoomDependencies): RoomInside {
     },
     'message:receipt': (receipt) => events.emit('message:receipt', receipt),
     'message:cancel': (cancel) => events.emit('message:cancel', cancel),
-    'user:typing': (typing) => events.emit('user:typing', typing),
+    'user:typing': typists.apply,
     'user:joined': (joined) => events.emit('user:joined', joined),
     'user:left': (left) => events.emit('user:left', left),
     'conversation:removed': removed,
@@ -344,6 +363,7 @@ export function createRoom(id: string, deps: RoomDependencies): RoomInside {
       if (followed && !joining) follow().catch(() => undefined)
     },
     lost() {
+      isIn = false
       if (followed) setState('away')
     },
     async join({ signal, ...place } = {}) {
@@ -379,7 +399,11 @@ export function createRoom(id: string, deps: RoomDependencies): RoomInside {
         options,
       )
     },
-    messages: (options = {}) => queue.iterate(anySignal(options.signal, closed)),
+    messages(options = {}) {
+      const messages = queue.iterate(anySignal(options.signal, closed))
+      if (state === 'removed') queue.end()
+      return messages
+    },
     typing: (isTyping = true) => typist.type(isTyping),
     read: (seq = timeline.seq) => reader.read(seq),
     online: () => connection.request('conversation:online', { conversationId: id }),

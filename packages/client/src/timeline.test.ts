@@ -24,11 +24,13 @@ function conversation(
 function recorder() {
   const seen: number[] = []
   const updates: [number, number][] = []
+  const reading = { followed: true }
   const timeline = createTimeline({
+    isFollowed: () => reading.followed,
     message: ({ seq }) => seen.push(seq),
     update: ({ seq, changeSeq }) => updates.push([seq, changeSeq]),
   })
-  return { seen, updates, timeline }
+  return { seen, updates, timeline, reading }
 }
 
 describe('timeline', () => {
@@ -97,6 +99,7 @@ describe('timeline', () => {
     if (!entry) throw new Error('no message')
     const states: number[] = []
     const timeline = createTimeline({
+      isFollowed: () => true,
       message: ({ changeSeq }) => states.push(changeSeq),
       update: () => states.push(-1),
     })

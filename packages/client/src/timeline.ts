@@ -5,6 +5,8 @@ export interface TimelineSink {
   message(message: Message): void
   /** A newer state of a message that was handed out before. */
   update(message: Message): void
+  /** False: a listener has left; what was not handed out by then is not, and does not count as seen. */
+  isFollowed(): boolean
 }
 
 export type Timeline = ReturnType<typeof createTimeline>
@@ -50,7 +52,7 @@ export function createTimeline(sink: TimelineSink) {
       for (const entry of waiting.values()) {
         if (!next || entry.message.seq < next.message.seq) next = entry
       }
-      if (!next || (next.prevSeq > seq && next.message.seq > seq)) return
+      if (!next || !sink.isFollowed() || (next.prevSeq > seq && next.message.seq > seq)) return
       waiting.delete(next.message.seq)
       if (next.message.seq > seq) deliver(next.message)
     }
@@ -93,7 +95,11 @@ export function createTimeline(sink: TimelineSink) {
 
     /** Fetched messages, ascending, without a gap from `seq` on; everything up to `throughSeq` is then known. */
     page(messages: readonly Message[], throughSeq = 0): void {
-      for (const message of messages) if (message.seq > seq) deliver(message)
+      for (const message of messages) {
+        if (!sink.isFollowed()) return
+        if (message.seq > seq) deliver(message)
+      }
+      if (!sink.isFollowed()) return
       seq = Math.max(seq, throughSeq)
       drain()
     },

@@ -1,4 +1,4 @@
-/** The signal is repeated this often while somebody types: receivers let it end after 6 s. */
+/** The signal is repeated this often while somebody types: it ends by itself after 6 s. */
 const REPEAT_MS = 3_000
 const IDLE_MS = 5_000
 
