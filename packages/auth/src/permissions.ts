@@ -4,13 +4,14 @@ import { isAdmin, type ParticipantRef, type ParticipantRole } from '@parley/cont
 /**
  * Who may do what, in one place. The words:
  * - `open`: anybody, without a token; `service`: one of our own services;
- * - `any`: any user or agent of an org; `admin`: an admin of the org; - `participant`: participants of the
- * conversation, and admins; - `takes_part`: participants only; an admin who is not one gets a 403, since they may see
- * the conversation;
+ * - `any`: any user or agent of an org; `admin`: an admin of the org;
+ * - `participant`: participants of the conversation, and admins;
+ * - `takes_part`: participants only; an admin who is not one gets a 403, since they may see the conversation;
  * - `sender`: owners and members, and nobody else: admins write only where they take part;
  * - `writer`: owners, members, and admins;
- * - `owner`: owners, and admins; - `author_or_owner`: the author, owners, and admins; `owner_or_self`: the person
- * concerned, owners, and admins;
+ * - `owner`: owners, and admins;
+ * - `author_or_owner`: the author, owners, and admins;
+ * - `owner_or_self`: the person concerned, owners, and admins;
  * - `agent_or_admin`: the agent named in the path, and admins.
  */
 export const permissions = {

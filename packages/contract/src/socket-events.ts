@@ -210,7 +210,7 @@ export const SERVER_EVENTS = {
   },
   'user:typing': {
     summary:
-      'Somebody is writing or no longer is, in place of what was told before; ends by itself after 6 s. The room, but not the typist’s own sockets.',
+      'Somebody is writing or no longer is, in place of what was told before. It ends by itself after 6 s, which is told too, as long as the gateway lives: who shows it lets it end by themselves as well. The room, but not the typist’s own sockets.',
     payload: z.strictObject({ conversationId: Id, ...ParticipantFields, isTyping: z.boolean() }),
   },
   'user:joined': {

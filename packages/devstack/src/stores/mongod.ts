@@ -5,7 +5,7 @@ import { messageOf, StackError } from '../errors.ts'
 import type { ProcessSpec } from '../managed-process.ts'
 import { until } from '../wait.ts'
 
-export const replicaSet = 'parley'
+const replicaSet = 'parley'
 const alreadyInitialized = 23
 
 /** A mongod as a member of the replica set, as small as it gets: its data takes 300 MB of disk when empty. */

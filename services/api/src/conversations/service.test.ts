@@ -101,6 +101,18 @@ describe('creating', () => {
     await other.profiles.close()
     expect(await named()).toMatchObject({ name: '$key', avatarUrl: '$org' })
   })
+
+  test('of tokens that processes see at once the newest gives the name', async () => {
+    const name = fresh()
+    const cid = await open(service, ada, { participants: [{ type: 'user', id: name }] })
+    const processes = Array.from({ length: 8 }, () => world.service())
+    for (const [issuedAt, { profiles }] of processes.entries()) {
+      profiles.seen({ caller: caller(name, { name: `Grace ${issuedAt}` }), issuedAt, expiresAt: 99 })
+    }
+    await Promise.all(processes.map(({ profiles }) => profiles.close()))
+    const { participants } = await service.conversations.get(ada, cid)
+    expect(participants.find((p) => p.id === name)?.name).toBe('Grace 7')
+  })
 })
 
 describe('who may', () => {

@@ -3,6 +3,7 @@ import { participantKey } from '@parley/contract'
 import type { Logger } from '@parley/service-kit'
 import { LRUCache } from 'lru-cache'
 import type { Collections, ProfileDocument } from '../database/collections.ts'
+import { isDuplicateKey } from '../database/duplicate-key.ts'
 
 /** Milliseconds in which new names are gathered. */
 const FLUSH_MS = 200
@@ -77,15 +78,36 @@ export function createProfiles(options: {
       if (issuedAt < (row?.issuedAt ?? 0)) return false
       return (row?.name ?? null) !== name || (row?.picture ?? null) !== picture
     })
-    for (const { org, key, name, picture, issuedAt } of changed) {
-      const profile: Omit<ProfileDocument, '_id'> = { issuedAt }
-      if (name !== null) profile.name = name
-      if (picture !== null) profile.picture = picture
-      await profiles.replaceOne({ _id: { org, key } }, profile, { upsert: true })
-      // Fields set to undefined are ignored, but what the token no longer shows has to go.
-      await participants.updateMany({ org, key }, [
-        { $set: { name: literal(name), avatarUrl: literal(picture) } },
-      ])
+    for (const person of changed) {
+      if (await store(person)) await show(person)
+    }
+  }
+
+  /** False: another process has stored what a newer token shows. */
+  async function store({ org, key, name, picture, issuedAt }: Seen): Promise<boolean> {
+    const profile: Omit<ProfileDocument, '_id'> = { issuedAt }
+    if (name !== null) profile.name = name
+    if (picture !== null) profile.picture = picture
+    const older = { _id: { org, key }, issuedAt: { $not: { $gt: issuedAt } } }
+    try {
+      await profiles.replaceOne(older, profile, { upsert: true })
+      return true
+    } catch (error) {
+      if (isDuplicateKey(error)) return false
+      throw error
+    }
+  }
+
+  /** Where the person takes part; what another process stores meanwhile is shown after it. */
+  async function show({ org, key, name, picture, issuedAt }: Seen): Promise<void> {
+    // Fields set to undefined are ignored, but what the token no longer shows has to go.
+    await participants.updateMany({ org, key }, [
+      { $set: { name: literal(name), avatarUrl: literal(picture) } },
+    ])
+    const newer = await profiles.findOne({ _id: { org, key }, issuedAt: { $gt: issuedAt } })
+    if (newer) {
+      const { name = null, picture = null, issuedAt = 0 } = newer
+      await show({ org, key, name, picture, issuedAt })
     }
   }
 

@@ -51,7 +51,6 @@ export function createAdmission({ conversations, store, participantCache, hopLim
   /** The last number taken, and the run of agents up to it. */
   function place(lane: Lane, head: Head, tail: readonly MessageRow[]): { seq: number; agentRun: number } {
     if (lane.contended) {
-      lane.contended = false
       const rows = contiguous(head.settledSeq, tail)
       const agentRun = rows.reduce(
         (run, row) => (isVoid(row) ? run : nextAgentRun(run, row.author)),
@@ -126,6 +125,7 @@ export function createAdmission({ conversations, store, participantCache, hopLim
       const tailRead = lane.contended
       const again: Entry[] = []
       let { seq, agentRun } = head ? place(lane, head, tailOf.get(lane.id) ?? []) : { seq: 0, agentRun: 0 }
+      lane.contended = false
       // Lower and upper bound of the agent run: a message with an idempotency key may turn out to be a repeat, which
       // does not count.
       let [least, most] = [agentRun, agentRun]

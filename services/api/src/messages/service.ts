@@ -32,7 +32,7 @@ const rolesOf = (caller: Caller): MessageRole[] => {
 }
 
 /** @throws ProblemError `role_not_allowed` if the caller may not use a role or field */
-export function assertOwnRole(caller: Caller, body: Pick<CreateMessage, 'role' | 'usage' | 'model'>): void {
+function assertOwnRole(caller: Caller, body: Pick<CreateMessage, 'role' | 'usage' | 'model'>): void {
   if (!rolesOf(caller).includes(body.role)) {
     throw problem('role_not_allowed', {
       errors: [{ pointer: '/role', detail: `must be ${rolesOf(caller).join(' or ')}` }],

@@ -3,7 +3,7 @@ import type { Logger } from '@parley/service-kit'
 import type { ObjectId } from 'mongodb'
 import type { Collections, MessageDocument, SearchTermsDocument } from '../database/collections.ts'
 import { isVoid } from '../database/collections.ts'
-import { isDuplicateKey } from '../database/duplicate-key.ts'
+import { areAllDuplicateKeys } from '../database/duplicate-key.ts'
 import { firstOf } from '../messages/page-bytes.ts'
 import { unhurried } from '../messages/unhurried.ts'
 import { indexTerms } from './terms.ts'
@@ -72,7 +72,7 @@ export function createSearchIndexer({
       await searchTerms.insertMany(indexed, { ordered: false })
     } catch (error) {
       // Another process was here at the same time, or the message was deleted.
-      if (!isDuplicateKey(error)) throw error
+      if (!areAllDuplicateKeys(error)) throw error
     }
   }
 

@@ -39,7 +39,7 @@ const foldText = (text: string): string =>
     .replaceAll('’', "'")
 
 /** The words of a text with their positions. Ideographs come as single characters and as pairs. */
-export function* termsOf(text: string): Generator<Term> {
+function* termsOf(text: string): Generator<Term> {
   let left = TERMS_OF_TEXT
   for (const found of allTermsOf(text)) {
     yield found

@@ -6,7 +6,7 @@ import { isVoid } from '../database/collections.ts'
 import type { StreamService } from './service.ts'
 
 /** Milliseconds. A stream without a sign of life ends after at most `silentMs` + `everyMs`, below 30 s. */
-export const SWEEP_TIMES = {
+const SWEEP_TIMES = {
   silentMs: 20_000,
   everyMs: 4_000,
   /** Once MongoDB answers again, gateways whose checkpoints could not be stored get this long first. */

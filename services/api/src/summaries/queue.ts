@@ -48,21 +48,22 @@ export function createSummaryQueue({ redis, logger }: SummaryQueueOptions) {
     return made
   }
 
+  /** Queues jobs; those already queued stay as they are. Rejects if Redis does not take them. */
+  async function addAll(jobs: readonly SummaryJob[]): Promise<void> {
+    const target = await queue()
+    await target.addBulk(
+      jobs.map((job) => ({ name: 'summarize', data: job, opts: { ...OPTIONS, jobId: jobIdOf(job) } })),
+    )
+  }
+
   return {
     isReady,
-
-    /** Queues jobs; those already queued stay as they are. Rejects if Redis does not take them. */
-    async addAll(jobs: readonly SummaryJob[]): Promise<void> {
-      const target = await queue()
-      await target.addBulk(
-        jobs.map((job) => ({ name: 'summarize', data: job, opts: { ...OPTIONS, jobId: jobIdOf(job) } })),
-      )
-    },
+    addAll,
 
     /** Queues a job in the background, if Redis is there. */
     offer(job: SummaryJob): void {
       if (!isReady()) return
-      this.addAll([job]).catch((error: unknown) => {
+      addAll([job]).catch((error: unknown) => {
         logger.debug({ err: error, cid: job.conversationId }, 'a summary job is left to the reconciler')
       })
     },

@@ -36,8 +36,8 @@ interface Typist {
 export type Typing = ReturnType<typeof createTyping>
 
 /**
- * Who is typing: told at once, then at most once in 3 s per typist and room, and after 6 s it ends by itself for those
- * who heard it. Stopping is told at once. Best effort: nothing is kept, and slow readers go without.
+ * Who is typing: told at once, then at most once in 3 s per typist and room. Stopping is told at once, and also if
+ * nothing was heard of the typist for 6 s. Best effort: nothing is kept, and slow readers go without.
  */
 export function createTyping({
   bus,
@@ -99,7 +99,10 @@ export function createTyping({
     const name = nameOf(caller, conversationId)
     const before = typists.get(name)
     if (before) forget(before)
-    const expiry = setTimeout(() => typists.delete(name), LIMITS.typingMs).unref()
+    const expiry = setTimeout(() => {
+      typists.delete(name)
+      rest(typist)
+    }, LIMITS.typingMs).unref()
     const typist: Typist = { caller, conversationId, typing: true, toldAt: now(), expiry }
     typists.set(name, typist)
     tell(typist, true)
