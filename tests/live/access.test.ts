@@ -49,6 +49,13 @@ test('a page of a listed origin may ask who is online; another gets no leave to 
   expect(await allowed('https://evil.example.org')).toBeNull()
 })
 
+test('a question who is online that asks more than there is to answer is refused, as by the api', async () => {
+  const headers = { authorization: `Bearer ${scene.token('ada')}` }
+  const ask = (query: string) => fetch(`${scene.stack.gatewayUrls[0]}/presence/user/ada${query}`, { headers })
+  expect((await ask('')).status).toBe(200)
+  expect((await ask('?colour=red')).status).toBe(422)
+})
+
 test('another namespace, the main one too, lets nobody in', async () => {
   for (const namespace of ['/', '/admin']) {
     const code = await refusal(scene.token('ada'), { namespace })

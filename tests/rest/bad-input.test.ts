@@ -147,10 +147,15 @@ describe('POST /messages refuses', () => {
     '//a.test/x',
     ' https://a.test/x',
     'https://a.test/\u0000',
+    'https://a.test/\ud800',
+    `https://a.test/${'x'.repeat(2_034)}`,
+    `http://${'x'.repeat(3_000)}`,
+    'document:_a',
+    'document:a/b',
   ])('the attachment %j', async (attachment) => {
-    const answer = await send({ attachments: [attachment] })
-    expect(answer.status).toBe(422)
-    expect(['invalid_attachment', 'validation_failed']).toContain(answer.code)
+    const answer = await send({ attachments: ['https://a.test/', attachment] })
+    expect(answer).toMatchObject({ status: 422, code: 'invalid_attachment' })
+    expect(answer.text).toContain('/attachments/1')
   })
 
   it('a key in header and body that differ, and a key that is none', async () => {
@@ -361,6 +366,8 @@ describe('queries refuse', () => {
     'AAAAAAAAAAAAAAAAAAAAAAAA',
     Buffer.from('{"seq":{"$gt":0}}').toString('base64url'),
     'x'.repeat(512),
+    '',
+    'x'.repeat(4_000),
   ])('the cursor %j', async (cursor) => {
     for (const path of lists()) {
       const answer = await rest.call('GET', `${path}?cursor=${cursor}`, { token })

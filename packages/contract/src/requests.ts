@@ -53,6 +53,10 @@ const NewUsage = z.strictObject({
   totalTokens: Count.max(2e9).optional(),
 })
 
+/** Looked at one by one, since what is wrong with one has a code of its own. */
+const Attachment = z.string().meta({
+  description: `An https: URL without credentials, up to ${LIMITS.attachment} characters; or document:<id>, an id of 1 to 128 of A-Z a-z 0-9 . _ - that begins with a letter or digit. Else: invalid_attachment`,
+})
 const Content = TextOfBytes(LIMITS.contentBytes)
 const Thinking = TextOfBytes(LIMITS.thinkingBytes)
 const ToolCalls = z.array(NewToolCall).max(LIMITS.toolCalls)
@@ -65,7 +69,7 @@ export const CreateMessage = z
     content: Content.default(''),
     type: MessageType.optional(),
     parentId: Id.nullable().optional(),
-    attachments: z.array(TextOfLength(LIMITS.attachment)).max(LIMITS.attachments).optional(),
+    attachments: z.array(Attachment).max(LIMITS.attachments).optional(),
     thinking: Thinking.nullable().optional(),
     toolCalls: ToolCalls.optional(),
     toolCallId: OpaqueId.nullable().optional(),
@@ -98,7 +102,7 @@ export const QueryInt = (min: number, max: number) =>
     .meta({ type: 'integer', minimum: min, maximum: max })
 
 const Limit = QueryInt(1, LIMITS.pageSize).optional()
-const Cursor = z.string().min(1).max(512).optional()
+const Cursor = z.string().optional()
 
 export const PageQuery = z.strictObject({ limit: Limit, cursor: Cursor })
 export type PageQuery = z.infer<typeof PageQuery>

@@ -95,6 +95,29 @@ describe('errors', () => {
     expect(await post('hello', { 'content-type': 'text/plain' })).toMatchObject({ status: 415 })
   })
 
+  it('of a body that is no UTF-8 are told, and nothing is put in its place', async () => {
+    const send = (payload: Buffer, headers: Record<string, string> = {}) =>
+      problemOf({
+        method: 'POST',
+        url: '/things',
+        headers: { 'content-type': 'application/json', ...headers },
+        payload,
+      })
+    const latin = Buffer.from('{"text":"café"}', 'latin1')
+    const unicode = Buffer.from('{"text":"café"}')
+    expect(await send(latin)).toMatchObject({ status: 400, code: 'bad_request' })
+    for (const headers of [
+      { 'content-type': 'application/json; charset=iso-8859-1' },
+      { 'content-type': 'application/json;charset="UTF-16"' },
+      { 'content-encoding': 'br' },
+    ]) {
+      expect(await send(unicode, headers)).toMatchObject({ status: 415, code: 'unsupported_media_type' })
+    }
+    const headers = { 'content-type': 'application/json; charset="utf-8"', 'content-encoding': 'identity' }
+    const stored = await app.inject({ method: 'POST', url: '/things', headers, payload: unicode })
+    expect(stored.json()).toEqual({ text: 'café' })
+  })
+
   it('of prototype keys name them, and no prototype is touched', async () => {
     const answer = await post('{"text":"xx","__proto__":{"polluted":true}}')
     expect(answer).toMatchObject({ code: 'validation_failed', errors: [{ pointer: '/__proto__' }] })

@@ -1,5 +1,7 @@
+import { isUtf8 } from 'node:buffer'
 import { randomUUID } from 'node:crypto'
 import {
+  type IncomingHttpHeaders,
   type IncomingMessage,
   maxHeaderSize,
   type Server,
@@ -125,19 +127,33 @@ export function createHttpServer({ logger, bodyLimit = LIMITS.requestBytes }: Ht
     if (ending) reply.header('connection', 'close')
     done()
   })
-  // JSON.parse makes `__proto__` an ordinary own key, which the schemas then refuse by name and place. An empty body
+  // Decoding would replace what is no UTF-8 by something else, and store that. JSON.parse makes `__proto__` an ordinary own key, which the schemas then refuse by name and place. An empty body
   // is no body, whatever its type says: clients send the header out of habit.
   app.removeContentTypeParser(['application/json', 'text/plain'])
-  app.addContentTypeParser<string>('application/json', { parseAs: 'string' }, (_request, body, done) => {
-    if (body === '') {
+  app.addContentTypeParser<Buffer>('application/json', { parseAs: 'buffer' }, ({ headers }, body, done) => {
+    if (body.length === 0) {
       done(null, undefined)
       return
     }
+    if (!isPlainUtf8(headers)) {
+      done(problem('unsupported_media_type', { detail: 'The body must be UTF-8, and not compressed' }))
+      return
+    }
     try {
-      done(null, JSON.parse(body))
+      if (!isUtf8(body)) throw new SyntaxError('not UTF-8')
+      done(null, JSON.parse(body.toString()))
     } catch (error) {
       done(problem('bad_request', { detail: 'The body is not JSON', cause: error }))
     }
   })
   return app.withTypeProvider<ZodTypeProvider>()
+}
+
+/** By what its headers say. */
+function isPlainUtf8({
+  'content-type': type = '',
+  'content-encoding': encoding = 'identity',
+}: IncomingHttpHeaders): boolean {
+  const charset = /charset\s*=\s*"?([^";\s]+)/i.exec(type)?.[1] ?? 'utf-8'
+  return /^(utf-?8|us-ascii)$/i.test(charset) && encoding.toLowerCase() === 'identity'
 }

@@ -88,8 +88,14 @@ export type Changes = ReturnType<typeof createChanges>
  * Changes to what exists: each gets the next `changeSeq` of its conversation, corrected counters, an audit line and an
  * outbox row, all or nothing. Those that wait for one conversation share one transaction.
  */
-export function createChanges(options: { client: MongoClient; rows: Collections; outbox: Outbox }) {
-  const { client, rows, outbox } = options
+export function createChanges(options: {
+  client: MongoClient
+  rows: Collections
+  outbox: Outbox
+  /** Somebody changed a conversation itself, which counts as activity. */
+  touched(moved: readonly { cid: ObjectId; at: Date }[]): void
+}) {
+  const { client, rows, outbox, touched } = options
   const lanes = new Map<string, Lane>()
   const ready: Lane[] = []
   const active = new Set<Promise<void>>()
@@ -123,6 +129,8 @@ export function createChanges(options: { client: MongoClient; rows: Collections;
       const done = await commit(lane.cid, batch)
       for (const attempted of done.attempts) answer(attempted, done.unit)
       outbox.publish(done.events, done.messages)
+      const { head, now } = done.unit?.transaction ?? {}
+      if (head && head.updatedAt === now && !head.deletedAt) touched([{ cid: head._id, at: now }])
     } catch (error) {
       for (const { reject } of batch) reject(error)
     }

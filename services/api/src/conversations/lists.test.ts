@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { type Conversation, LIMITS, type Page } from '@parley/contract'
 import { encodeCursor } from '@parley/service-kit'
 import { MongoClient } from 'mongodb'
-import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, inject, test, vi } from 'vitest'
 import { collections } from '../database/collections.ts'
 import { createMessageStore } from '../messages/store.ts'
 import { createConversationLists } from './lists.ts'
@@ -158,9 +158,27 @@ describe('lists', () => {
   test('the conversation with the latest message comes first', async () => {
     const cid = ids[3] ?? ''
     await say(service, ada, cid, 'news')
+    const first = async (fetch: Fetch, limit: number) => (await fetch({ limit })).data[0]?.id
+    const lists: Fetch[] = [
+      (request) => service.lists.list(admin, request),
+      (request) => service.lists.list(ada, request),
+      (request) => service.lists.mine(ada, request),
+    ]
+    for (const fetch of lists) expect(await first(fetch, 50)).toBe(cid)
+    const renamed = ids[6] ?? ''
+    const rows = { cid: id(renamed) }
+    await world.database.participants.updateMany(rows, { $set: { activityAt: new Date(0) } })
+    await service.conversations.update(ada, renamed, { description: 'the sixth' })
+    for (const fetch of lists) expect(await first(fetch, 50)).toBe(renamed)
+    const moved = { ...rows, activityAt: { $gt: new Date(0) } }
+    await vi.waitFor(async () =>
+      expect(await world.database.participants.countDocuments(moved)).toBeGreaterThan(0),
+    )
+    await say(service, ada, cid, 'more news')
     await service.headUpdater.flush()
     expect((await service.lists.list(admin, { limit: 1 })).data[0]?.id).toBe(cid)
-    // To the minute, for participants.
+    expect((await service.lists.active(ada, 50))[0]?.id).toBe(cid)
+    // Between pages to the minute, for participants.
     const later = new Date(Date.now() + 120_000)
     await world.database.participants.updateMany({ cid: id(cid) }, { $set: { activityAt: later } })
     expect((await service.lists.mine(ada, { limit: 1 })).data[0]?.id).toBe(cid)

@@ -32,12 +32,18 @@ const filterOf = ({
   ...(externalId === undefined ? {} : { externalId }),
 })
 
+const byActivity = (a: ConversationDocument, b: ConversationDocument): number =>
+  b.updatedAt.getTime() - a.updatedAt.getTime()
+
 const inHead = (filter: object): object =>
   Object.fromEntries(Object.entries(filter).map(([field, value]) => [`head.${field}`, value]))
 
 export type ConversationLists = ReturnType<typeof createConversationLists>
 
-/** Lists of conversations, latest activity first. At most three queries each. */
+/**
+ * Lists of conversations, latest activity first. At most three queries each. What is stored to find them by is a little
+ * behind, for participants up to a minute: pages follow that, and each is put into the exact order.
+ */
 export function createConversationLists({
   rows,
   reader,
@@ -104,6 +110,7 @@ export function createConversationLists({
           .toArray(),
     })
     const states = await reader.states(heads, participantKey(caller))
+    states.sort((a, b) => byActivity(a.head, b.head))
     return { data: states.map((state) => toConversation(state, state.own)), page }
   }
 
@@ -128,7 +135,9 @@ export function createConversationLists({
       found.map(({ head }) => head),
       null,
     )
-    return { data: states.map((state, index) => toConversation(state, found[index] ?? null)), page }
+    const listed = states.map((state, index) => ({ state, row: found[index] ?? null }))
+    listed.sort((a, b) => byActivity(a.state.head, b.state.head))
+    return { data: listed.map(({ state, row }) => toConversation(state, row)), page }
   }
 
   return {
@@ -158,7 +167,7 @@ export function createConversationLists({
       const match = { org: caller.orgId, key: participantKey(caller) }
       const found = await own(match, { status: 'active' }, { activityAt: -1, cid: -1 }, limit)
       const folded = await reader.current(found.map(({ head }) => head))
-      return folded.map(({ _id, lastSeq }) => ({ id: _id.toHexString(), lastSeq }))
+      return folded.sort(byActivity).map(({ _id, lastSeq }) => ({ id: _id.toHexString(), lastSeq }))
     },
   }
 }

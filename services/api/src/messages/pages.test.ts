@@ -84,3 +84,24 @@ test('a page of large messages is cut, and its cursor leads to the rest', async 
   }
   expect((await pages.last(scope, 50)).map(({ seq }) => seq)).toEqual([3, 4, 5, 6])
 })
+
+test('an empty page leads back to what is there', async () => {
+  const process = world.process()
+  const cid = await world.conversation({ 'user:ada': 'owner' })
+  for (const seq of [1, 2]) {
+    await process.log.append({ org: 'acme', cid, draft: draft('user:ada', `line ${seq}`), admin: false })
+  }
+  const scope = { _id: cid, org: 'acme', settledSeq: 0 }
+  const read = async (range: object) => {
+    const { data, page } = await process.pages.page(scope, ['messages'], {}, range, 50)
+    return { seqs: data.map(({ seq }) => seq), ...page }
+  }
+  const after = await read({ after: 2 })
+  expect(after).toMatchObject({ seqs: [], hasMore: false, nextCursor: null })
+  expect(await read({ cursor: after.prevCursor })).toMatchObject({ seqs: [1, 2] })
+  const before = await read({ before: 1 })
+  expect(before).toMatchObject({ seqs: [], hasMore: false, prevCursor: null })
+  expect(await read({ cursor: before.nextCursor })).toMatchObject({ seqs: [1, 2] })
+  expect(await read({ after: Number.MAX_SAFE_INTEGER })).toMatchObject({ seqs: [] })
+  expect(await read({ after: 0 })).toMatchObject({ seqs: [1, 2], prevCursor: null })
+})

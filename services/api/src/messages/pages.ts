@@ -193,20 +193,21 @@ export function createMessagePages({
       const walk = await newer(scope, filter, at, limit)
       rows = walk.rows
       newerExist = walk.more
-      olderExist = (rows[0]?.seq ?? 1) > 1
+      olderExist = (rows[0]?.seq ?? at + 1) > 1
     } else {
       const walk = await older(scope, filter, at, limit)
       rows = walk.rows
       olderExist = walk.more
-      newerExist = at !== Number.MAX_SAFE_INTEGER && rows.length > 0
+      newerExist = at !== Number.MAX_SAFE_INTEGER
     }
-    const first = rows[0]
-    const last = rows.at(-1)
+    // An empty page leads back, too.
+    const first = rows[0]?.seq ?? Math.min(at + 1, Number.MAX_SAFE_INTEGER)
+    const last = rows.at(-1)?.seq ?? Math.max(at - 1, 0)
     return {
       data: rows.map(toMessage),
       page: {
-        prevCursor: first && olderExist ? encodeCursor(name, ['before', first.seq]) : null,
-        nextCursor: last && newerExist ? encodeCursor(name, ['after', last.seq]) : null,
+        prevCursor: olderExist ? encodeCursor(name, ['before', first]) : null,
+        nextCursor: newerExist ? encodeCursor(name, ['after', last]) : null,
         hasMore:
           direction === 'after' ? newerExist : direction === 'around' ? olderExist || newerExist : olderExist,
       },

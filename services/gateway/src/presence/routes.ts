@@ -45,7 +45,10 @@ export function presenceRoutes(
 
   app.get(
     '/presence/:type/:id',
-    { config: { permission: 'presence:read' }, schema: { params: PersonPath } },
+    {
+      config: { permission: 'presence:read' },
+      schema: { params: PersonPath, querystring: z.strictObject({}) },
+    },
     async (request) => {
       const caller = await callerOf(request)
       const { type, id } = request.params

@@ -9,6 +9,7 @@ import { createDeleteMessage } from '../../messages/delete.ts'
 import { createMessageService } from '../../messages/service.ts'
 import { openWorld } from '../../messages/testing/world.ts'
 import { createAccess } from '../../participants/access.ts'
+import { createActivity } from '../../participants/activity.ts'
 import { createReads } from '../../participants/reads.ts'
 import { createRoles } from '../../participants/roles.ts'
 import { createParticipantService } from '../../participants/service.ts'
@@ -65,7 +66,8 @@ function openService(world: Awaited<ReturnType<typeof openWorld>>) {
   const reader = createConversationReader({ rows: database, store })
   const build = createEventBuilder({ messages, participants, roomViews: reader.roomViews })
   const outbox = createOutbox({ outbox: database.outbox, publisher, build, logger })
-  const changes = createChanges({ client, rows: database, outbox })
+  const { touch: touched } = createActivity({ participants, logger })
+  const changes = createChanges({ client, rows: database, outbox, touched })
   const reads = createReads({ participants, publisher, logger })
   const make = createConversationMaker({ client, rows: database, profiles, outbox })
   const lists = createConversationLists({ rows: database, reader })

@@ -13,7 +13,12 @@ export async function openSummaryWorld(mongodbUri: string) {
   const { database } = world
   const process = world.process()
   const outbox = { send: async () => {}, publish: () => {}, idle: async () => {} }
-  const changes = createChanges({ client: database.client, rows: database, outbox })
+  const changes = createChanges({
+    client: database.client,
+    rows: database,
+    outbox,
+    touched: () => undefined,
+  })
   const reader = createSummaryWorkReader(database)
   const write = createSummaryWriter({
     ...database,
