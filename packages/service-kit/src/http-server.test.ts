@@ -29,6 +29,7 @@ beforeAll(async () => {
   const body = z.strictObject({ text: z.string().min(2), list: z.array(z.int()).optional() })
   app.post('/things', { ...open, schema: { body } }, async (request) => request.body)
   app.put('/things/:id', open, async () => ({}))
+  app.get('/things/new', open, async () => ({}))
   app.get(
     '/things/:id/:kind',
     {
@@ -139,6 +140,9 @@ describe('errors', () => {
     const answer = await problemOf({ method: 'DELETE', url: '/things/good' })
     expect(answer).toMatchObject({ code: 'method_not_allowed', status: 405 })
     expect(answer.headers.allow).toBe('PUT')
+    // The path is one of ids, too, but it is named as it stands.
+    const named = await problemOf({ method: 'DELETE', url: '/things/new' })
+    expect(named).toMatchObject({ code: 'method_not_allowed', headers: { allow: 'GET, HEAD' } })
   })
 
   it('that are unexpected reveal nothing, and are logged', async () => {

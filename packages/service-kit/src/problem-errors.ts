@@ -152,9 +152,12 @@ export function problemErrors(app: HttpServer): void {
   })
   app.setNotFoundHandler((request, reply) => {
     const path = pathOf(request.url)
-    const allowed = new Set([...routes.values()].flatMap((r) => (r.path.test(path) ? [...r.methods] : [])))
-    if (allowed.size === 0) throw problem('not_found')
-    reply.header('allow', [...allowed].sort().join(', '))
-    throw problem('method_not_allowed', { detail: `Allowed here: ${[...allowed].sort().join(', ')}` })
+    // A path that is named as it stands is not an id.
+    const named = routes.get(path)
+    const matching = named ? [named] : [...routes.values()].filter((route) => route.path.test(path))
+    const methods = [...new Set(matching.flatMap((route) => [...route.methods]))].sort().join(', ')
+    if (methods === '') throw problem('not_found')
+    reply.header('allow', methods)
+    throw problem('method_not_allowed', { detail: `Allowed here: ${methods}` })
   })
 }
