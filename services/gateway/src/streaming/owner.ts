@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import {
   type InternalStreamFinish,
   type InternalStreamFinishResult,
@@ -21,6 +22,8 @@ export const STREAM_TIMES = {
   beatMs: 10,
   /** Milliseconds between checkpoints in MongoDB: the sign of life that the api's sweeper looks for. */
   checkpointMs: 2_000,
+  /** Milliseconds until the next try to add to a text that is held. */
+  heldMs: 50,
   /** Milliseconds for an agent that was cut off to come back. */
   orphanMs: 10_000,
 }
@@ -111,8 +114,14 @@ export function createStreamOwner(
     const message = busMessage('stream', encodePiece(piece))
     const append = () => asOwner((by) => store.append(messageId, by, piece, channel, message))
     try {
-      if (behind && !(await restore())) return
-      if ((await append()) === 'lost' && (await restore())) await append()
+      for (;;) {
+        if (behind && !(await restore())) return
+        const owned = await append()
+        if (owned === 'lost') behind = true
+        else if (owned !== 'held' || ending) return
+        // Somebody is about to end it. If that comes to nothing, it goes on.
+        else await delay(times.heldMs)
+      }
     } catch (error) {
       logger.debug(
         { err: error, messageId },
@@ -124,7 +133,8 @@ export function createStreamOwner(
   }
 
   /**
-   * Asks Redis with the owner's token. `taken`: another gateway owns the stream, and this one stops. If a resume has
+   * Asks Redis with the owner's token. `taken`, `ended`: another gateway owns the stream, or has ended it, and this one
+   * stops. If a resume has
    * replaced the token meanwhile, a refusal of the old one says nothing, and the new one is tried. A claim that failed
    * because Redis was away is made first, but only while the agent is here: otherwise another gateway may own the
    * stream. Rejects while Redis is away.
@@ -137,8 +147,9 @@ export function createStreamOwner(
         claimed = by === token
       }
       const owned = await ask(by)
-      if (owned === 'taken' && by !== token) continue
+      if ((owned === 'taken' || owned === 'ended') && by !== token) continue
       if (owned === 'taken') stop('released')
+      if (owned === 'ended') onEndedElsewhere()
       return owned
     }
   }
@@ -146,8 +157,8 @@ export function createStreamOwner(
   /** Whether the stream is still this gateway's. */
   async function restore(): Promise<boolean> {
     const owned = await asOwner((by) => store.restore(conversationId, messageId, seq, by, text.whole))
-    if (owned !== 'taken') behind = false
-    return owned !== 'taken'
+    if (owned === 'owned') behind = false
+    return owned === 'owned'
   }
 
   async function ownership(): Promise<Ownership> {
@@ -243,7 +254,8 @@ export function createStreamOwner(
     const by = agent
     try {
       // Another gateway may have it by now; where nobody can say, the api's sweeper decides.
-      if ((await ownership()) === 'taken' || agent !== by) return
+      const owned = await ownership()
+      if (owned === 'taken' || owned === 'ended' || agent !== by) return
       await finish('failed', {}, null, condition)
     } catch (error) {
       logger.debug({ err: error, messageId }, 'an abandoned stream is not ended here')

@@ -76,8 +76,28 @@ test('a stream is listed in its room until it has ended, and then nobody owns it
   await store.close(stream.cid, stream.id)
   expect(await store.list(stream.cid)).toEqual([])
   expect(await store.read(stream.id)).toBeNull()
-  expect(await stream.append('mine', 0, 'late')).toBe('taken')
+  expect(await stream.append('mine', 0, 'late')).toBe('ended')
+  expect(await store.hold(stream.id)).toBeNull()
   expect(await redis.pttl(streamTextKey(stream.id))).toBeGreaterThan(0)
+})
+
+test('what is held gets nothing more, not even from who owns it by then, until it is released', async () => {
+  const stream = await begin()
+  expect(await store.hold(stream.id)).toBeNull()
+  await stream.claim('mine')
+  await stream.append('mine', 0, 'Hello')
+  expect(await store.hold(stream.id)).toBe('Hello')
+  expect(await stream.append('mine', 5, ', you')).toBe('held')
+  expect(await store.restore(stream.cid, stream.id, 1, 'mine', 'Hello, you')).toBe('held')
+  expect(await store.touch(stream.id, 'mine')).toBe('owned')
+  expect(await stream.claim('next')).toBe('Hello')
+  expect(await stream.append('next', 5, ', you')).toBe('held')
+  await store.release(stream.id)
+  expect(await stream.append('next', 5, ', you')).toBe('owned')
+  expect(await store.read(stream.id)).toBe('Hello, you')
+  // Of a holder that died.
+  await redis.hset(streamTextKey(stream.id), 'held', Date.now() - 1)
+  expect(await stream.append('next', 10, '!')).toBe('owned')
 })
 
 test('whoever claims and writes in whatever order, the text is what those who owned it at the time wrote', async () => {

@@ -4,6 +4,8 @@ import type { Redis, Result } from 'ioredis'
 
 /** Milliseconds that a text outlives its owner's last sign of life. */
 const TEXT_MS = 10 * 60_000
+/** Milliseconds for which a stream is held at most: whoever was to end it may have died. */
+const HOLD_MS = 5_000
 /** Milliseconds for which a late owner is still told that a stream has ended. */
 const CLOSED_MS = 60_000
 /** Seconds for which a conversation's list of streams is kept. */
@@ -22,13 +24,17 @@ declare module 'ioredis' {
     ): Result<number, Context>
     streamRestore(key: string, token: string, ms: number, text: string): Result<number, Context>
     streamTouch(key: string, token: string, ms: number): Result<number, Context>
+    streamHold(key: string, ms: number): Result<string[], Context>
     streamClose(key: string, ms: number): Result<number, Context>
   }
 }
 
-/** Whether a token still owns a stream; `lost`: Redis no longer has the stream. */
-export type Ownership = 'owned' | 'taken' | 'lost'
-const OWNERSHIP: Record<number, Ownership> = { 1: 'owned', 0: 'taken', [-1]: 'lost' }
+/**
+ * Whether a token still owns a stream; `ended`: nobody does any more; `held`: it does, but may add nothing for a moment;
+ * `lost`: Redis no longer has the stream.
+ */
+export type Ownership = 'owned' | 'taken' | 'ended' | 'held' | 'lost'
+const OWNERSHIP: Record<number, Ownership> = { 1: 'owned', 0: 'taken', 2: 'ended', 3: 'held', [-1]: 'lost' }
 const ownership = (answer: number): Ownership => OWNERSHIP[answer] ?? 'taken'
 
 export type StreamStore = ReturnType<typeof createStreamStore>
@@ -43,6 +49,7 @@ export function createStreamStore({ redis, logger }: { redis: Redis; logger: Log
     ['streamAppend', 'stream-append'],
     ['streamRestore', 'stream-restore'],
     ['streamTouch', 'stream-touch'],
+    ['streamHold', 'stream-hold'],
     ['streamClose', 'stream-close'],
   ] as const
   for (const [command, file] of scripts) {
@@ -58,9 +65,7 @@ export function createStreamStore({ redis, logger }: { redis: Redis; logger: Log
         redis.hset(list, messageId, seq),
         redis.expire(list, LIST_SECONDS),
       ])
-      const pairs: Record<string, string> = {}
-      for (let i = 0; i < fields.length; i += 2) pairs[fields[i] ?? ''] = fields[i + 1] ?? ''
-      return joinStreamText(pairs)
+      return joinStreamText(recordOf(fields))
     },
 
     /** Stores a piece and publishes `message` on `channel`, in one step. */
@@ -77,7 +82,7 @@ export function createStreamStore({ redis, logger }: { redis: Redis; logger: Log
       )
     },
 
-    /** Writes the whole text over whatever is there; `lost` never. */
+    /** Writes the whole text over whatever is there; never `lost`. */
     async restore(
       conversationId: string,
       messageId: string,
@@ -96,6 +101,22 @@ export function createStreamStore({ redis, logger }: { redis: Redis; logger: Log
     /** Whether the token still owns the stream; extends the time its text is kept. */
     async touch(messageId: string, token: string): Promise<Ownership> {
       return ownership(await redis.streamTouch(streamTextKey(messageId), token, TEXT_MS))
+    },
+
+    /**
+     * Its owner adds nothing to it until `release` or `close`, or for 5 s: what is returned is all that anybody has been
+     * shown. null where Redis has no text, or the stream has ended.
+     */
+    async hold(messageId: string): Promise<string | null> {
+      const fields = await redis.streamHold(streamTextKey(messageId), HOLD_MS)
+      return fields.length === 0 ? null : joinStreamText(recordOf(fields))
+    },
+
+    /** It goes on after all. Best effort. */
+    async release(messageId: string): Promise<void> {
+      await redis.hdel(streamTextKey(messageId), 'held').catch((error: unknown) => {
+        logger.debug({ err: error, messageId }, 'a stream goes on once it is held no longer')
+      })
     },
 
     /** It has ended: a gateway that still believes it owns it can no longer write. Best effort. */
@@ -122,4 +143,11 @@ export function createStreamStore({ redis, logger }: { redis: Redis; logger: Log
       return Object.entries(found).map(([messageId, seq]) => ({ messageId, seq: Number(seq) }))
     },
   }
+}
+
+/** Redis tells fields and values in turn. */
+function recordOf(fields: readonly string[]): Record<string, string> {
+  const record: Record<string, string> = {}
+  for (let i = 0; i < fields.length; i += 2) record[fields[i] ?? ''] = fields[i + 1] ?? ''
+  return record
 }

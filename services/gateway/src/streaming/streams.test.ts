@@ -1,6 +1,7 @@
 import {
   type Message,
   participantKey,
+  problem,
   roomChannel,
   roomStreamsKey,
   type StreamUpdate,
@@ -11,6 +12,7 @@ import { afterAll, beforeAll, expect, it, vi } from 'vitest'
 import { busMessage } from '../bus/bus.ts'
 import { createFakeApi, createFakeConversation } from '../testing/fake-api.ts'
 import { startTestGateway } from '../testing/gateway.ts'
+import { STREAM_TIMES } from './owner.ts'
 import { encodePiece } from './piece.ts'
 import { createStreamStore } from './store.ts'
 
@@ -30,6 +32,10 @@ const moved = fake.add(createFakeConversation('acme', [BOT, ADA]))
 const continued: Message = { ...moved.add(''), status: 'streaming' }
 const checkpointed = fake.add(createFakeConversation('acme', [BOT, ADA]))
 const stored: Message = { ...checkpointed.add('abcdef'), status: 'streaming' }
+const cut = fake.add(createFakeConversation('acme', [BOT, ADA]))
+const shown: Message = { ...cut.add(''), status: 'streaming', role: 'assistant' }
+/** What comes between a cancel's reading of the text and the api's word. */
+let whileCancelling: () => Promise<void> = async () => undefined
 const started = Promise.withResolvers<void>()
 const ended: unknown[] = []
 let isAsked = false
@@ -37,7 +43,8 @@ let isAsked = false
 /** The fake api, with an answer that is stored at once and acknowledged when the test says so. */
 const api: ApiClient = {
   ...fake.api,
-  asCaller: async () => ({ status: 200, body: stored }) as never,
+  asCaller: async (_method, path) =>
+    ({ status: 200, body: [continued, shown].find(({ id }) => path.endsWith(id)) ?? stored }) as never,
   async internal(path, body) {
     if (JSON.stringify(body).includes(deleted.id)) {
       if (path === '/internal/streams/checkpoint') return { live: false } as never
@@ -45,12 +52,14 @@ const api: ApiClient = {
     }
     if (path === '/internal/streams/start') {
       if (JSON.stringify(body).includes(moved.id)) return { message: continued, created: true } as never
+      if (JSON.stringify(body).includes(cut.id)) return { message: shown, created: true } as never
       if (JSON.stringify(body).includes(resumed.id)) return { message: paused, created: false } as never
       isAsked = true
       await started.promise
       return { message: answer, created: true } as never
     }
     if (path !== '/internal/streams/finish') return fake.api.internal(path, body)
+    if (JSON.stringify(body).includes(cut.id)) await whileCancelling()
     ended.push(body)
     return { message: { ...answer, status: 'failed' }, won: true } as never
   },
@@ -231,6 +240,45 @@ it('keeps all of an answer that is cancelled through the gateway where it began,
   const ada = await gateway.connect(gateway.token('ada', 'acme'))
   await ada.emitWithAck('message:cancel', { conversationId: moved.id, messageId })
   expect(ended.at(-1)).toMatchObject({ messageId, status: 'cancelled', result: { content: 'abcdef' } })
+})
+
+it('shows nothing of an answer that is being cancelled beyond what is stored of it, and goes on if that fails', async () => {
+  const agent = await gateway.connect(gateway.token('bot', 'acme', { type: 'agent' }))
+  const ada = await gateway.connect(gateway.token('ada', 'acme'))
+  await ada.emitWithAck('conversation:join', { conversationId: cut.id })
+  let seen = ''
+  ada.on('message:stream', ({ text = '' }: StreamUpdate) => {
+    seen += text
+  })
+  const start = { op: 'start', conversationId: cut.id, clientMessageId: 'cut' }
+  const { messageId } = await agent.emitWithAck('message:stream', start)
+  await gateway.publish([gateway.event('message.created', cut, { seq: shown.seq, data: shown })])
+  const write = (index: number, text: string) =>
+    agent.emitWithAck('message:stream', { op: 'delta', messageId, index, text })
+  await write(0, 'abc')
+  await vi.waitFor(() => expect(seen).toBe('abc'))
+
+  whileCancelling = async () => {
+    await write(3, 'def')
+    // Longer than deltas are gathered.
+    await new Promise((resolve) => setTimeout(resolve, 3 * STREAM_TIMES.coalesceMs))
+    expect(seen).toBe('abc')
+    throw problem('unavailable')
+  }
+  const cancel = () => ada.emitWithAck('message:cancel', { conversationId: cut.id, messageId })
+  expect(await cancel()).toMatchObject({ ok: false, error: { code: 'unavailable' } })
+  await vi.waitFor(() => expect(seen).toBe('abcdef'))
+
+  const told = new Promise((resolve) => agent.once('message:cancel', resolve))
+  whileCancelling = async () => {
+    await write(6, 'ghi')
+    await new Promise((resolve) => setTimeout(resolve, 3 * STREAM_TIMES.coalesceMs))
+  }
+  expect(await cancel()).toMatchObject({ ok: true })
+  expect(ended.at(-1)).toMatchObject({ messageId, status: 'cancelled', result: { content: 'abcdef' } })
+  await told
+  await new Promise((resolve) => setTimeout(resolve, 3 * STREAM_TIMES.heldMs))
+  expect(seen).toBe('abcdef')
 })
 
 it('leaves the text as it is stored where an answer ends on another connection and Redis has less of it', async () => {

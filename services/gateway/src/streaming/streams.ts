@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import {
+  type InternalStreamFinish,
   type InternalStreamFinishResult,
   type Message,
   participantKey,
@@ -158,36 +159,59 @@ export function createStreams(options: {
     status: 'sent' | 'failed',
     result: StreamResult,
   ): Promise<InternalStreamFinishResult> {
-    const { body } = await api.asCaller<Pick<Message, 'conversationId' | 'content'>>(
-      'GET',
-      `/messages/${messageId}`,
-      socket.data.session.token,
-    )
-    const { conversationId } = body
-    const text = result.content === undefined ? await textOf(messageId) : null
-    // Redis may have less than a checkpoint stored: it was away, or lost it.
-    const isLonger = text !== null && text.length > body.content.length
-    const answer = await api.internal(
-      '/internal/streams/finish',
-      {
+    const { conversationId, content } = await seenBy(socket, messageId)
+    const answer = await endHeld(messageId, (text) => {
+      // Redis may have less than a checkpoint stored: it was away, or lost it.
+      const isLonger = result.content === undefined && text !== null && text.length > content.length
+      return {
         conversationId,
         messageId,
         status,
         result: isLonger ? { ...result, content: text } : result,
         caller: socket.data.caller,
-      },
-      { key: conversationId },
-    )
+      }
+    })
     await store.close(conversationId, messageId)
     return answer
   }
 
-  async function textOf(messageId: string): Promise<string | null> {
+  /** @throws ProblemError not_found (it does not exist, or the caller takes no part there) */
+  async function seenBy(socket: ChatSocket, messageId: string) {
+    const { body } = await api.asCaller<Pick<Message, 'conversationId' | 'content'>>(
+      'GET',
+      `/messages/${messageId}`,
+      socket.data.session.token,
+    )
+    return body
+  }
+
+  /** Ends a stream, of which its owner shows nobody any more meanwhile than what is stored. */
+  async function endHeld(
+    messageId: string,
+    end: (text: string | null) => InternalStreamFinish,
+  ): Promise<InternalStreamFinishResult> {
+    let won = false
     try {
-      return (await owners.get(messageId)?.read()) ?? (await store.read(messageId))
+      const request = end(await hold(messageId))
+      const { conversationId } = request
+      const answer = await api.internal('/internal/streams/finish', request, { key: conversationId })
+      won = answer.won
+      return answer
+    } finally {
+      if (!won) await store.release(messageId)
+    }
+  }
+
+  /** Its text, which does not go on until it is ended or released; null where nobody knows it. */
+  async function hold(messageId: string): Promise<string | null> {
+    // Of an owner here Redis then has all.
+    const own = (await owners.get(messageId)?.read()) ?? null
+    try {
+      const held = await store.hold(messageId)
+      return held === null || (own !== null && own.length > held.length) ? own : held
     } catch (error) {
-      logger.debug({ err: error, messageId }, 'a stream ends with the text of its last checkpoint')
-      return null
+      logger.debug({ err: error, messageId }, 'Redis is away: a stream ends with what is known here')
+      return own
     }
   }
 
@@ -217,18 +241,16 @@ export function createStreams(options: {
 
     /** Stores it first, then tells the agent; if that fails, its gateway finds out at the next checkpoint. */
     async cancel(socket: ChatSocket, conversationId: string, messageId: string): Promise<void> {
-      const content = await textOf(messageId)
-      const { won } = await api.internal(
-        '/internal/streams/finish',
-        {
-          conversationId,
-          messageId,
-          status: 'cancelled',
-          result: content === null ? {} : { content },
-          caller: socket.data.caller,
-        },
-        { key: conversationId },
-      )
+      // Who may not see it can't stop it for a moment either.
+      const seen = await seenBy(socket, messageId)
+      if (seen.conversationId !== conversationId) throw problem('not_found')
+      const { won } = await endHeld(messageId, (content) => ({
+        conversationId,
+        messageId,
+        status: 'cancelled',
+        result: content === null ? {} : { content },
+        caller: socket.data.caller,
+      }))
       if (!won) return
       onEnded(messageId)
       void bus.publish(roomChannel(conversationId), 'cancel', messageId)
