@@ -243,7 +243,7 @@ export const MUTANTS: readonly Mutant[] = [
     patches: [
       {
         file: 'services/gateway/lua/stream-append.lua',
-        find: 'if owner ~= ARGV[1] then return 0 end',
+        find: 'if at[1] ~= ARGV[1] then return 0 end',
         replace: '',
       },
     ],
@@ -251,6 +251,21 @@ export const MUTANTS: readonly Mutant[] = [
       project: 'unit',
       file: 'services/gateway/src/streaming/store.test.ts',
       name: 'a text has one owner',
+    },
+  },
+  {
+    name: 'an answer goes on while it is being cancelled',
+    patches: [
+      {
+        file: 'services/gateway/lua/stream-append.lua',
+        find: 'then return 3 end',
+        replace: 'then local ignored = true end',
+      },
+    ],
+    proof: {
+      project: 'unit',
+      file: 'services/gateway/src/streaming/streams.test.ts',
+      name: 'shows nothing of an answer that is being cancelled',
     },
   },
   {
