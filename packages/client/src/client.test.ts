@@ -692,6 +692,19 @@ describe('small signals', () => {
     ])
   })
 
+  it('lets go of a room that is not followed, and of no other', async () => {
+    const { parley, room } = await joined()
+    parley.forget(room.id)
+    expect(parley.conversation(room.id)).toBe(room)
+    await room.leave()
+    parley.forget(room.id)
+    await expect(room.join()).rejects.toMatchObject({ code: 'closed' })
+    const next = parley.conversation(room.id)
+    expect(next).not.toBe(room)
+    await next.join()
+    expect(next.state).toBe('live')
+  })
+
   it('sends read positions as they are asked for, however high or wrong one before was', async () => {
     const { room } = await joined()
     await room.read(99)

@@ -53,7 +53,7 @@ export interface Parley extends Rest {
   conversation(id: string): Room
   /**
    * Lets go of a conversation that is not followed (never joined, left, or gone): with its listeners, and where it was.
-   * For who has to do with very many. Has no effect on one that is followed.
+   * For who has to do with very many. The old room can't be joined again. Has no effect on one that is followed.
    */
   forget(id: string): void
   /** Leaves everything at once; what was under way fails with `closed`. */
@@ -150,8 +150,10 @@ export function assemble(options: ParleyOptions): {
     },
     forget(given) {
       const id = given.toLowerCase()
-      const state = rooms.get(id)?.state
-      if (state === 'out' || state === 'removed') rooms.delete(id)
+      const room = rooms.get(id)
+      if (room?.state !== 'out' && room?.state !== 'removed') return
+      room.retire()
+      rooms.delete(id)
     },
     close() {
       closing.abort(new ParleyError('closed', 'The client was closed'))

@@ -94,6 +94,8 @@ export interface RoomInside extends Room {
   rejoin(): void
   /** The connection is gone. */
   lost(): void
+  /** The client passes nothing on to it any more: joined again, it would wait for ever. */
+  retire(): void
 }
 
 export interface RoomDependencies {
@@ -150,6 +152,7 @@ export function createRoom(id: string, deps: RoomDependencies): RoomInside {
   let followed = false
   /** In the room, on this connection. */
   let isIn = false
+  let retired = false
   /** Ever joined: the timeline says where. */
   let started = false
   /** The join under way, which all who ask for one share. */
@@ -362,12 +365,17 @@ export function createRoom(id: string, deps: RoomDependencies): RoomInside {
       // The state tells the outcome.
       if (followed && !joining) follow().catch(() => undefined)
     },
+    retire() {
+      retired = true
+    },
     lost() {
       isIn = false
       if (followed) setState('away')
     },
     async join({ signal, ...place } = {}) {
       if (signal?.aborted) throw abortedBy(signal)
+      if (retired)
+        throw new ParleyError('closed', 'The client was told to forget this room: ask it for another')
       const before = followed
       waiting += 1
       try {

@@ -127,8 +127,9 @@ export function createHttpServer({ logger, bodyLimit = LIMITS.requestBytes }: Ht
     if (ending) reply.header('connection', 'close')
     done()
   })
-  // Decoding would replace what is no UTF-8 by something else, and store that. JSON.parse makes `__proto__` an ordinary own key, which the schemas then refuse by name and place. An empty body
-  // is no body, whatever its type says: clients send the header out of habit.
+  // Decoding would replace what is no UTF-8 by something else, and that would be stored. JSON.parse makes `__proto__` an
+  // ordinary own key, which the schemas then refuse by name and place. An empty body is no body, whatever its type says:
+  // clients send the header out of habit.
   app.removeContentTypeParser(['application/json', 'text/plain'])
   app.addContentTypeParser<Buffer>('application/json', { parseAs: 'buffer' }, ({ headers }, body, done) => {
     if (body.length === 0) {

@@ -1,7 +1,7 @@
 -- KEYS[1] text of a streamed answer, as in stream-claim.lua. ARGV: token, offset, text, channel, message.
 -- Stored and told in one step, and by the owner alone.
--- Returns 1 where it was, 0 where somebody else owns the stream, 2 where it has ended, 3 where it is held (stream-hold.lua),
--- -1 where Redis lost the text.
+-- Returns 1 where it was, 0 where somebody else owns the stream, 2 where it has ended, 3 where it is held
+-- (stream-hold.lua), -1 where Redis lost the text.
 local at = redis.call('HMGET', KEYS[1], 'owner', 'held')
 if not at[1] then return -1 end
 if at[1] == '' then return 2 end

@@ -9,8 +9,8 @@ const DETAIL =
 const DOCUMENT = /^document:([A-Za-z0-9][A-Za-z0-9._-]{0,127})$/
 
 /**
- * An attachment reference taken apart: an `https:` URL without credentials of up to 2,048 UTF-16 units, or `document:<id>` (1–128 of
- * `A–Z a–z 0–9 . _ -`). null for anything else. Nothing is ever fetched.
+ * An attachment reference taken apart: an `https:` URL without credentials of up to 2,048 UTF-16 units, or
+ * `document:<id>` (1–128 of `A–Z a–z 0–9 . _ -`). null for anything else. Nothing is ever fetched.
  */
 function parseAttachment(reference: string): AttachmentReference | null {
   const id = DOCUMENT.exec(reference)?.[1]

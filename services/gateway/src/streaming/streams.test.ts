@@ -12,7 +12,6 @@ import { afterAll, beforeAll, expect, it, vi } from 'vitest'
 import { busMessage } from '../bus/bus.ts'
 import { createFakeApi, createFakeConversation } from '../testing/fake-api.ts'
 import { startTestGateway } from '../testing/gateway.ts'
-import { STREAM_TIMES } from './owner.ts'
 import { encodePiece } from './piece.ts'
 import { createStreamStore } from './store.ts'
 
@@ -258,10 +257,13 @@ it('shows nothing of an answer that is being cancelled beyond what is stored of 
   await write(0, 'abc')
   await vi.waitFor(() => expect(seen).toBe('abc'))
 
+  const appended = vi.spyOn(gateway.redis, 'streamAppend')
+  /** As in stream-append.lua: what the owner was last told. */
+  const isTold = (answer: number) =>
+    vi.waitFor(() => expect(appended.mock.settledResults.at(-1)?.value).toBe(answer))
   whileCancelling = async () => {
     await write(3, 'def')
-    // Longer than deltas are gathered.
-    await new Promise((resolve) => setTimeout(resolve, 3 * STREAM_TIMES.coalesceMs))
+    await isTold(3)
     expect(seen).toBe('abc')
     throw problem('unavailable')
   }
@@ -271,13 +273,14 @@ it('shows nothing of an answer that is being cancelled beyond what is stored of 
 
   const told = new Promise((resolve) => agent.once('message:cancel', resolve))
   whileCancelling = async () => {
+    appended.mockClear()
     await write(6, 'ghi')
-    await new Promise((resolve) => setTimeout(resolve, 3 * STREAM_TIMES.coalesceMs))
+    await isTold(3)
   }
   expect(await cancel()).toMatchObject({ ok: true })
   expect(ended.at(-1)).toMatchObject({ messageId, status: 'cancelled', result: { content: 'abcdef' } })
   await told
-  await new Promise((resolve) => setTimeout(resolve, 3 * STREAM_TIMES.heldMs))
+  await isTold(2)
   expect(seen).toBe('abcdef')
 })
 
