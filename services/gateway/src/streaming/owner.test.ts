@@ -159,3 +159,41 @@ it('is ended whatever sign of life it gave where its agent may not write any mor
   expect(internal.mock.calls).toMatchObject([['/internal/streams/finish', { status: 'failed' }, {}]])
   expect(internal.mock.calls[0]?.[1]).not.toHaveProperty('silentMs')
 })
+
+it('stores all it was given before it is left, also what came while it was being stored', async () => {
+  const { socket } = createFakeSocket()
+  const identity = { conversationId: newId(), messageId: newId(), seq: 1, orgId: 'acme', author: 'agent:bot' }
+  const store = createStreamStore({ redis, logger })
+  await store.claim(identity.conversationId, identity.messageId, 1, 'mine')
+  const contents: string[] = []
+  const stored = Promise.withResolvers<void>()
+  const api = {
+    ...createFakeApi().api,
+    async internal(_path: string, body: unknown) {
+      contents.push((body as { content: string }).content)
+      await stored.promise
+      return { live: true }
+    },
+  } as ApiClient
+  const owner = createStreamOwner(
+    identity,
+    { text: 'Hel', token: 'mine', claimed: true, socket, stored: true },
+    {
+      api,
+      store,
+      beat: createBeat(STREAM_TIMES.beatMs),
+      outbound: createOutbound(),
+      logger,
+      times: { ...STREAM_TIMES, checkpointMs: 20 },
+      deliver: () => undefined,
+      onOver: () => undefined,
+    },
+  )
+  await vi.waitFor(() => expect(contents).toEqual(['Hel']))
+  owner.append(3, 'lo')
+  owner.onAgentGone(socket)
+  const left = owner.leave()
+  stored.resolve()
+  await left
+  expect(contents).toEqual(['Hel', 'Hello'])
+})

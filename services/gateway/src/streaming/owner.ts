@@ -77,7 +77,7 @@ export function createStreamOwner(
   let flushing: Promise<void> | undefined
   let flushedAt = Number.NEGATIVE_INFINITY
   let orphanTimer: NodeJS.Timeout | undefined
-  let checkpointing = false
+  let checkpointing: Promise<void> | undefined
 
   function stop(why: 'ended' | 'released'): void {
     if (over) return
@@ -178,9 +178,17 @@ export function createStreamOwner(
     }
   }
 
+  /** One at a time; the one under way may lack the newest text. */
   async function checkpoint(): Promise<void> {
-    if (checkpointing || ending || over) return
-    checkpointing = true
+    while (checkpointing) await checkpointing
+    if (ending || over) return
+    checkpointing = save().finally(() => {
+      checkpointing = undefined
+    })
+    await checkpointing
+  }
+
+  async function save(): Promise<void> {
     try {
       await confirm()
       if (over || ending) return
@@ -192,13 +200,11 @@ export function createStreamOwner(
       if (!live) onEndedElsewhere()
     } catch (error) {
       logger.debug({ err: error, messageId }, 'a checkpoint was skipped')
-    } finally {
-      checkpointing = false
     }
   }
   /** Not while its agent is cut off: a checkpoint is a sign of life, and the api's sweeper would wait longer. */
   const checkpoints = setInterval(() => {
-    if (socket) void checkpoint()
+    if (socket && !checkpointing) void checkpoint()
   }, times.checkpointMs)
 
   /**
@@ -322,6 +328,8 @@ export function createStreamOwner(
     /** Leaves it as it is, to whoever takes it over. */
     async leave(): Promise<void> {
       await flush()
+      // That of an agent that is just gone is the last.
+      while (checkpointing) await checkpointing
       if (socket) await checkpoint()
       stop('released')
     },
