@@ -3,6 +3,7 @@ import type { HttpServer, Logger } from '@parley/service-kit'
 import fastifySocketIo from 'fastify-socket.io'
 import type { Redis } from 'ioredis'
 import { GuardedWebSockets, guard } from './connection/guard.ts'
+import { parser } from './connection/parser.ts'
 import { createControlAdapter } from './control/adapter.ts'
 import type { ChatNamespace, ChatServer } from './sockets.ts'
 
@@ -27,6 +28,7 @@ export async function openSockets(
     httpCompression: false,
     serveClient: false,
     connectTimeout: 10_000,
+    parser,
     wsEngine: GuardedWebSockets,
     preClose: (done) => done(),
   })

@@ -145,7 +145,7 @@ export function createRoomAccess(
       messages: answer.messages,
       hasMore: answer.hasMore,
       changes: answer.changes,
-      receipts: answer.receipts.map((receipt) => withRead(receipt, readPositions)),
+      receipts: withReads(answer.receipts, readPositions),
       online,
     }
     if (answer.role !== null) result.unread = Math.max(0, result.lastSeq - result.readSeq)
@@ -217,8 +217,10 @@ function withChanges(messages: readonly Message[], changes: readonly Change[]): 
   return messages.map((message) => latest.get(message.id) ?? message)
 }
 
-/** The same, or what the room was told since. */
-function withRead(receipt: Receipt, readPositions: ReadonlyMap<string, number>): Receipt {
-  const { participantType: type, participantId: id, readSeq } = receipt
-  return { ...receipt, readSeq: Math.max(readSeq, readPositions.get(participantKey({ type, id })) ?? 0) }
+/** The same, or with what the room was told since. */
+function withReads(receipts: Receipt[], readPositions: ReadonlyMap<string, number>): Receipt[] {
+  const told = ({ participantType: type, participantId: id, readSeq }: Receipt): number =>
+    Math.max(readSeq, readPositions.get(participantKey({ type, id })) ?? 0)
+  if (receipts.every((receipt) => told(receipt) === receipt.readSeq)) return receipts
+  return receipts.map((receipt) => ({ ...receipt, readSeq: told(receipt) }))
 }
