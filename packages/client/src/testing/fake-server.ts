@@ -9,6 +9,7 @@ import {
   type Problem,
   type ProblemCode,
 } from '@parley/contract'
+import { sampleMessage } from '@parley/contract/testing'
 import { Server, type Socket } from 'socket.io'
 
 /** What a test may make the server do. Each field holds until the test changes it. */
@@ -97,35 +98,13 @@ export function createWorld(number = 0) {
       )
       if (known) return known
       const seq = messages.length + 1
-      const at = new Date().toISOString()
-      const by = { type: fields.participantType ?? ('user' as const), id: fields.participantId ?? 'ada' }
-      const message: Message = {
+      const message = sampleMessage({
         id: `${number}${seq.toString(16).padStart(23, '0')}`,
         conversationId,
         seq,
-        changeSeq: 0,
-        type: 'text',
-        role: 'user',
-        status: 'sent',
-        participantType: by.type,
-        participantId: by.id,
-        parentId: null,
-        content: '',
-        attachments: [],
-        thinking: null,
-        toolCalls: [],
-        toolCallId: null,
-        usage: null,
-        model: null,
-        cost: 0,
-        metadata: {},
-        createdAt: at,
-        createdBy: by,
-        updatedAt: at,
-        updatedBy: by,
-        deletedAt: null,
+        createdAt: new Date().toISOString(),
         ...fields,
-      }
+      })
       messages.push(message)
       publish('message:new', { ...message, prevSeq: seq - 1 })
       return message

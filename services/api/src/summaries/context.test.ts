@@ -1,42 +1,13 @@
 import type { Message, ToolCall } from '@parley/contract'
+import { sampleMessage } from '@parley/contract/testing'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { ada } from '../conversations/testing/world.ts'
 import type { ConversationDocument } from '../database/collections.ts'
 import { type ContextRequest, createContext, fitting, messageTokens } from './context.ts'
 
-function message(seq: number, fields: Partial<Message> = {}): Message {
-  const at = new Date(0).toISOString()
-  const by = { type: 'user', id: 'ada' } as const
-  return {
-    id: seq.toString(16).padStart(24, '0'),
-    conversationId: '0'.repeat(24),
-    seq,
-    changeSeq: 0,
-    type: 'text',
-    role: 'user',
-    status: 'sent',
-    participantType: 'user',
-    participantId: 'ada',
-    parentId: null,
-    content: `message ${seq}`,
-    attachments: [],
-    thinking: null,
-    toolCalls: [],
-    toolCallId: null,
-    usage: null,
-    model: null,
-    cost: 0,
-    metadata: {},
-    clientMessageId: null,
-    createdAt: at,
-    createdBy: by,
-    updatedAt: at,
-    updatedBy: by,
-    deletedAt: null,
-    ...fields,
-  }
-}
+const message = (seq: number, fields: Partial<Message> = {}): Message =>
+  sampleMessage({ conversationId: '0'.repeat(24), seq, content: `message ${seq}`, ...fields })
 
 const call = (id: string, result?: unknown): ToolCall => ({
   id,

@@ -15,6 +15,7 @@ import {
   type Revocation,
   type RoomConversation,
 } from '@parley/contract'
+import { sampleMessage } from '@parley/contract/testing'
 import type { ApiClient } from '@parley/service-kit'
 
 export type FakeConversation = ReturnType<typeof createFakeConversation>
@@ -72,33 +73,15 @@ export function createFakeConversation(orgId: string, participants: ParticipantR
     },
     view,
     add(content: string): Message {
-      const message: Message = {
+      const message = sampleMessage({
         id: newId(),
         conversationId: id,
         seq: messages.length + 1,
-        changeSeq: 0,
-        type: 'text',
-        role: 'user',
-        status: 'sent',
         participantType: author.type,
         participantId: author.id,
-        parentId: null,
         content,
-        attachments: [],
-        thinking: null,
-        toolCalls: [],
-        toolCallId: null,
-        usage: null,
-        model: null,
-        cost: 0,
-        metadata: {},
-        clientMessageId: null,
         createdAt: at,
-        createdBy: author,
-        updatedAt: at,
-        updatedBy: author,
-        deletedAt: null,
-      }
+      })
       messages.push(message)
       return message
     },
