@@ -134,10 +134,9 @@ export function createStreamOwner(
 
   /**
    * Asks Redis with the owner's token. `taken`, `ended`: another gateway owns the stream, or has ended it, and this one
-   * stops. If a resume has
-   * replaced the token meanwhile, a refusal of the old one says nothing, and the new one is tried. A claim that failed
-   * because Redis was away is made first, but only while the agent is here: otherwise another gateway may own the
-   * stream. Rejects while Redis is away.
+   * stops. If a resume has replaced the token meanwhile, a refusal of the old one says nothing, and the new one is
+   * tried. A claim that failed because Redis was away is made first, but only while the agent is here: otherwise
+   * another gateway may own the stream. Rejects while Redis is away.
    */
   async function asOwner(ask: (by: string) => Promise<Ownership>): Promise<Ownership> {
     for (;;) {
