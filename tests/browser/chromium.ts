@@ -16,7 +16,7 @@ export async function launchChromium(): Promise<{ browser: Browser; close(): Pro
   const browser = await chromium.launch({
     executablePath: program,
     // Root, as in most containers, may not use Chromium's sandbox; it shows nothing but pages of the tests.
-    args: ['--no-sandbox', '--host-resolver-rules=MAP *.example 127.0.0.1'],
+    args: ['--no-sandbox', '--no-proxy-server', '--host-resolver-rules=MAP *.example 127.0.0.1'],
     env: {
       ...process.env,
       LD_LIBRARY_PATH: [`${folder.path}/al2023/lib`, process.env.LD_LIBRARY_PATH ?? ''].join(':'),
