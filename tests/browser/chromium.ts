@@ -2,26 +2,18 @@ import { throwAwayFolder } from '@parley/devstack'
 import { inflate } from '@sparticuz/chromium'
 import { type Browser, chromium } from 'playwright-core'
 
-/** Whether a browser is at hand: the package carries one for this kind of machine, or `CHROME_PATH` names one. */
-export const hasChromium =
-  process.env.CHROME_PATH !== undefined || (process.platform === 'linux' && process.arch === 'x64')
+const given = process.env.CHROME_PATH
 
-/**
- * A headless Chromium, for which all hosts of `.example` are this machine: the one that `CHROME_PATH` names, or the one in the npm package, with the few libraries that a
- * bare Linux may lack.
- */
+/** Whether a browser is at hand: `CHROME_PATH` names one, or the npm package carries one for this kind of machine. */
+export const hasChromium = given !== undefined || (process.platform === 'linux' && process.arch === 'x64')
+
+/** A headless Chromium, for which all hosts of `.example` are this machine. */
 export async function launchChromium(): Promise<{ browser: Browser; close(): Promise<void> }> {
   const folder = await throwAwayFolder()
-  const program = process.env.CHROME_PATH ?? (await unpack(folder.path))
   const browser = await chromium.launch({
-    executablePath: program,
+    ...(given === undefined ? await unpack(folder.path) : { executablePath: given }),
     // Root, as in most containers, may not use Chromium's sandbox; it shows nothing but pages of the tests.
     args: ['--no-sandbox', '--no-proxy-server', '--host-resolver-rules=MAP *.example 127.0.0.1'],
-    env: {
-      ...process.env,
-      LD_LIBRARY_PATH: [`${folder.path}/al2023/lib`, process.env.LD_LIBRARY_PATH ?? ''].join(':'),
-      FONTCONFIG_PATH: `${folder.path}/fonts`,
-    },
   })
   return {
     browser,
@@ -32,19 +24,20 @@ export async function launchChromium(): Promise<{ browser: Browser; close(): Pro
   }
 }
 
-/** Unpacks the package's archives into a folder; returns the path of the program. */
-async function unpack(folder: string): Promise<string> {
+/** Unpacks the npm package's Chromium into a folder, and the libraries and fonts that a bare Linux may lack. */
+async function unpack(folder: string) {
   const archive = (name: string) =>
     new URL(`../bin/${name}`, import.meta.resolve('@sparticuz/chromium')).pathname
-  const { TMPDIR } = process.env
+  const { TMPDIR, LD_LIBRARY_PATH = '' } = process.env
   // Where the package unpacks.
   process.env.TMPDIR = folder
   try {
-    const [program] = await Promise.all(
+    const [executablePath = ''] = await Promise.all(
       ['chromium.br', 'al2023.tar.br', 'fonts.tar.br'].map((name) => inflate(archive(name))),
     )
-    if (!program) throw new Error('Chromium was not unpacked')
-    return program
+    const libraries = `${folder}/al2023/lib:${LD_LIBRARY_PATH}`
+    const env = { ...process.env, LD_LIBRARY_PATH: libraries, FONTCONFIG_PATH: `${folder}/fonts` }
+    return { executablePath, env }
   } finally {
     if (TMPDIR === undefined) delete process.env.TMPDIR
     else process.env.TMPDIR = TMPDIR

@@ -71,7 +71,8 @@ describe.skipIf(!hasChromium)('the SDK in a browser', () => {
     await sayTen(first, 'before')
     await Promise.all([sayTen(first, 'ada'), sayTen(second, 'grace'), stack.kill('gateway-0')])
     await sayTen(first, 'after')
-    expect(await first.evaluate(() => chat.connections)).toBeGreaterThan(1)
+    // Until it has a gateway again, a page sends by REST.
+    await expect.poll(() => first.evaluate(() => chat.connections), { timeout: 20_000 }).toBeGreaterThan(1)
     const stored = (await ada.messages.list(id)).data.map(({ seq, content }) => `${seq} ${content}`)
     expect(stored).toHaveLength(40)
     for (const page of [first, second]) {
