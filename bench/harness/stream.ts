@@ -1,48 +1,24 @@
 import { createHash, randomBytes } from 'node:crypto'
+import { partitionOf, streamKey } from '@parley/contract'
+import { sampleMessage } from '@parley/contract/testing'
 import { Redis } from 'ioredis'
-
-/** As the services spread conversations over the streams: FNV-1a of the id. */
-export function partitionOf(conversationId: string): number {
-  let hash = 0x811c9dc5
-  for (let i = 0; i < conversationId.length; i++) {
-    hash = Math.imul(hash ^ conversationId.charCodeAt(i), 0x01000193)
-  }
-  return (hash >>> 0) % 4
-}
 
 export const randomId = (): string => randomBytes(12).toString('hex')
 
 /** A message as the api writes it, about 900 bytes. */
 export function messageJson(conversationId: string, seq: number, content: string): string {
-  const author = { type: 'user', id: 'sender-0' }
-  const at = new Date().toISOString()
-  return JSON.stringify({
-    id: createHash('md5').update(`${conversationId}${seq}`).digest('hex').slice(0, 24),
-    conversationId,
-    seq,
-    changeSeq: 0,
-    type: 'text',
-    role: 'user',
-    status: 'sent',
-    participantType: 'user',
-    participantId: 'sender-0',
-    parentId: null,
-    content,
-    attachments: [],
-    thinking: null,
-    toolCalls: [],
-    toolCallId: null,
-    usage: null,
-    model: null,
-    cost: 0.000123,
-    metadata: {},
-    clientMessageId: randomId(),
-    createdAt: at,
-    createdBy: author,
-    updatedAt: at,
-    updatedBy: author,
-    deletedAt: null,
-  })
+  return JSON.stringify(
+    sampleMessage({
+      id: createHash('md5').update(`${conversationId}${seq}`).digest('hex').slice(0, 24),
+      conversationId,
+      seq,
+      participantId: 'sender-0',
+      content,
+      cost: 0.000123,
+      clientMessageId: randomId(),
+      createdAt: new Date().toISOString(),
+    }),
+  )
 }
 
 export const TEXT =
@@ -62,7 +38,7 @@ export function createStreamWriter(redisUrl: string, org: string) {
   }
   const add = (conversationId: string, entry: readonly (string | number)[]) =>
     redis.xadd(streamOf(conversationId), 'MAXLEN', '~', 20_000, '*', ...entry)
-  const streamOf = (conversationId: string) => `events:{${partitionOf(conversationId)}}`
+  const streamOf = (conversationId: string) => streamKey(partitionOf(conversationId))
   return {
     redis,
     async write(conversationId: string, content: string): Promise<void> {
