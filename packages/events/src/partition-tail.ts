@@ -3,7 +3,7 @@ import { type Partition, streamKey } from '@parley/contract'
 import { ConnectionError, MAX_BLOCK_MS, type StreamConnection } from './connection.ts'
 import type { TailEvent } from './entries.ts'
 import type { EventsLogger } from './logger.ts'
-import { after, type Look, type LossReason, look, type Position } from './position.ts'
+import { after, type Look, type LossReason, look, type Position, runIdOf } from './position.ts'
 import { type Batch, readEvents } from './read-events.ts'
 import { createReader } from './resp.ts'
 
@@ -44,8 +44,9 @@ export function createPartitionTail(options: PartitionTailOptions) {
       closing.signal.addEventListener('abort', stop, { once: true })
       try {
         await session.ready()
+        const runId = await runIdOf(session)
         for (;;) {
-          const { hasPulse } = await check(session)
+          const { hasPulse } = await check(session, runId)
           failures = 0
           onState(hasPulse ? 'live' : 'silent')
           await follow(session)
@@ -67,9 +68,9 @@ export function createPartitionTail(options: PartitionTailOptions) {
   }
 
   /** Checks that nothing was missed, and reads what is there. */
-  async function check(session: StreamConnection): Promise<Look> {
+  async function check(session: StreamConnection, runId: string): Promise<Look> {
     const at = Date.now()
-    const seen = await look(session, partition, position, BATCH_SIZE, isWanted)
+    const seen = await look(session, runId, partition, position, BATCH_SIZE, isWanted)
     // After a loss the cursor stands at the stream's end before anyone fills: what is written from now on is read here.
     position = seen.position
     if (seen.loss === null) tell(seen.read)

@@ -40,24 +40,29 @@ export type Look = {
   hasPulse: boolean
 } & ({ loss: StreamLoss } | { loss: null; read: Batch })
 
+/** Which Redis process answers on a connection; empty where it does not say. */
+export async function runIdOf(connection: StreamConnection): Promise<string> {
+  const info = createReader(await connection.ask([['INFO', 'server']])).value()
+  return /run_id:(\w+)/.exec(String(info))?.[1] ?? ''
+}
+
 /**
  * Reads up to `count` entries past a position, and atomically gets the count of all entries ever added: if the two
- * disagree, entries were missed. Needs Redis 7, which counts.
+ * disagree, entries were missed. `runId` is that of the connection. Needs Redis 7, which counts.
  */
 export async function look(
   connection: StreamConnection,
+  runId: string,
   partition: Partition,
   from: Position | null,
   count: number,
   wants: Wants,
 ): Promise<Look> {
   const key = streamKey(partition)
-  const epochKey = streamEpochKey(partition)
+  const newEpoch = randomUUID()
   const commands = [
     ['MULTI'],
-    ['INFO', 'server'],
-    ['SET', epochKey, randomUUID(), 'NX'],
-    ['GET', epochKey],
+    ['SET', streamEpochKey(partition), newEpoch, 'NX', 'GET'],
     ['EXISTS', streamPulseKey(partition)],
     ['XINFO', 'STREAM', key],
     ['XREAD', 'COUNT', count, 'STREAMS', key, from?.cursor ?? '$'],
@@ -65,11 +70,11 @@ export async function look(
   ]
   const reader = createReader(await connection.ask(commands))
   reader.enter()
-  const [info, , epoch, pulses, stream] = Array.from({ length: 5 }, () => reader.value())
-  if (typeof info !== 'string' || typeof epoch !== 'string' || !stream || reader.isError()) {
-    throw new ConnectionError('Redis did not say where the stream stands', { cause: [info, epoch, stream] })
+  const [known, pulses, stream] = [reader.value(), reader.value(), reader.value()]
+  const epoch = known ?? newEpoch
+  if (typeof epoch !== 'string' || !stream || reader.isError()) {
+    throw new ConnectionError('Redis did not say where the stream stands', { cause: [epoch, stream] })
   }
-  const runId = /run_id:(\w+)/.exec(info)?.[1] ?? ''
   const hasPulse = pulses === 1
   const { last, added } = streamState(stream)
   const lost = (loss: StreamLoss): Look => ({
