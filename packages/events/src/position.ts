@@ -48,7 +48,7 @@ export async function runIdOf(connection: StreamConnection): Promise<string> {
 
 /**
  * Reads up to `count` entries past a position, and atomically gets the count of all entries ever added: if the two
- * disagree, entries were missed. `runId` is that of the connection. Needs Redis 7, which counts.
+ * disagree, entries were missed. `runId`: what {@link runIdOf} says of the connection. Needs Redis 7, which counts.
  */
 export async function look(
   connection: StreamConnection,
