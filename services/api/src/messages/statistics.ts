@@ -15,30 +15,19 @@ interface Group {
   lastAt: Date | null
 }
 
+/** So many aggregations share a conversation: MongoDB gives each a single core, and others are to have some too. */
+const PARTS = 2
+
 /**
- * Figures of one conversation up to `throughSeq`, from one aggregation. Deleted messages are left out of every count;
- * their tokens and cost stay, because they were spent.
+ * Figures of one conversation up to `throughSeq`. Deleted messages are left out of every count; their tokens and cost
+ * stay, because they were spent.
  */
 export async function statistics(messages: Collections['messages'], cid: ObjectId, throughSeq: number) {
-  const groups = await messages
-    .aggregate<Group>([
-      { $match: { cid, seq: { $lte: throughSeq }, void: { $exists: false } } },
-      {
-        $group: {
-          _id: { author: '$author', role: '$role', type: '$type', deleted: { $gt: ['$deletedAt', null] } },
-          count: { $sum: 1 },
-          input: { $sum: '$usage.inputTokens' },
-          output: { $sum: '$usage.outputTokens' },
-          total: { $sum: '$usage.totalTokens' },
-          cost: { $sum: '$costMicros' },
-          withAttachments: { $sum: { $cond: [{ $isArray: '$attachments' }, 1, 0] } },
-          attachments: { $sum: { $size: { $ifNull: ['$attachments', []] } } },
-          firstAt: { $min: '$createdAt' },
-          lastAt: { $max: '$createdAt' },
-        },
-      },
-    ])
-    .toArray()
+  const size = Math.ceil(throughSeq / PARTS)
+  const parts = Array.from({ length: PARTS }, (_, part) =>
+    aggregate(messages, cid, part * size, Math.min((part + 1) * size, throughSeq)),
+  )
+  const groups = (await Promise.all(parts)).flat()
   const live = groups.filter(({ _id }) => !_id.deleted)
   const sum = (
     of: readonly Group[],
@@ -73,4 +62,27 @@ export async function statistics(messages: Collections['messages'], cid: ObjectI
     firstAt: times.length === 0 ? null : new Date(Math.min(...times)).toISOString(),
     lastAt: times.length === 0 ? null : new Date(Math.max(...times)).toISOString(),
   }
+}
+
+/** The messages above one number and up to another, by what they are counted as. */
+function aggregate(messages: Collections['messages'], cid: ObjectId, above: number, through: number) {
+  return messages
+    .aggregate<Group>([
+      { $match: { cid, seq: { $gt: above, $lte: through }, void: { $exists: false } } },
+      {
+        $group: {
+          _id: { author: '$author', role: '$role', type: '$type', deleted: { $gt: ['$deletedAt', null] } },
+          count: { $sum: 1 },
+          input: { $sum: '$usage.inputTokens' },
+          output: { $sum: '$usage.outputTokens' },
+          total: { $sum: '$usage.totalTokens' },
+          cost: { $sum: '$costMicros' },
+          withAttachments: { $sum: { $cond: [{ $isArray: '$attachments' }, 1, 0] } },
+          attachments: { $sum: { $size: { $ifNull: ['$attachments', []] } } },
+          firstAt: { $min: '$createdAt' },
+          lastAt: { $max: '$createdAt' },
+        },
+      },
+    ])
+    .toArray()
 }
