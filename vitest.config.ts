@@ -28,8 +28,8 @@ export default defineConfig({
           include: ['tests/**/*.test.ts'],
           exclude: ['**/node_modules/**', 'tests/faults/**'],
           testTimeout: 60_000,
-          // Each file starts services of its own.
-          fileParallelism: false,
+          // Each file starts services of its own, and waits for timers of theirs most of its time.
+          maxWorkers: 2,
           sequence: { groupOrder: 1 },
         },
       },
