@@ -151,6 +151,8 @@ describe('a conversation by REST', () => {
     ['GET', '/conversations/my-conversations?status=active', undefined, 422, 'validation_failed'],
     ['GET', '/conversations/agent/%00', undefined, 404, 'not_found'],
     ['PATCH', '/conversations', {}, 405, 'method_not_allowed'],
+    ['GET', '/conversations/', undefined, 404, 'not_found'],
+    ['GET', '/conversations/nobodys/', undefined, 404, 'not_found'],
   ] as const)('%s %s is refused', async (method, path, body, status, code) => {
     const answer = await rest.call(method, path, { token: token('ada'), ...(body !== undefined && { body }) })
     expect([answer.status, answer.code]).toEqual([status, code])

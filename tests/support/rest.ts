@@ -45,7 +45,7 @@ export class ContractBreach extends Error {
 }
 
 const pathPattern = (path: string): RegExp =>
-  new RegExp(`^${path.replace(/[.]/g, '\\.').replace(/\{[^}]+\}/g, '[^/]+')}/?$`)
+  new RegExp(`^${path.replace(/[.]/g, '\\.').replace(/\{[^}]+\}/g, '[^/]+')}$`)
 
 export type Rest = Awaited<ReturnType<typeof createRest>>
 

@@ -40,7 +40,7 @@ export async function conversationRoutes(app: HttpServer, options: ConversationR
   const { conversations, lists, participants, history } = options
 
   app.post(
-    '/',
+    '',
     {
       config: { permission: 'conversation:create' },
       schema: { body: CreateConversation, response: { 201: Conversation, 200: Conversation } },
@@ -52,7 +52,7 @@ export async function conversationRoutes(app: HttpServer, options: ConversationR
   )
 
   app.get(
-    '/',
+    '',
     {
       config: { permission: 'conversation:list' },
       schema: { querystring: ListConversationsQuery, response: { 200: ConversationPage } },

@@ -23,7 +23,7 @@ export async function messageRoutes(
   { messages, deleteMessage }: { messages: MessageService; deleteMessage: DeleteMessage },
 ): Promise<void> {
   app.post(
-    '/',
+    '',
     {
       config: { permission: 'message:create' },
       schema: { body: CreateMessage, response: { 201: Message, 200: Message } },

@@ -135,8 +135,7 @@ function prune(document: ApiDocument): ApiDocument {
 export function describe(document: OpenAPI.Document): ApiDocument {
   if (!isDocument(document)) throw new Error('the document is not OpenAPI 3.1')
   const paths: ApiDocument['paths'] = {}
-  for (const [route, item] of Object.entries(document.paths ?? {})) {
-    const path = route === '/' ? route : route.replace(/\/$/, '')
+  for (const [path, item] of Object.entries(document.paths ?? {})) {
     const described: Record<string, Described> = {}
     for (const method of METHODS) {
       const operation = item?.[method]
