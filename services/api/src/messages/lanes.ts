@@ -46,6 +46,8 @@ export interface Lane {
   known: { seq: number; agentRun: number } | undefined
   /** Another process numbers messages here too: read the tail before the next number. */
   contended: boolean
+  /** Batches in a row of which nothing was stored. */
+  setbacks: number
 }
 
 /** Joins the two into a key: neither holds control characters, such as the line break between them. */
@@ -70,6 +72,7 @@ export function createLanes() {
         keys: new Map(),
         known: undefined,
         contended: false,
+        setbacks: 0,
       }
       lanes.set(name, lane)
       forgetSome()

@@ -126,6 +126,21 @@ describe('an insert whose answer is lost', () => {
   })
 })
 
+test('a message that MongoDB refuses is tried again ever more slowly, and nobody else is kept out', async () => {
+  const process = world.process()
+  const cid = await world.conversation(people)
+  const { db } = world.database
+  await db.command({ collMod: 'messages', validator: { content: { $ne: 'refused' } } })
+  const started = performance.now()
+  const refused = send(process, cid, 'user:ada', 'refused')
+  await vi.waitFor(async () => expect((await rowsOf(cid)).length).toBeGreaterThan(4), { timeout: 10_000 })
+  // 10, 20, 40 and 80 ms lie between the first five attempts.
+  expect(performance.now() - started).toBeGreaterThan(145)
+  const { row } = await send(process, cid, 'user:bob', 'accepted')
+  await db.command({ collMod: 'messages', validator: {} })
+  expect((await refused).row.seq).toBeGreaterThan(row.seq)
+})
+
 /** A send that has no answer for 10 s; afterwards, what is left of its message. */
 async function giveUp(process: Process, cid: ObjectId) {
   vi.useFakeTimers({ toFake: ['setTimeout'] })

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import { type ProblemError, problem, type StreamEvent } from '@parley/contract'
 import type { Publisher } from '@parley/events'
 import type { Logger } from '@parley/service-kit'
@@ -25,6 +26,9 @@ const BATCH_SIZE = 256
 const BATCH_BYTES = 8 * 1024 * 1024
 /** Milliseconds after which an unanswered send gets a 503; it may still be stored. */
 const SEND_TIMEOUT_MS = 10_000
+/** Milliseconds that a conversation waits when nothing of its batch was stored, doubled each time in a row up to the second. */
+const SETBACK_PAUSE_MS = 10
+const MAX_SETBACK_PAUSE_MS = 1_000
 
 /** What one command still takes; its last message may exceed it. */
 interface Budget {
@@ -221,8 +225,9 @@ export function createMessageLog(options: LogOptions) {
       for (const lane of batch.keys()) release(lane)
       return
     }
-    const { outcomes, election: under } = await store.insert(admitted.map(({ row }) => row))
+    const { outcomes, election: under, cause } = await store.insert(admitted.map(({ row }) => row))
     const unknown = under === undefined || outcomes.includes('unknown')
+    if (unknown) logger.warn({ err: cause }, 'it is not known yet whether messages are stored')
     const moved = !unknown && learntUnder !== undefined && under !== learntUnder
     if (!unknown && election !== under) {
       lanes.forgetNumbers()
@@ -269,6 +274,7 @@ export function createMessageLog(options: LogOptions) {
       await resolveUnknown(lane, admitted)
       return
     }
+    lane.setbacks = 0
     if (moved && first.row.seq > 1) {
       // The number below was learnt under another primary: it must be there before anything above it counts.
       await resolver.seal({ ...first.row, seq: first.row.seq - 1 })
@@ -315,6 +321,9 @@ export function createMessageLog(options: LogOptions) {
     for (const row of voids) publishVoid(row)
     acknowledge(admitted.filter(({ row }) => stored.has(row)))
     lane.waiting.unshift(...admitted.filter(({ row }) => !stored.has(row)).map(({ entry }) => entry))
+    // What MongoDB refuses for good would otherwise turn into void after void until its sender is told.
+    if (stored.size === 0)
+      await delay(Math.min(SETBACK_PAUSE_MS * 2 ** lane.setbacks++, MAX_SETBACK_PAUSE_MS))
   }
 
   async function resolveRepeat({ lane, entry }: Admitted): Promise<void> {

@@ -10,6 +10,15 @@ import { bytesOf } from './page-bytes.ts'
 /** What became of one row of an insert. `unknown`: it may be stored, or be stored later. */
 export type InsertOutcome = 'stored' | 'id_taken' | 'seq_taken' | 'key_taken' | 'unknown'
 
+export interface Inserted {
+  /** In the order of the rows. */
+  outcomes: InsertOutcome[]
+  /** The election of the primary that answered. */
+  election: string | undefined
+  /** Why outcomes are unknown. */
+  cause?: unknown
+}
+
 interface InsertReply {
   writeErrors?: { index: number; code: number; keyPattern?: Document }[]
   electionId?: ObjectId
@@ -45,9 +54,7 @@ export function createMessageStore({ db, messages }: Pick<Database, 'db' | 'mess
    * Inserts rows in one command. Raw, because the driver would retry it: a retry can carry a number across a change
    * of primary, and the reply's election id and key patterns are needed.
    */
-  async function insert(
-    rows: readonly MessageRow[],
-  ): Promise<{ outcomes: InsertOutcome[]; election: string | undefined }> {
+  async function insert(rows: readonly MessageRow[]): Promise<Inserted> {
     const outcomes = new Array<InsertOutcome>(rows.length).fill('stored')
     let reply: InsertReply
     try {
@@ -57,15 +64,19 @@ export function createMessageStore({ db, messages }: Pick<Database, 'db' | 'mess
         ordered: false,
         writeConcern: { w: 'majority', j: true },
       })) as InsertReply
-    } catch {
+    } catch (cause) {
       // Whatever went wrong, including the write concern, the rows may be there: the caller finds out.
-      return { outcomes: outcomes.fill('unknown'), election: undefined }
+      return { outcomes: outcomes.fill('unknown'), election: undefined, cause }
     }
+    let cause: unknown
     for (const { index, code, keyPattern } of reply.writeErrors ?? []) {
-      outcomes[index] = code === DUPLICATE_KEY ? takenBy(keyPattern) : 'unknown'
+      const outcome = code === DUPLICATE_KEY ? takenBy(keyPattern) : 'unknown'
+      outcomes[index] = outcome
+      // Its code alone: MongoDB's own words may quote the message.
+      if (outcome === 'unknown') cause = new Error(`MongoDB refused a message with code ${code}`)
     }
-    if (outcomes.includes('unknown')) outcomes.fill('unknown')
-    return { outcomes, election: reply.electionId?.toHexString() }
+    if (cause) outcomes.fill('unknown')
+    return { outcomes, election: reply.electionId?.toHexString(), cause }
   }
 
   /** Ascending by conversation and seq. */
