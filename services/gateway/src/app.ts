@@ -135,7 +135,7 @@ export async function buildApp(dependencies: GatewayDependencies): Promise<Gatew
   )
 
   const tailing = createTailing(core, { connect: connectTail, namespace, delivery, metrics })
-  const isRedisConnected = () => [redis, adapterRedis, busRedis].every(({ status }) => status === 'ready')
+  const isRedisConnected = () => [redis, busRedis].every(({ status }) => status === 'ready')
   let draining = false
   function stopAdmitting(): void {
     draining = true

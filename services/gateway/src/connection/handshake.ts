@@ -3,7 +3,7 @@ import { type ConnectErrorData, ProblemError, participantKey } from '@parley/con
 import { createTokenBucket, type Logger } from '@parley/service-kit'
 import type { ChatSocket } from '../sockets.ts'
 import type { Admission } from './admission.ts'
-import { createSession } from './session.ts'
+import { createSession, keepSession } from './session.ts'
 
 /** Seconds' worth of events that a socket may send at once: a returning client joins all its rooms. */
 const BURST_SECONDS = 10
@@ -64,8 +64,8 @@ export function createHandshake(options: HandshakeOptions) {
       orgId: caller.orgId,
       caller,
       key,
-      session: createSession({ token, issuedAt, expiresAt }, bucket),
     })
+    keepSession(socket.data, createSession({ token, issuedAt, expiresAt }, bucket))
   }
 
   return (socket: ChatSocket, next: (error?: Error) => void): void => {

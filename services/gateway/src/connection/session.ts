@@ -47,3 +47,11 @@ export function createSession(
     link: null,
   }
 }
+
+/**
+ * Puts a session where it isn't enumerated: `fetchSockets` sends what is to any server on the same Redis, which the
+ * token does not concern, and can't send objects that lead back to themselves.
+ */
+export function keepSession(data: object, session: Session): void {
+  Object.defineProperty(data, 'session', { value: session })
+}

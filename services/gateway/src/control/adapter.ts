@@ -28,7 +28,12 @@ export function createControlAdapter({
       return undefined
     })
   return createShardedAdapter(
-    { spublish: (channel: string, message: string) => caught(publisher.spublish(channel, message)) },
+    {
+      spublish: (channel: string, message: string) => caught(publisher.spublish(channel, message)),
+      send_command: (name: string, args: string[], done: (error: Error | null, reply?: unknown) => void) => {
+        publisher.call(name, ...args).then((reply) => done(null, reply), done)
+      },
+    },
     {
       on: (event: string, listener: Listener) => subscriber.on(event, listener),
       off: (event: string, listener: Listener) => subscriber.off(event, listener),
