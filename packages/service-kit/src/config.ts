@@ -48,12 +48,12 @@ export const whole = (fallback: number, min = 0, max = 1_000_000_000) =>
 export const rate = (fallback: number) => whole(fallback)
 
 /** A key for HMAC: at least 32 bytes, no default. */
-export const secret = () =>
+const secret = () =>
   z
     .string('is required: at least 32 bytes, for example from `openssl rand -base64 48`')
     .refine((text) => Buffer.byteLength(text) >= SECRET_BYTES, 'must be at least 32 bytes')
 
-export const redisUrl = () =>
+const redisUrl = () =>
   z
     .string('is required: redis://host:port')
     .regex(/^rediss?:\/\//, 'must be a URL, redis://host:port or rediss://host:port')

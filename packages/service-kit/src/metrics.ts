@@ -67,7 +67,10 @@ export async function metrics(app: HttpServer, { registry, listen }: MetricsOpti
     }
     registry.metrics().then(
       (text) => response.writeHead(200, { 'content-type': registry.contentType }).end(text),
-      () => response.writeHead(500).end(),
+      (error: unknown) => {
+        app.log.error({ err: error }, 'metrics could not be gathered')
+        response.writeHead(500).end()
+      },
     )
   })
   const { promise, resolve, reject } = Promise.withResolvers<void>()

@@ -1,4 +1,5 @@
 import type { FastifyRateLimitStore, FastifyRateLimitStoreCtor } from '@fastify/rate-limit'
+import type { FastifyBaseLogger } from 'fastify'
 import type { Redis, Result } from 'ioredis'
 import { LRUCache } from 'lru-cache'
 import { defineScript } from './redis.ts'
@@ -36,11 +37,16 @@ export function createLocalWindows(now: () => number = Date.now) {
  * Counters in Redis, shared by all processes; while Redis is away, or takes more than `timeoutMs`, in this process.
  * Never fails: a limit is not worth an error.
  */
-export function createRateLimitStore(redis: Redis, { timeoutMs = 250 } = {}): FastifyRateLimitStoreCtor {
+export function createRateLimitStore(
+  redis: Redis,
+  { logger, timeoutMs = 250 }: { logger: Pick<FastifyBaseLogger, 'warn'>; timeoutMs?: number },
+): FastifyRateLimitStoreCtor {
   defineScript(redis, 'rateLimit', 1, new URL('../lua/rate-limit.lua', import.meta.url))
   const local = createLocalWindows()
   /** Until when Redis is not asked, after it kept a request waiting. */
   let awayUntil = 0
+  /** Whether it was last asked in vain. */
+  let failing = false
 
   async function shared(key: string, windowMs: number): Promise<{ current: number; ttl: number }> {
     const timeout = Promise.withResolvers<never>()
@@ -58,8 +64,12 @@ export function createRateLimitStore(redis: Redis, { timeoutMs = 250 } = {}): Fa
   async function count(key: string, windowMs: number) {
     if (redis.status !== 'ready' || Date.now() < awayUntil) return local(key, windowMs)
     try {
-      return await shared(key, windowMs)
-    } catch {
+      const counted = await shared(key, windowMs)
+      failing = false
+      return counted
+    } catch (error) {
+      if (!failing) logger.warn({ err: error }, 'requests are counted by this process alone')
+      failing = true
       awayUntil = Date.now() + 1_000
       return local(key, windowMs)
     }

@@ -45,7 +45,7 @@ export async function rateLimits(app: HttpServer, options: RateLimitOptions): Pr
   await app.register(rateLimit, {
     timeWindow: MINUTE_MS,
     enableDraftSpec: true,
-    store: createRateLimitStore(redis),
+    store: createRateLimitStore(redis, { logger: app.log }),
     keyGenerator: async (request) => keyOf(await callerOf(request)),
     errorResponseBuilder: (_request, { ttl }) =>
       problem('rate_limited', { detail: 'Too many requests in this minute', retryAfter: ttl / 1_000 }),

@@ -4,7 +4,7 @@ import type { Services } from '../services.ts'
 import type { ChatSocket } from '../sockets.ts'
 
 export interface EventContext {
-  /** Names this event in logs and in the calls that it leads to. */
+  /** Names this event in logs, in its refusal, and in the calls that it makes with the caller's own token. */
   requestId: string
   /** Acknowledges now, before the handler ends, for what has to follow in the same turn. Returns the result. */
   reply<R extends object>(result: R): R

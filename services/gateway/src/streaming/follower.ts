@@ -5,7 +5,7 @@ import type { Bus } from '../bus/bus.ts'
 import type { Outbound } from '../connection/outbound.ts'
 import type { Room, Rooms } from '../delivery/rooms.ts'
 import type { Lifecycle } from '../lifecycle.ts'
-import { createMirror, type Piece } from './mirror.ts'
+import { createMirror, type Mirror, type Piece } from './mirror.ts'
 import { decodePiece, type StreamPiece } from './piece.ts'
 import type { StreamStore } from './store.ts'
 
@@ -17,8 +17,6 @@ const FIND_AGAIN_MS = 1_000
 const MAX_MISSES = 50
 /** Most recently ended streams to remember: what still arrives of them is dropped. */
 const MAX_ENDED = 10_000
-
-type Mirror = ReturnType<typeof createMirror>
 
 interface Live {
   room: Room

@@ -7,7 +7,7 @@ import type { Outcome } from './conversation.ts'
 import type { Leases } from './lease.ts'
 
 export interface ConsumerOptions {
-  /** A connection for commands that wait (kind `queue`). */
+  /** A connection for commands that wait (kind `waiting`). */
   redis: Redis
   leases: Leases
   /** Conversations at a time. */

@@ -24,7 +24,8 @@ export function createLeases(redis: Redis, ttlMs: number) {
       const token = randomUUID()
       if ((await redis.set(key, token, 'PX', ttlMs, 'NX')) === null) return undefined
       const renewal = setInterval(() => {
-        redis.summaryLease(key, token, String(ttlMs)).catch(() => clearInterval(renewal))
+        // One that fails is followed by another.
+        redis.summaryLease(key, token, String(ttlMs)).catch(() => 0)
       }, ttlMs / 3)
       try {
         return await task()

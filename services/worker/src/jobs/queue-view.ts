@@ -8,7 +8,7 @@ const TIMEOUT_MS = 1_000
 
 export type QueueView = ReturnType<typeof createQueueView>
 
-/** The queue as seen from outside, for figures. `redis` is a connection whose commands wait (kind `queue`). */
+/** The queue as seen from outside, for figures. `redis` is a connection whose commands wait (kind `waiting`). */
 export function createQueueView(redis: Redis) {
   const queue = new Queue(SUMMARY_QUEUE, { connection: redis, skipMetasUpdate: true })
   // The connection itself logs it.

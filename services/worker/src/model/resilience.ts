@@ -23,7 +23,7 @@ export interface ResilienceOptions {
 }
 
 /** Thrown instead of a call while the endpoint has asked to be left alone. */
-export class ModelQuietError extends Error {
+class ModelQuietError extends Error {
   constructor(until: number) {
     super(`The model asked for no calls until ${new Date(until).toISOString()}`)
     this.name = 'ModelQuietError'
