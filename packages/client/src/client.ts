@@ -1,4 +1,4 @@
-import type { ServerPayload } from '@parley/contract'
+import type { ServerEvent, ServerPayload } from '@parley/contract'
 import { unfoldAggregates } from './aggregate.ts'
 import type { AnswerDependencies } from './answer.ts'
 import { type ConnectionState, createConnection } from './connection.ts'
@@ -88,7 +88,13 @@ const ROOM_EVENTS = [
   'conversation:updated',
   'conversation:removed',
   'resync',
-] as const
+] as const satisfies ServerEvent[]
+
+/** Aggregates are unfolded, errors concern answers, and what was sent is known from its acknowledgement. */
+type Elsewhere = 'room:aggregate' | 'message:sent' | 'message:error'
+type Unheard = Exclude<ServerEvent, (typeof FORWARDED)[number] | (typeof ROOM_EVENTS)[number] | Elsewhere>
+/** Does not compile while the server has an event that goes nowhere here. */
+true satisfies [Unheard] extends [never] ? true : Unheard
 
 function list(...given: (string | readonly string[] | undefined)[]): readonly string[] {
   const first = given.find((value) => value !== undefined && value.length > 0)

@@ -1,5 +1,6 @@
 import type {
   Change,
+  ConversationField,
   JoinResult,
   Message,
   Online,
@@ -107,16 +108,16 @@ export interface RoomDependencies {
 }
 
 /** Where a change is learnt of afterwards, it isn't known which of these it touched. */
-const ANY_FIELD: ServerPayload<'conversation:updated'>['changed'] = [
-  'title',
-  'description',
-  'tags',
-  'metadata',
-  'status',
-  'participants',
-  'contextSummary',
-  'summaryCoversSeq',
-]
+const ANY_FIELD = Object.keys({
+  title: true,
+  description: true,
+  tags: true,
+  metadata: true,
+  status: true,
+  participants: true,
+  contextSummary: true,
+  summaryCoversSeq: true,
+} satisfies Record<ConversationField, true>) as ConversationField[]
 /** Changes ahead of the contiguous ones at which the position is brought up by asking. */
 const CHANGES_AHEAD = 64
 
