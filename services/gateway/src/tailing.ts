@@ -55,8 +55,6 @@ export function createTailing(
       tail.start()
       await revocationFeed.start()
     },
-    /** Whether the revocations are known. */
-    isLoaded: revocationFeed.isLoaded,
     connected: tail.connected,
     live: tail.live,
     async close(): Promise<void> {

@@ -102,6 +102,7 @@ export function createAdmission({
       own.take()
       return null
     },
+    isClosed: (): boolean => closed,
     /** Admits nobody from now on: this gateway is about to end. */
     close(): void {
       closed = true

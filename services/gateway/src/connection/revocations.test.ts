@@ -1,11 +1,10 @@
-import { createRevocationList } from '@parley/auth'
 import { createLogger } from '@parley/service-kit'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import type { RoomAccess } from '../delivery/room-access.ts'
 import type { ChatNamespace } from '../sockets.ts'
 import { createFakeApi } from '../testing/fake-api.ts'
 import { createPeople } from './people.ts'
-import { createRevocationFeed } from './revocations.ts'
+import { createKnownRevocations, createRevocationFeed } from './revocations.ts'
 
 beforeEach(() => {
   vi.useFakeTimers()
@@ -16,7 +15,7 @@ afterEach(() => {
 
 test('revocations that may have been missed are read again within a second if the api was away just then', async () => {
   const { api, calls, setAway } = createFakeApi()
-  const revocations = createRevocationList()
+  const revocations = createKnownRevocations()
   const feed = createRevocationFeed(
     { api, revocations, people: createPeople(), logger: createLogger({ name: 'test', level: 'silent' }) },
     {

@@ -1,4 +1,4 @@
-import type { Verifier } from '@parley/auth'
+import { createRevocationList, type RevocationList, type Verifier } from '@parley/auth'
 import { ParticipantType, ProblemError, participantKey, problem } from '@parley/contract'
 import type { TailEvent } from '@parley/events'
 import { createPeriodic } from '@parley/service-kit'
@@ -20,7 +20,6 @@ export function createRevocationFeed(
   { namespace, roomAccess, isLive }: { namespace: ChatNamespace; roomAccess: RoomAccess; isLive(): boolean },
 ) {
   const { api, revocations, people, logger } = core
-  let loaded = false
 
   function end(socket: ChatSocket): void {
     for (const room of [...socket.data.session.rooms]) roomAccess.expel(socket, room, 'revoked')
@@ -38,7 +37,7 @@ export function createRevocationFeed(
       const answer = await api.internal('/internal/revocations', {})
       for (const revocation of answer.revocations) revocations.add(revocation)
       sweep(namespace.sockets.values())
-      loaded = true
+      revocations.loaded = true
       return isLive() ? POLL_MS.usual : POLL_MS.silent
     } catch (error) {
       if (!(error instanceof ProblemError)) throw error
@@ -49,8 +48,6 @@ export function createRevocationFeed(
   const polling = createPeriodic(read)
 
   return {
-    /** The list has been read once: no revoked token gets in. */
-    isLoaded: (): boolean => loaded,
     /** Resolves once reading the list was attempted. */
     start: polling.start,
     /**
@@ -71,10 +68,17 @@ export function createRevocationFeed(
   }
 }
 
+/** Revocations, and whether they have been read from the api once: until then no token can be trusted. */
+export interface KnownRevocations extends RevocationList {
+  loaded: boolean
+}
+
+export const createKnownRevocations = (): KnownRevocations => ({ ...createRevocationList(), loaded: false })
+
 /** Accepts no token until the revocations are known: `unavailable` until then. */
-export const onceLoaded = (verifier: Verifier, isLoaded: () => boolean): Verifier => ({
+export const onceLoaded = (verifier: Verifier, revocations: KnownRevocations): Verifier => ({
   verify(token) {
-    if (isLoaded()) return verifier.verify(token)
+    if (revocations.loaded) return verifier.verify(token)
     throw problem('unavailable', { detail: 'Revocations have not been loaded yet', retryAfter: 1 })
   },
 })
