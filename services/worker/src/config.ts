@@ -1,3 +1,4 @@
+import { LIMITS } from '@parley/contract'
 import { commonConfig, httpUrls, port, whole } from '@parley/service-kit'
 import { z } from 'zod'
 
@@ -8,7 +9,10 @@ export const WorkerConfig = z
     API_URL: httpUrls(),
     /** Base address of an OpenAI-compatible interface; without it summaries are extractive. */
     SUMMARY_MODEL_URL: z.url({ protocol: /^https?$/, error: 'must be an http(s) URL' }).optional(),
-    SUMMARY_MODEL: z.string().optional(),
+    SUMMARY_MODEL: z
+      .string()
+      .max(LIMITS.opaque, { error: `must be at most ${LIMITS.opaque} characters` })
+      .optional(),
     SUMMARY_API_KEY: z.string().optional(),
     /** Characters. */
     SUMMARY_LENGTH: whole(2_000, 200, 16_000),
