@@ -18,7 +18,6 @@ import { internalRoutes } from './internal/routes.ts'
 import { messageRoutes } from './messages/routes.ts'
 import { openapi } from './openapi/plugin.ts'
 import { authentication } from './plugins/authentication.ts'
-import { currentReads } from './plugins/current-reads.ts'
 import { limits } from './plugins/limits.ts'
 import { securityHeaders } from './plugins/security-headers.ts'
 import { strictRoutes } from './plugins/strict-routes.ts'
@@ -42,8 +41,6 @@ export interface ApiDependencies extends IdentityRoutes {
   restPerMinute: number
   sendPerMinute: number
   services: Services
-  /** See {@link Database}. */
-  current(): Promise<void> | undefined
 }
 
 export async function buildApp(deps: ApiDependencies): Promise<HttpServer> {
@@ -59,7 +56,6 @@ export async function buildApp(deps: ApiDependencies): Promise<HttpServer> {
   })
   await openapi(app)
   authentication(app, deps)
-  currentReads(app, deps)
   strictRoutes(app)
   await limits(app, deps)
   health(app, deps)

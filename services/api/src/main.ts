@@ -76,7 +76,6 @@ runService('api', async ({ env }) => {
     revocations,
     devTokens: config.AUTH_DEV_TOKENS && JWT_SECRET !== undefined ? { ...config, JWT_SECRET } : undefined,
     services,
-    current: database.current,
   })
 
   streams.on('ready', services.wake)

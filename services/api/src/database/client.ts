@@ -1,6 +1,7 @@
-import { MongoClient, type MongoClientOptions, ObjectId } from 'mongodb'
+import { MongoClient, type MongoClientOptions } from 'mongodb'
 import { failWritesToClosedSockets } from './closed-sockets.ts'
 import { type Collections, collections } from './collections.ts'
+import { keepReadsCurrent } from './current-reads.ts'
 import { ensureIndexes } from './indexes.ts'
 
 /** Milliseconds that a command may take, and that it waits for a primary. */
@@ -8,7 +9,6 @@ const COMMAND_TIMEOUT_MS = 10_000
 /** Milliseconds between checks of each server, and until one that does not answer counts as away. */
 const HEARTBEAT_MS = 1_000
 const HEARTBEAT_TIMEOUT_MS = 3_000
-const BARRIER_PAUSE_MS = 200
 
 export type Database = Awaited<ReturnType<typeof connectDatabase>>
 
@@ -33,41 +33,13 @@ export async function connectDatabase(
     maxPoolSize: 64,
     ignoreUndefined: true,
   })
-  const stopWatching = failWritesToClosedSockets(client)
-  let primary: string | undefined
-  let barrier: Promise<void> | undefined
-  let closed = false
-
-  // A new primary serves majority reads from before its term until a write of its own term is committed.
-  client.on('serverDescriptionChanged', ({ newDescription }) => {
-    if (newDescription.type !== 'RSPrimary') return
-    const elected = `${newDescription.address} ${newDescription.electionId?.toHexString()}`
-    if (elected === primary) return
-    const first = primary === undefined
-    primary = elected
-    if (!first) raiseBarrier()
-  })
-
-  const processId = new ObjectId()
-  /** While it fails, so does every read: an answer from before the election may lack what was acknowledged. */
-  function raiseBarrier(): void {
-    const raised = client
-      .db()
-      .collection('barriers')
-      .updateOne({ _id: processId }, { $currentDate: { at: true } }, { upsert: true })
-      .then(() => undefined)
-    barrier = raised
-    raised.then(
-      () => {
-        if (barrier === raised) barrier = undefined
-      },
-      () => {
-        if (barrier === raised && !closed) setTimeout(raiseBarrier, BARRIER_PAUSE_MS).unref()
-      },
-    )
+  // The driver takes these from the address, whatever is said here.
+  if (client.readConcern?.level !== 'majority' || client.writeConcern?.journal !== true) {
+    throw new Error('MONGODB_URI must not set readConcernLevel or journal')
   }
-
+  const stopWatching = failWritesToClosedSockets(client)
   await client.connect()
+  const stopHolding = keepReadsCurrent(client)
   const db = client.db()
   await ensureIndexes(db)
   const rows: Collections = collections(db)
@@ -76,14 +48,12 @@ export async function connectDatabase(
     client,
     db,
     ...rows,
-    /** After a change of primary, resolves once reads are known to be current; undefined: they are. */
-    current: (): Promise<void> | undefined => barrier,
     /** Rejects if the primary does not answer. */
     ping: async (): Promise<void> => {
       await db.command({ ping: 1, maxTimeMS: 2_000 })
     },
     async close(): Promise<void> {
-      closed = true
+      stopHolding()
       await client.close()
       stopWatching()
     },
