@@ -126,6 +126,24 @@ describe('agent', () => {
     await eventually(() => expect(texts().slice(4)).toEqual(['sent: re second', 'sent: re third']))
   })
 
+  it('answers the first message of a conversation that it is in from the beginning, whatever clock it was stored by', async () => {
+    world.append({ clientMessageId: null, content: 'first', createdAt: '1999-12-31T23:59:59.900Z' })
+    await answering(async (_message, { stream }) => {
+      await stream().end({ content: 'an answer' })
+    })
+    await eventually(() => expect(texts()).toEqual(['sent: first', 'sent: an answer']))
+  })
+
+  it('leaves alone what was written before it was added', async () => {
+    world.createdAt = '1999-12-31T00:00:00.000Z'
+    world.append({ clientMessageId: null, content: 'among us', createdAt: '1999-12-31T23:00:00.000Z' })
+    world.append({ clientMessageId: null, content: 'and you?' })
+    await answering(async ({ content }, { stream }) => {
+      await stream().end({ content: `to ${content}` })
+    })
+    await eventually(() => expect(texts()).toEqual(['sent: among us', 'sent: and you?', 'sent: to and you?']))
+  })
+
   it('answers what came before its last answer and after what that one answers, however far back that is', async () => {
     const first = ask('first')
     for (let n = 0; n < 50; n++) ask(`${n}`)
@@ -433,6 +451,30 @@ describe('agent', () => {
     expect(new Set(starts.map((step) => (step as { clientMessageId: string }).clientMessageId)).size).toBe(1)
   })
 
+  it('writes nothing behind what the process before it wrote: its own answer replaces that', async () => {
+    const question = ask('why')
+    world.append({
+      clientMessageId: `answer-${question.id}`,
+      parentId: question.id,
+      status: 'streaming',
+      role: 'assistant',
+      participantType: 'agent',
+      participantId: 'bot',
+      content: 'No, bec',
+    })
+    const proceed = Promise.withResolvers<void>()
+    await answering(async (_message, { stream }) => {
+      const answer = stream()
+      answer.write('Well, that is so.')
+      await proceed.promise
+    })
+    await eventually(() => expect(server.of('message:stream')).not.toHaveLength(0))
+    await new Promise((resolve) => setTimeout(resolve, 100))
+    expect(texts()).toEqual(['sent: why', 'streaming: No, bec'])
+    proceed.resolve()
+    await eventually(() => expect(texts()).toEqual(['sent: why', 'sent: Well, that is so.']))
+  })
+
   it('stops writing when the answer is cancelled', async () => {
     const stopped = Promise.withResolvers<boolean>()
     await answering(async (_message, { stream, signal }) => {
@@ -468,6 +510,32 @@ describe('agent', () => {
     await eventually(() => expect(world.messages[1]?.content).toBe('Half '))
     await agent.stop()
     expect(texts()).toEqual(['sent: well?', 'failed: Half '])
+  })
+
+  it('ends an answer as failed as it stops, though its handler goes on', async () => {
+    await answering(async (_message, { stream }) => {
+      stream().write('Half ')
+      await new Promise(() => undefined)
+    })
+    ask('well?')
+    await eventually(() => expect(world.messages[1]?.content).toBe('Half '))
+    await agent.stop()
+    expect(texts()).toEqual(['sent: well?', 'failed: Half '])
+  })
+
+  it('lets a handler finish however long that takes', async () => {
+    const finish = Promise.withResolvers<void>()
+    await answering(async (_message, { stream }) => {
+      stream().write('Whole')
+      await finish.promise
+    })
+    ask('well?')
+    await eventually(() => expect(world.messages[1]?.content).toBe('Whole'))
+    const stopped = agent.stop({ graceMs: Number.POSITIVE_INFINITY })
+    await new Promise((resolve) => setTimeout(resolve, 100))
+    finish.resolve()
+    await stopped
+    expect(texts()).toEqual(['sent: well?', 'sent: Whole'])
   })
 
   it('stores an answer whole that its handler has just in time as it stops', async () => {

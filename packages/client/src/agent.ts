@@ -5,7 +5,7 @@ import { ParleyError, toParleyError } from './errors.ts'
 import { createFollowing } from './following.ts'
 import type { ConversationFilter } from './rest.ts'
 import type { Room } from './room.ts'
-import { insist } from './timing.ts'
+import { insist, MAX_TIMER_MS } from './timing.ts'
 import { createTurns, type MessageHandler } from './turns.ts'
 
 export interface AgentEvents {
@@ -147,6 +147,7 @@ export function createAgent(options: AgentOptions): Agent {
       if (graceMs > 0) await withinTime(following.idle(), graceMs)
       stopping.abort()
       await withinTime(following.idle(), 1_000)
+      await withinTime(turns.abandon(), 1_000)
       parley.close()
     },
   }
@@ -155,7 +156,7 @@ export function createAgent(options: AgentOptions): Agent {
 async function withinTime(work: Promise<unknown>, ms: number): Promise<void> {
   let timer: ReturnType<typeof setTimeout> | undefined
   const limit = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, ms)
+    timer = setTimeout(resolve, Math.min(ms, MAX_TIMER_MS))
   })
   await Promise.race([work, limit]).catch((error: unknown) => {
     throw toParleyError(error)

@@ -70,6 +70,8 @@ export function createAnswer(
   let startedAt = 0
   /** What follows there was refused for good. */
   let stuckAt = -1
+  /** What stands there an earlier process wrote: not the beginning of this text, and replaced by its end. */
+  let foreign = false
 
   function finish(): void {
     clearTimeout(timer)
@@ -117,11 +119,13 @@ export function createAnswer(
           ...(options.model === undefined ? {} : { model: options.model }),
         })
         if (ack.messageId === undefined) throw new ParleyError('internal', 'A start without a message')
+        const isFirst = messageId === null
         messageId = ack.messageId
         const ended = ack.message && ack.message.status !== 'streaming' ? ack.message : null
         sent = ack.index ?? 0
         startedAt = sent
-        flowing = sent !== stuckAt
+        foreign = (isFirst || foreign) && sent > 0
+        flowing = !foreign && sent !== stuckAt
         flush()
         return { messageId, ended }
       } catch (thrown) {

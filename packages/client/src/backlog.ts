@@ -43,7 +43,10 @@ export async function findUnanswered(
   }
   if (others.length === 0) return { messages: [], failures }
   const since = await joinedAt(parley, conversationId, self)
-  const messages = since === null ? [] : others.filter((message) => message.createdAt >= since)
+  if (since === null) return { messages: [], failures }
+  // Who is there from the beginning sees all. Only else are the clocks of two api processes compared.
+  const { createdAt } = await parley.conversations.get(conversationId)
+  const messages = others.filter((message) => since <= createdAt || message.createdAt >= since)
   return { messages, failures }
 }
 

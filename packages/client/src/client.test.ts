@@ -132,6 +132,16 @@ describe('sending', () => {
     await expect(room.send('hello', { timeoutMs: 100 })).rejects.toMatchObject({ code: 'timeout' })
   })
 
+  it('gives up in no time where it has none, and not at once where it has more than a timer can be', async () => {
+    const { room } = await joined()
+    const sent = [2 ** 31, Number.POSITIVE_INFINITY].map((timeoutMs) => room.send('hello', { timeoutMs }))
+    await expect(Promise.all(sent)).resolves.toHaveLength(2)
+    server().faults.mute = true
+    for (const timeoutMs of [-1, 1.5]) {
+      await expect(room.send('hello', { timeoutMs })).rejects.toMatchObject({ code: 'timeout' })
+    }
+  })
+
   it('gives up in the time it was given also while it waits for another', async () => {
     const { room } = await joined()
     server().faults.mute = true
@@ -299,6 +309,42 @@ describe('receiving', () => {
     const never = client()
     never.close()
     expect(never.state).toBe('closed')
+  })
+
+  it('has nothing more to say once the client is closed', async () => {
+    const { parley, room } = await joined()
+    const typing: boolean[] = []
+    room.on('user:typing', ({ isTyping }) => typing.push(isTyping))
+    server().emit('user:typing', {
+      conversationId: room.id,
+      participantType: 'user',
+      participantId: 'bob',
+      userId: 'bob',
+      isTyping: true,
+    })
+    await eventually(() => expect(typing).toEqual([true]))
+    parley.close()
+    await eventually(() => expect(typing).toEqual([true, false]))
+    await expect(room.online()).rejects.toMatchObject({ code: 'closed' })
+  })
+
+  it('ends loops over a room that is let go of', async () => {
+    const parley = client()
+    const room = parley.conversation(world.conversationId)
+    const next = room.messages().next()
+    parley.forget(room.id)
+    expect(await next).toMatchObject({ done: true })
+    expect(await room.messages().next()).toMatchObject({ done: true })
+  })
+
+  it('takes away one of two listeners that are the same function', async () => {
+    const { room } = await joined()
+    const heard = vi.fn()
+    const off = room.on('message:new', heard)
+    room.on('message:new', heard)
+    off()
+    await room.send('hello')
+    await eventually(() => expect(heard).toHaveBeenCalledOnce())
   })
 
   it('follows what it joins again right after it left: the leave came behind the first join', async () => {
@@ -690,6 +736,14 @@ describe('small signals', () => {
       { conversationId: world.conversationId, seq: 1 },
       { conversationId: world.conversationId, seq: 4 },
     ])
+  })
+
+  it('sends no read position that nobody asked for', async () => {
+    const { room } = await joined()
+    const inTurn = room.read(3).then(() => room.read(7))
+    await expect(room.read(5)).resolves.toMatchObject({ readSeq: 7 })
+    await inTurn
+    expect(server().of('message:read')).toMatchObject([{ seq: 3 }, { seq: 7 }])
   })
 
   it('lets go of a room that is not followed, and of no other', async () => {

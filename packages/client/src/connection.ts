@@ -170,7 +170,7 @@ export function createConnection(
     payload: ClientPayload<E>,
     options: { timeoutMs?: number; signal?: AbortSignal | undefined } = {},
   ): Promise<ClientResult<E>> {
-    if (options.signal?.aborted) throw abortedBy(options.signal)
+    for (const signal of [options.signal, closed]) if (signal?.aborted) throw abortedBy(signal)
     const used = socket
     if (!used?.connected) throw new ParleyError('network', 'There is no connection to a gateway')
     if (new TextEncoder().encode(toJson(payload)).length > PAYLOAD_BYTES) {

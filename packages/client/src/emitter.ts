@@ -18,9 +18,11 @@ export function createEmitter<Events>(): Emitter<Events> {
   function on<E extends keyof Events>(event: E, listener: (payload: Events[E]) => void): Off {
     const set = listeners[event] ?? new Set()
     listeners[event] = set
-    set.add(listener)
+    // One for each call: the same listener may be given twice, and taken away once.
+    const own = (payload: Events[E]) => listener(payload)
+    set.add(own)
     return () => {
-      set.delete(listener)
+      set.delete(own)
     }
   }
 

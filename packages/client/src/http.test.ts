@@ -106,4 +106,11 @@ describe('a token', () => {
     expect((await source.get()).split('.')[0]).toBe('3600')
     expect((await source.get()).split('.')[0]).toBe('3600')
   })
+
+  it('that is new and seems to have expired, since the clock here is ahead, is kept until it is refused', async () => {
+    const given = [expiring(-600), expiring(-500)]
+    const source = createTokenSource(() => given.shift() ?? '')
+    const got = [await source.get(), await source.get(), await source.renew(), await source.get()]
+    expect(got.map((token) => token.split('.')[0])).toEqual(['-600', '-600', '-500', '-500'])
+  })
 })

@@ -23,7 +23,9 @@ export function createReader(request: (seq: number) => Promise<ReadResult>) {
       if (!Number.isSafeInteger(seq) || seq < 0) return request(seq)
       highest = Math.max(highest, seq)
       if (!running) return start()
-      next ??= running.then(start, start)
+      // Whoever asked just as that one was through has sent this one's as well.
+      const again = () => running ?? start()
+      next ??= running.then(again, again)
       return next
     },
   }

@@ -368,9 +368,12 @@ export function createRoom(id: string, deps: RoomDependencies): RoomInside {
     },
     retire() {
       retired = true
+      queue.end()
     },
     lost() {
       isIn = false
+      typist.stop()
+      typists.clear()
       if (followed) setState('away')
     },
     async join({ signal, ...place } = {}) {
@@ -410,7 +413,7 @@ export function createRoom(id: string, deps: RoomDependencies): RoomInside {
     },
     messages(options = {}) {
       const messages = queue.iterate(anySignal(options.signal, closed))
-      if (state === 'removed') queue.end()
+      if (state === 'removed' || retired) queue.end()
       return messages
     },
     typing: (isTyping = true) => typist.type(isTyping),

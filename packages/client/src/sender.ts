@@ -3,7 +3,7 @@ import type { Connection } from './connection.ts'
 import { ParleyError, toParleyError } from './errors.ts'
 import { asSent } from './json.ts'
 import type { Rest } from './rest.ts'
-import { abortedBy, anySignal, backoff, raceSignal, sleep } from './timing.ts'
+import { abortedBy, anySignal, backoff, raceSignal, sleep, timeLimit } from './timing.ts'
 import type { TokenSource } from './tokens.ts'
 import type { OutgoingMessage, SendOptions } from './types.ts'
 
@@ -82,7 +82,7 @@ export function createSender({ connection, rest, tokens, refresh, closed }: Send
       // As it is now: the caller may go on with it before its turn comes.
       const message = asSent(given)
       const key = message.conversationId
-      const limit = options.timeoutMs === undefined ? undefined : AbortSignal.timeout(options.timeoutMs)
+      const limit = options.timeoutMs === undefined ? undefined : timeLimit(options.timeoutMs)
       const signal = anySignal(options.signal, limit, closed)
       let begun = false
       const before = tails.get(key) ?? Promise.resolve()

@@ -1,5 +1,12 @@
 import { isGone, ParleyError, toParleyError } from './errors.ts'
 
+/** Milliseconds; a timer that should be longer is over at once. */
+export const MAX_TIMER_MS = 2 ** 31 - 1
+
+/** Fires after so long, at once if that is not above 0; never, where no timer is that long. */
+export const timeLimit = (ms: number): AbortSignal | undefined =>
+  ms > MAX_TIMER_MS ? undefined : AbortSignal.timeout(Math.max(0, Math.ceil(ms)))
+
 /** Waits; ends early by throwing `aborted` when the signal fires. */
 export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {

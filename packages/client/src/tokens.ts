@@ -65,7 +65,8 @@ function createFetchedTokens(input: () => string | Promise<string>): TokenSource
     if (call > currentCall) {
       currentCall = call
       current = token
-      goodUntil = expiry - MARGIN_MS
+      // One that is new and has expired: this clock is ahead. Then it is good until it is refused.
+      goodUntil = expiry > Date.now() ? expiry - MARGIN_MS : Number.POSITIVE_INFINITY
     }
     return token
   }

@@ -31,6 +31,8 @@ export function createTurns({
 }) {
   let handler: MessageHandler | null = null
   let stopped = false
+  /** Answers of handlers that run. */
+  const written = new Set<Answer>()
 
   return {
     handleWith(next: MessageHandler): void {
@@ -40,6 +42,11 @@ export function createTurns({
     /** From now on none begins; those that have begun go on. */
     stop(): void {
       stopped = true
+    },
+
+    /** Ends the answers of handlers that go on although nothing can be answered any more. */
+    async abandon(): Promise<void> {
+      await Promise.allSettled([...written].map((answer) => answer.abort()))
     },
 
     /**
@@ -69,6 +76,7 @@ export function createTurns({
             ...about,
           })
           open.push(answer)
+          written.add(answer)
           answer.signal.addEventListener('abort', cancel)
           return answer
         },
@@ -86,6 +94,7 @@ export function createTurns({
         for (const answer of open) await answer.abort().catch((cause: unknown) => report(cause, room.id))
       } finally {
         gone.removeEventListener('abort', cancel)
+        for (const answer of open) written.delete(answer)
       }
     },
   }

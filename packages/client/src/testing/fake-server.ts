@@ -87,6 +87,8 @@ export function createWorld(number = 0) {
   }
   return {
     conversationId,
+    /** The agent `bot` takes part since 2000. */
+    createdAt: '2000-01-01T00:00:00.000Z',
     messages,
     changes,
     listeners,
@@ -429,7 +431,8 @@ async function answerRest(
   if (path === 'participants') return send(200, { data: participants, page: { hasMore: false } })
   if (path === undefined) {
     const { length } = world.messages
-    return send(200, { id: world.conversationId, status: 'active', lastSeq: length, participants })
+    const { conversationId, createdAt } = world
+    return send(200, { id: conversationId, createdAt, status: 'active', lastSeq: length, participants })
   }
   return send(404, problem('not_found', 404, false))
 }
