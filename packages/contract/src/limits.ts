@@ -40,6 +40,8 @@ export const LIMITS = {
   eventBytes: 8 * 1024,
   /** Rooms that one socket may be in. */
   roomsPerSocket: 500,
+  /** Answers that one socket may have open. */
+  streamsPerSocket: 500,
   /** Messages that one summary step covers: a bucket. */
   summaryBucket: 10,
   /** A stored summary; configured far lower, in characters. */

@@ -70,6 +70,18 @@ test('four thousand small packets may wait: all of them are counted before each 
   expect(outbound.mayAnswer(socket)).toBe(false)
 })
 
+test('text counts by its bytes, whatever it is written in', () => {
+  const { outbound } = open()
+  const { socket, backlog } = createFakeSocket()
+  // Three bytes to a character: 60 KiB each.
+  const fill = (count: number) =>
+    backlog.push(...Array.from({ length: count }, () => ({ data: '语'.repeat(20 * KIB) })))
+  fill(16)
+  expect(outbound.mayAnswer(socket)).toBe(true)
+  fill(1)
+  expect(outbound.mayAnswer(socket)).toBe(false)
+})
+
 test('an event that alone exceeds the bound goes to a socket that has read everything else', () => {
   const { outbound, socket, below, written } = open()
   const large = encodeFrame('message:new', JSON.stringify('x'.repeat(2 * MIB)))

@@ -54,8 +54,19 @@ function backlog(conn: object): readonly Packet[] {
 /** Bytes that a packet counts for besides its text. Bounds how many wait, since all are counted at every event. */
 const PACKET_BYTES = 256
 
+/** Counted once: a character takes up to three bytes. */
+const sizes = new WeakMap<Packet, number>()
+
+function sizeOf(packet: Packet): number {
+  const known = sizes.get(packet)
+  if (known !== undefined) return known
+  const size = (typeof packet.data === 'string' ? Buffer.byteLength(packet.data) : 0) + PACKET_BYTES
+  sizes.set(packet, size)
+  return size
+}
+
 const bytesOf = (packets: readonly Packet[]): number =>
-  packets.reduce((sum, { data }) => sum + (typeof data === 'string' ? data.length : 0) + PACKET_BYTES, 0)
+  packets.reduce((sum, packet) => sum + sizeOf(packet), 0)
 
 /** Bytes that wait to be read by this client. */
 export function bufferedBytes(socket: ChatSocket): number {

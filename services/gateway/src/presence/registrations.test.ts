@@ -104,6 +104,35 @@ describe('people', () => {
     expect((await told(org)).at(-1)).toBe('ada online')
   })
 
+  test('who left and came back while Redis did not answer are there again', async () => {
+    const org = randomUUID()
+    const folder = await throwAwayFolder()
+    const server = await startRedis({ dataDir: folder.path, log: () => undefined })
+    const own = new Redis(server.url)
+    const impatient = new Redis(server.url, { commandTimeout: 100 })
+    definePresenceScripts(impatient)
+    try {
+      const one = gateway({ on: impatient })
+      const online = async () => (await one.queries.list(org, 'user', null, 10)).ids
+      one.registrations.add(person(org, 'a'))
+      await settled(one)
+      expect(await online()).toEqual(['ada'])
+      // What is sent now is done later, when nobody waits for its answer any more.
+      await own.client('PAUSE', 300, 'ALL')
+      one.registrations.remove(person(org, 'a'))
+      await one.registrations.flush().catch(() => undefined)
+      one.registrations.add(person(org, 'a'))
+      await own.ping()
+      await vi.waitFor(() => settled(one))
+      expect(await online()).toEqual(['ada'])
+    } finally {
+      own.disconnect()
+      impatient.disconnect()
+      await server.process.destroy()
+      await folder.remove()
+    }
+  })
+
   test('who came or went after the file was written from which Redis was restored are known again', async () => {
     const org = randomUUID()
     const folder = await throwAwayFolder()

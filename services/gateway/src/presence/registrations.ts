@@ -23,6 +23,8 @@ interface Entry {
   toldIn?: string
   /** A removal did not find it where it should have been: Redis may have lost its data, as the next renewal tells. */
   notFoundOnce: boolean
+  /** A removal was sent and not answered: it may have been done. */
+  unsure: boolean
   running: Promise<void> | undefined
 }
 
@@ -55,17 +57,20 @@ export function createRegistrations({
       // Told of already, in data that Redis lost since: nobody was told that they left.
       const lost = entry.toldIn !== undefined && entry.toldIn !== epoch
       if (entry.wanted) {
-        if (entry.heldBy === generation) return
+        if (entry.heldBy === generation && !entry.unsure) return
         await writes.add({ generation, registration: entry.registration, tell: !lost })
         entry.heldBy = generation
         entry.toldIn = epoch
         entry.notFoundOnce = false
+        entry.unsure = false
         continue
       }
       // After Redis lost its data, other gateways may not have registered again, so a removal could wrongly announce
       // somebody as gone: wait until `settledAt`. Room entries added since need not: rooms are checked again then.
       if ((lost || entry.registration.kind === 'person') && performance.now() < settledAt) return
+      entry.unsure = true
       const found = await reaper.remove(generation, entry.registration, lost)
+      entry.unsure = false
       if (!entry.wanted) {
         if (!found && !lost && entry.heldBy === generation && !entry.notFoundOnce) entry.notFoundOnce = true
         else entries.delete(name)
@@ -91,7 +96,9 @@ export function createRegistrations({
 
   async function flushAll(): Promise<void> {
     const { generation } = leases
-    const waiting = [...entries].filter(([, entry]) => !entry.wanted || entry.heldBy !== generation)
+    const waiting = [...entries].filter(
+      ([, entry]) => !entry.wanted || entry.heldBy !== generation || entry.unsure,
+    )
     for (let i = 0; i < waiting.length; i += BATCH_SIZE) {
       await Promise.all(waiting.slice(i, i + BATCH_SIZE).map(([name, entry]) => write(name, entry)))
     }
@@ -113,7 +120,7 @@ export function createRegistrations({
         entry.notFoundOnce = false
         entry.wanted = true
       } else {
-        entry = { registration, wanted: true, notFoundOnce: false, running: undefined }
+        entry = { registration, wanted: true, notFoundOnce: false, unsure: false, running: undefined }
         entries.set(name, entry)
       }
       writeSoon(name, entry)

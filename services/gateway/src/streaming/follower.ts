@@ -193,7 +193,8 @@ export function createStreamFollower({
       for (const listed of await store.list(room.conversationId)) {
         const { messageId, seq } = listed
         if (!(await isStreaming(room, listed))) continue
-        if (room.isOpen && !ended.has(messageId)) follow(room, messageId, seq, false)
+        // Also one that is followed: its first pieces may have come before the room was open.
+        if (room.isOpen && !ended.has(messageId)) void read(follow(room, messageId, seq, false))
       }
     } catch (error) {
       logger.debug({ err: error }, 'a room’s streams are not known yet')

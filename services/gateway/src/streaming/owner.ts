@@ -37,8 +37,8 @@ export interface OwnerDependencies {
   times: typeof STREAM_TIMES
   /** Passes a piece on to the sockets here while Redis can't. */
   deliver(conversationId: string, piece: StreamPiece): void
-  /** It is no longer this gateway's: ended, or released. */
-  onOver(owner: StreamOwner): void
+  /** It is no longer this gateway's: ended, or released; `writer`: its agent, if that may still be writing here. */
+  onOver(owner: StreamOwner, writer: ChatSocket | null): void
 }
 
 export interface StreamIdentity {
@@ -85,7 +85,7 @@ export function createStreamOwner(
     beat.remove(flushInBackground)
     clearTimeout(orphanTimer)
     clearInterval(checkpoints)
-    onOver(owner)
+    onOver(owner, why === 'released' ? socket : null)
   }
 
   const flushInBackground = () => void flush()

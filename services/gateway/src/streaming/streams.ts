@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import {
   type InternalStreamFinish,
   type InternalStreamFinishResult,
+  LIMITS,
   type Message,
   participantKey,
   problem,
@@ -23,6 +24,9 @@ import { createStreamOwner, STREAM_TIMES, type StreamOwner } from './owner.ts'
 import { createStreamStore } from './store.ts'
 
 type Op<O extends StreamPayload['op']> = Extract<StreamPayload, { op: O }>
+const elsewhere = () =>
+  problem('conflict', { detail: 'The stream is not open on this connection: start it again' })
+
 export type Streams = ReturnType<typeof createStreams>
 
 /**
@@ -43,16 +47,35 @@ export function createStreams(options: {
   const times = { ...STREAM_TIMES, ...options.times }
   const store = createStreamStore({ redis, logger })
   const owners = new Map<string, StreamOwner>()
+  /** Answers taken from agents that may still write here. What came last from them may be lost: they have to start again. */
+  const taken = new WeakMap<ChatSocket, Set<string>>()
   /** Starts under way, whose agent may be removed meanwhile. */
-  const starts = new Set<{ conversationId: string; author: string; failForLostAccess(): void }>()
+  const starts = new Set<{
+    socket: ChatSocket
+    conversationId: string
+    author: string
+    failForLostAccess(): void
+  }>()
   const onEnded = (messageId: string) => owners.get(messageId)?.onEndedElsewhere()
   const follower = createStreamFollower({ bus, api, rooms, outbound, lifecycle, store, logger, onEnded })
   const beat = createBeat(times.beatMs)
   let closing = false
 
-  function onOver(owner: StreamOwner): void {
+  function onOver(owner: StreamOwner, writer: ChatSocket | null): void {
     if (owners.get(owner.messageId) === owner) owners.delete(owner.messageId)
+    if (writer) taken.set(writer, (taken.get(writer) ?? new Set()).add(owner.messageId))
     bus.release(roomChannel(owner.conversationId))
+  }
+
+  /** Each open answer costs the api a checkpoint every two seconds, whether or not anything is written. */
+  function assertSpace(socket: ChatSocket): void {
+    let open = 0
+    for (const owner of owners.values()) if (owner.ownedBy(socket)) open++
+    for (const attempt of starts) if (attempt.socket === socket) open++
+    if (open < LIMITS.streamsPerSocket) return
+    throw problem('conflict', {
+      detail: `A socket may have ${LIMITS.streamsPerSocket} answers open; end one`,
+    })
   }
 
   async function start(socket: ChatSocket, { op: _, ...payload }: Op<'start'>): Promise<StreamAck> {
@@ -61,7 +84,9 @@ export function createStreams(options: {
     }
     if (closing) throw problem('unavailable', { retryAfter: 1 })
     let isExpelled = false
+    assertSpace(socket)
     const attempt = {
+      socket,
       conversationId: payload.conversationId,
       author: socket.data.key,
       failForLostAccess: () => {
@@ -88,9 +113,12 @@ export function createStreams(options: {
       { key: conversationId },
     )
     const { id: messageId, seq } = message
+    taken.get(socket)?.delete(messageId)
     if (message.status !== 'streaming') {
       return { messageId, seq, index: message.content.length, message }
     }
+    // Its agent may have continued on another connection, from which nothing must be taken.
+    if (!socket.connected) throw problem('unavailable')
     const token = randomUUID()
     let stored = ''
     let claimed = true
@@ -131,9 +159,7 @@ export function createStreams(options: {
   /** The stream that this socket started, or resumed. */
   function owned(socket: ChatSocket, messageId: string): StreamOwner {
     const owner = owners.get(messageId)
-    if (!owner?.ownedBy(socket)) {
-      throw problem('conflict', { detail: 'The stream is not open on this connection: start it again' })
-    }
+    if (!owner?.ownedBy(socket)) throw elsewhere()
     return owner
   }
 
@@ -144,6 +170,7 @@ export function createStreams(options: {
     result: StreamResult,
   ): Promise<StreamAck> {
     const owner = owners.get(messageId)
+    if (!owner?.ownedBy(socket) && taken.get(socket)?.has(messageId)) throw elsewhere()
     const { message } = owner?.ownedBy(socket)
       ? await owner.finish(status, result, socket.data.caller)
       : await finishElsewhere(socket, messageId, status, result)

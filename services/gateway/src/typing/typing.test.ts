@@ -149,3 +149,14 @@ test('however somebody types, 3 s hold at most one start, and what is told last 
     }),
   )
 })
+
+test('nobody who was heard of in the last six seconds is told to have stopped', () => {
+  const { typing, told } = open()
+  typing.signal(ada, ROOM, true)
+  vi.advanceTimersByTime(2_900)
+  typing.signal(ada, ROOM, true)
+  vi.advanceTimersByTime(5_900)
+  expect(told).toEqual(['ada true', 'ada true'])
+  vi.advanceTimersByTime(200)
+  expect(told).toEqual(['ada true', 'ada true', 'ada false'])
+})

@@ -53,7 +53,7 @@ export function createTyping({
   now?: () => number
 }) {
   const typists = new Map<string, Typist>()
-  /** Those who stopped and resumed within their 3 s: told when these end. */
+  /** Those who were heard of again within their 3 s: told when these end. */
   const waiting = new Map<Typist, NodeJS.Timeout>()
   const nameOf = (caller: Caller, conversationId: string) => `${conversationId} ${participantKey(caller)}`
 
@@ -89,7 +89,7 @@ export function createTyping({
     }
     const sinceMs = known ? now() - known.toldAt : REPEAT_MS
     if (sinceMs >= REPEAT_MS) begin(caller, conversationId)
-    else if (known && !known.typing && !waiting.has(known)) {
+    else if (known && !waiting.has(known)) {
       const timer = setTimeout(() => begin(caller, conversationId), REPEAT_MS - sinceMs)
       waiting.set(known, timer.unref())
     }

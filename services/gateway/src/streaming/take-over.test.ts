@@ -1,0 +1,136 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import {
+  LIMITS,
+  type Message,
+  roomChannel,
+  roomStreamsKey,
+  type StreamUpdate,
+  streamTextKey,
+} from '@parley/contract'
+import type { ApiClient } from '@parley/service-kit'
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
+import { busMessage } from '../bus/bus.ts'
+import { createFakeApi, createFakeConversation, newId } from '../testing/fake-api.ts'
+import { startTestGateway } from '../testing/gateway.ts'
+import { encodePiece } from './piece.ts'
+
+const BOT = { type: 'agent', id: 'bot' } as const
+const ADA = { type: 'user', id: 'ada' } as const
+type StartAnswer = () => Promise<Message>
+
+let fake: ReturnType<typeof createFakeApi>
+let conversation: ReturnType<ReturnType<typeof createFakeApi>['add']>
+let gateway: Awaited<ReturnType<typeof startTestGateway>>
+let answer: Message
+let onStart: StartAnswer
+let ended: { result: { content?: string } }[]
+
+beforeEach(async () => {
+  fake = createFakeApi()
+  conversation = fake.add(createFakeConversation('acme', [BOT, ADA]))
+  answer = { ...conversation.add(''), status: 'streaming', role: 'assistant' }
+  onStart = async () => answer
+  ended = []
+  const api: ApiClient = {
+    ...fake.api,
+    asCaller: async () => ({ status: 200, body: answer }) as never,
+    async internal(path, body) {
+      if (path === '/internal/streams/start') return { message: await onStart(), created: true } as never
+      if (path === '/internal/streams/checkpoint') return { live: true } as never
+      if (path !== '/internal/streams/finish') return fake.api.internal(path, body)
+      ended.push(body as never)
+      return { message: { ...answer, status: 'sent' }, won: true } as never
+    },
+  }
+  gateway = await startTestGateway(api)
+})
+afterEach(() => gateway.close())
+
+const begin = (clientMessageId: string) => ({ op: 'start', conversationId: conversation.id, clientMessageId })
+const connectAgent = () => gateway.connect(gateway.token('bot', 'acme', { type: 'agent' }))
+const isStored = (text: string) =>
+  vi.waitFor(async () =>
+    expect(Object.values(await gateway.redis.hgetall(streamTextKey(answer.id))).join()).toContain(text),
+  )
+
+test('a start whose connection is gone takes nothing from the one that goes on with the answer', async () => {
+  const slow = Promise.withResolvers<void>()
+  const asked = Promise.withResolvers<void>()
+  onStart = async () => {
+    onStart = async () => answer
+    asked.resolve()
+    await slow.promise
+    return answer
+  }
+  const first = await connectAgent()
+  first.emit('message:stream', begin('a'))
+  await asked.promise
+  first.disconnect()
+  const second = await connectAgent()
+  const errors: unknown[] = []
+  second.on('message:error', (error) => errors.push(error))
+  const { messageId } = await second.emitWithAck('message:stream', begin('a'))
+  second.emit('message:stream', { op: 'delta', messageId, index: 0, text: 'Hello' })
+  await isStored('Hello')
+  slow.resolve()
+  await delay(100)
+  second.emit('message:stream', { op: 'delta', messageId, index: 5, text: ', world' })
+  expect(await second.emitWithAck('message:stream', { op: 'end', messageId })).toMatchObject({ ok: true })
+  expect(errors).toEqual([])
+  expect(ended).toMatchObject([{ result: { content: 'Hello, world' } }])
+})
+
+test('an answer that was taken from its agent unnoticed is not ended without what it wrote last', async () => {
+  const agent = await connectAgent()
+  const { messageId } = await agent.emitWithAck('message:stream', begin('b'))
+  agent.emit('message:stream', { op: 'delta', messageId, index: 0, text: 'Hello' })
+  await isStored('Hello')
+  // As another gateway does on which it seems to start again.
+  await gateway.redis.hset(streamTextKey(messageId), { owner: 'elsewhere' })
+  agent.emit('message:stream', { op: 'delta', messageId, index: 5, text: ', world' })
+  // By now it has been noticed here, and the agent has not been told.
+  await delay(300)
+  const first = await agent.emitWithAck('message:stream', { op: 'end', messageId })
+  expect(first).toMatchObject({ ok: false, error: { code: 'conflict' } })
+  const again = await agent.emitWithAck('message:stream', begin('b'))
+  const index = again.index ?? 0
+  const rest = 'Hello, world'.slice(index)
+  agent.emit('message:stream', { op: 'delta', messageId, index, text: rest })
+  expect(await agent.emitWithAck('message:stream', { op: 'end', messageId })).toMatchObject({ ok: true })
+  expect(ended).toMatchObject([{ result: { content: 'Hello, world' } }])
+})
+
+test('a socket has only so many answers open', async () => {
+  onStart = async () => ({ ...answer, id: newId() })
+  const agent = await connectAgent()
+  const starts = Array.from({ length: LIMITS.streamsPerSocket }, (_, n) =>
+    agent.emitWithAck('message:stream', begin(String(n))),
+  )
+  expect((await Promise.all(starts)).filter(({ ok }) => !ok)).toEqual([])
+  const one = await agent.emitWithAck('message:stream', begin('more'))
+  expect(one).toMatchObject({ ok: false, error: { code: 'conflict' } })
+})
+
+test('who joins first as an answer begins gets the text that it has', async () => {
+  const ada = await gateway.connect(gateway.token('ada', 'acme'))
+  const begun = fake.add(createFakeConversation('acme', [ADA, BOT]))
+  const told: StreamUpdate[] = []
+  ada.on('message:stream', (update: StreamUpdate) => told.push(update))
+  fake.afterEach(async (path) => {
+    if (path !== '/internal/join') return
+    fake.afterEach(() => undefined)
+    const live: Message = begun.add('')
+    live.status = 'streaming'
+    const { id, seq } = live
+    await gateway.publish([gateway.event('message.created', begun, { seq, data: live })])
+    await gateway.redis.hset(streamTextKey(id), { owner: 'somebody', 0: 'Hello' })
+    await gateway.redis.hset(roomStreamsKey(begun.id), id, seq)
+    const piece = encodePiece({ messageId: id, seq, index: 0, text: 'Hello' })
+    await gateway.redis.publish(roomChannel(begun.id), busMessage('stream', piece))
+    await delay(200)
+  })
+  await ada.emitWithAck('conversation:join', { conversationId: begun.id, afterSeq: 0 })
+  await vi.waitFor(() => expect(told.some(({ text }) => text?.includes('Hello'))).toBe(true), {
+    timeout: 5_000,
+  })
+})
