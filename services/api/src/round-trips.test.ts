@@ -1,3 +1,6 @@
+import { randomUUID } from 'node:crypto'
+import type { ProblemError } from '@parley/contract'
+import { type CommandStartedEvent, ObjectId } from 'mongodb'
 import { afterAll, beforeAll, expect, inject, test } from 'vitest'
 import { ada, openServices } from './internal/testing/world.ts'
 
@@ -23,22 +26,42 @@ const QUIET_MS = 1_600
 async function commandsOf(call: () => Promise<unknown>): Promise<string[]> {
   await expect.poll(() => performance.now() - lastCommandAt, { timeout: 10_000 }).toBeGreaterThan(QUIET_MS)
   const commands: string[] = []
-  const note = ({ commandName }: { commandName: string }) => commands.push(commandName)
+  const note = ({ commandName, command }: CommandStartedEvent) =>
+    commands.push(`${commandName} ${command[commandName]}`)
   database.client.on('commandStarted', note)
-  await call()
+  await call().catch((error: ProblemError) => commands.push(error.code))
   database.client.off('commandStarted', note)
   return commands
 }
 
-const send = (cid: string, content: string) =>
-  services.messages.create(ada, { conversationId: cid, role: 'user', content }, undefined)
+const send = (cid: string, content: string, caller = ada) =>
+  services.messages.create(caller, { conversationId: cid, role: 'user', content }, undefined)
 
 test('the most frequent requests take no more round trips than they must', async () => {
   const { conversation } = await services.conversations.create(ada, {})
   const cid = conversation.id
   await send(cid, 'the participants are read once, with the first message')
 
-  expect(await commandsOf(() => send(cid, 'hello'))).toEqual(['find', 'insert'])
-  expect(await commandsOf(() => services.messages.list(ada, cid, {}))).toEqual(['find', 'find'])
+  expect(await commandsOf(() => send(cid, 'hello'))).toEqual(['find conversations', 'insert messages'])
+  expect(await commandsOf(() => services.messages.list(ada, cid, {}))).toHaveLength(2)
   expect((await commandsOf(() => services.lists.mine(ada, {}))).length).toBeLessThanOrEqual(3)
 })
+
+test('whoever takes no part can not tell by the queries what exists', async () => {
+  const externalId = randomUUID()
+  const { conversation } = await services.conversations.create(ada, { externalId })
+  const nowhere = new ObjectId().toHexString()
+  for (const caller of [
+    { ...ada, orgId: 'elsewhere' },
+    { ...ada, id: 'eve' },
+  ]) {
+    const sent = await commandsOf(() => send(nowhere, 'x', caller))
+    expect(sent.at(-1)).toBe('not_found')
+    // Twice: what was found out must not show either.
+    for (let times = 0; times < 2; times++) {
+      expect(await commandsOf(() => send(conversation.id, 'x', caller))).toEqual(sent)
+    }
+    const found = (externalId: string) => commandsOf(() => services.lists.list(caller, { externalId }))
+    expect(await found(externalId)).toEqual(await found(randomUUID()))
+  }
+}, 60_000)

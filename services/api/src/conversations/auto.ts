@@ -42,8 +42,10 @@ export function createAutoConversations({ conversations, reader, make }: AutoOpt
 
   return async (by: Caller, agentId: string): Promise<{ state: ReadState; created: boolean }> => {
     const slot = JSON.stringify([by.orgId, agentId])
-    const running = underWay.get(slot)
-    if (running) return { ...(await running), created: false }
+    // What began before this call may have found one that was closed before it.
+    await underWay.get(slot)?.catch(() => undefined)
+    const shared = underWay.get(slot)
+    if (shared) return { ...(await shared), created: false }
     const started = ask(by, agentId).finally(() => underWay.delete(slot))
     underWay.set(slot, started)
     return started

@@ -7,7 +7,7 @@ import {
   type Page,
   participantKey,
 } from '@parley/contract'
-import type { Filter } from 'mongodb'
+import { type Filter, ObjectId } from 'mongodb'
 import type { Collections, ConversationDocument, ParticipantDocument } from '../database/collections.ts'
 import { keysetPage, type PageRequest } from '../keyset.ts'
 import { toConversation } from './conversation.ts'
@@ -17,8 +17,6 @@ import type { ConversationReader } from './reader.ts'
 export type ConversationFilter = Pick<ListConversationsQuery, 'status' | 'tag' | 'agentId' | 'externalId'>
 
 type Row = ParticipantDocument & { head: ConversationDocument }
-
-const NOTHING: Page<Conversation> = { data: [], page: { nextCursor: null, prevCursor: null, hasMore: false } }
 
 const filterOf = ({
   status,
@@ -119,6 +117,7 @@ export function createConversationLists({
     name: string,
     filter: ConversationFilter,
     request: PageRequest,
+    among: Filter<ParticipantDocument> = {},
   ): Promise<Page<Conversation>> {
     const key = participantKey(caller)
     const { rows: found, page } = await keysetPage<Row>({
@@ -129,7 +128,7 @@ export function createConversationLists({
       stored: (at) => new Date(at),
       positionOf: ({ activityAt, cid }) => [activityAt.getTime(), cid.toHexString()],
       find: (beyond, sort, limit) =>
-        own({ org: caller.orgId, key, ...beyond }, filterOf(filter), sort, limit),
+        own({ org: caller.orgId, key, ...among, ...beyond }, filterOf(filter), sort, limit),
     })
     const states = await reader.states(
       found.map(({ head }) => head),
@@ -148,10 +147,14 @@ export function createConversationLists({
     ): Promise<Page<Conversation>> {
       if (isAdmin(caller)) return everybodys(caller, 'conversations', filter, { limit, cursor })
       if (filter.externalId === undefined) return mine(caller, 'conversations', filter, { limit, cursor })
-      // An external id names one conversation of the org: look there, not through all of the caller's. Cursors, too,
-      // would reveal that it exists.
-      const found = await everybodys(caller, 'conversations', filter, { limit, cursor })
-      return found.data.some(({ me }) => me !== null) ? found : NOTHING
+      // An external id names one conversation of the org: look there, not through all of the caller's. If there is none,
+      // all the same, or the queries would tell.
+      const head = await conversations.findOne(
+        { org: caller.orgId, externalId: filter.externalId },
+        { projection: { _id: 1 } },
+      )
+      const cid = head?._id ?? new ObjectId()
+      return mine(caller, 'conversations', filter, { limit, cursor }, { cid })
     },
 
     /** Those the caller takes part in. */

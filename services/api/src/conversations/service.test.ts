@@ -1,6 +1,8 @@
 import { Conversation, LIMITS, RoomConversation } from '@parley/contract'
 import { ObjectId } from 'mongodb'
-import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, inject, test, vi } from 'vitest'
+import { createProfiles } from '../identity/profiles.ts'
+import { createAutoConversations } from './auto.ts'
 import {
   ada,
   admin,
@@ -10,6 +12,7 @@ import {
   codeOf,
   eve,
   id,
+  logger,
   open,
   openConversationWorld,
   type Service,
@@ -100,6 +103,25 @@ describe('creating', () => {
     other.profiles.seen({ caller: person, issuedAt: 1, expiresAt: 2 })
     await other.profiles.close()
     expect(await named()).toMatchObject({ name: '$key', avatarUrl: '$org' })
+  })
+
+  test('a name that could not be put into conversations at first is put there with the next token', async () => {
+    const name = fresh()
+    const cid = await open(service, ada, { participants: [{ type: 'user', id: name }] })
+    const { database } = world
+    const updateMany = vi
+      .spyOn(database.participants, 'updateMany')
+      .mockRejectedValueOnce(new Error('no primary'))
+    const shownBy = async (issuedAt: number) => {
+      const profiles = createProfiles({ ...database, logger })
+      profiles.seen({ caller: caller(name, { name: 'Grace' }), issuedAt, expiresAt: 99 })
+      await profiles.close()
+      const { participants } = await service.conversations.get(ada, cid)
+      return participants.find((p) => p.id === name)?.name
+    }
+    expect(await shownBy(1)).toBe(null)
+    updateMany.mockRestore()
+    expect(await shownBy(1)).toBe('Grace')
   })
 
   test('of tokens that processes see at once the newest gives the name', async () => {
@@ -253,6 +275,33 @@ describe('the auto conversation', () => {
     const ready = await service.conversations.agentReady(agent)
     expect(ready.conversation.id).not.toBe(second[0]?.conversation.id)
     expect(ready.active).toEqual([{ id: first?.conversation.id, lastSeq: 0 }])
+  })
+
+  test('is not one that was closed before it was asked for, though somebody asked earlier', async () => {
+    const agent = caller(fresh(), { type: 'agent' })
+    const { make, reader } = service
+    const held = Promise.withResolvers<void>()
+    const asked = Promise.withResolvers<void>()
+    const auto = createAutoConversations({
+      ...world.database,
+      make,
+      reader: {
+        ...reader,
+        states: async (...request) => {
+          asked.resolve()
+          await held.promise
+          return reader.states(...request)
+        },
+      },
+    })
+    const { id } = (await service.conversations.auto(agent, agent.id)).conversation
+    const early = auto(agent, agent.id)
+    await asked.promise
+    await service.conversations.setStatus(agent, id, 'closed')
+    const late = auto(agent, agent.id)
+    held.resolve()
+    await early
+    expect((await late).state.head._id.toHexString()).not.toBe(id)
   })
 
   test('is one in each org, though agents of the same name ask for theirs at once', async () => {

@@ -186,6 +186,8 @@ export interface ProfileDocument {
   picture?: string
   /** When that token was issued, in seconds since 1970. */
   issuedAt?: number
+  /** Not yet known to be in all participants' rows. */
+  unshown?: true
 }
 
 /** Tokens of this participant issued at or before `before` (seconds since 1970) are void. */

@@ -20,3 +20,18 @@ test('an index of a former version is dropped at boot; one made by an operator s
     await client.close()
   }
 })
+
+test('processes that start together may drop the same index', async () => {
+  const client = new MongoClient(inject('mongodbUri'))
+  const db = client.db(`indexes-${new ObjectId().toHexString()}`)
+  try {
+    await ensureIndexes(db)
+    for (let times = 0; times < 5; times++) {
+      await db.collection('audit').createIndexes([{ name: 'former.1', key: { createdAt: 1 } }])
+      await Promise.all([1, 2, 3].map(() => ensureIndexes(db)))
+    }
+  } finally {
+    await db.dropDatabase()
+    await client.close()
+  }
+})

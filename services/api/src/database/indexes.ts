@@ -1,4 +1,4 @@
-import type { Db, IndexDescription } from 'mongodb'
+import { type Db, type IndexDescription, MongoServerError } from 'mongodb'
 
 type Named = IndexDescription & { name: string }
 
@@ -80,6 +80,8 @@ const INDEXES: Record<string, Named[]> = {
   summaries: [{ name: 'through.1', key: { cid: 1, throughSeq: -1 }, unique: true }],
 }
 
+const INDEX_NOT_FOUND = 27
+
 /** Our names end in a version. Any other index was made by an operator. */
 const OURS = /\.\d+$/
 
@@ -91,7 +93,11 @@ export async function ensureIndexes(db: Db): Promise<void> {
       await collection.createIndexes(indexes)
       const wanted = new Set(indexes.map((index) => index.name))
       for (const { name: existing } of await collection.indexes()) {
-        if (existing && OURS.test(existing) && !wanted.has(existing)) await collection.dropIndex(existing)
+        if (!existing || !OURS.test(existing) || wanted.has(existing)) continue
+        await collection.dropIndex(existing).catch((error: unknown) => {
+          // Another process that starts was faster.
+          if (!(error instanceof MongoServerError) || error.code !== INDEX_NOT_FOUND) throw error
+        })
       }
     }),
   )

@@ -76,16 +76,20 @@ export function createProfiles(options: {
       const row = byId.get(`${org}\n${key}`)
       // Another process may have seen a newer token.
       if (issuedAt < (row?.issuedAt ?? 0)) return false
-      return (row?.name ?? null) !== name || (row?.picture ?? null) !== picture
+      // Also what was stored by a process that then could not show it.
+      return row?.unshown === true || (row?.name ?? null) !== name || (row?.picture ?? null) !== picture
     })
     for (const person of changed) {
-      if (await store(person)) await show(person)
+      if (!(await store(person))) continue
+      await show(person)
+      const { org, key, issuedAt } = person
+      await profiles.updateOne({ _id: { org, key }, issuedAt }, { $unset: { unshown: 1 } })
     }
   }
 
   /** False: another process has stored what a newer token shows. */
   async function store({ org, key, name, picture, issuedAt }: Seen): Promise<boolean> {
-    const profile: Omit<ProfileDocument, '_id'> = { issuedAt }
+    const profile: Omit<ProfileDocument, '_id'> = { issuedAt, unshown: true }
     if (name !== null) profile.name = name
     if (picture !== null) profile.picture = picture
     const older = { _id: { org, key }, issuedAt: { $not: { $gt: issuedAt } } }
@@ -93,8 +97,10 @@ export function createProfiles(options: {
       await profiles.replaceOne(older, profile, { upsert: true })
       return true
     } catch (error) {
-      if (isDuplicateKey(error)) return false
-      throw error
+      if (!isDuplicateKey(error)) throw error
+      // It is there by now: from a newer token, or from an older one that was stored at the same moment.
+      const { matchedCount } = await profiles.replaceOne(older, profile)
+      return matchedCount > 0
     }
   }
 

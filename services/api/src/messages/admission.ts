@@ -1,4 +1,5 @@
 import { type ProblemError, problem } from '@parley/contract'
+import { ObjectId } from 'mongodb'
 import type {
   Collections,
   ConversationDocument,
@@ -105,8 +106,12 @@ export function createAdmission({ conversations, store, participantCache, hopLim
     ])
     const headOf = new Map(heads.map((head) => [head._id.toHexString(), head]))
     const present = [...batch].flatMap(([lane, entries]) => {
+      const authors = entries.map(({ draft }) => draft.author)
       const head = headOf.get(lane.id)
-      return head ? [{ ...head, cid: lane.cid, authors: entries.map(({ draft }) => draft.author) }] : []
+      // The same query where there is none, or none of theirs.
+      const isTheirs = head && !head.deletedAt && head.org === entries[0]?.org
+      const known = isTheirs ? head : { membersRev: new ObjectId(), participantCount: 0 }
+      return authors.length > 0 ? [{ ...known, cid: lane.cid, authors }] : []
     })
     const contended = [...batch.keys()].filter((lane) => lane.contended && headOf.has(lane.id))
     const [tailOf] = await Promise.all([

@@ -32,7 +32,8 @@ export function createParticipantCache({
   const isSmall = (wanted: Wanted): boolean => wanted.participantCount <= LIMITS.recipientsNamed
   const isKnown = (wanted: Wanted): boolean =>
     (!isSmall(wanted) || known(wanted.membersRev) !== undefined) &&
-    wanted.authors.every((key) => roles.known(wanted.membersRev, key) !== undefined)
+    // Who takes no part is looked up each time, as where there is no conversation.
+    wanted.authors.every((key) => roles.known(wanted.membersRev, key))
 
   return {
     /** Loads {@link ParticipantCache.recipients} and the authors' roles. At most two reads, none when warm. */

@@ -86,6 +86,8 @@ function openService(world: Awaited<ReturnType<typeof openWorld>>) {
     changes,
     headUpdater,
     lists,
+    make,
+    reader,
     outbox,
     profiles,
     reads,
