@@ -36,6 +36,8 @@ const NONE: Message[] = []
  * large conversation, and MongoDB takes at most 1,000.
  */
 const MAX_ADDED = 500
+/** Conversations counted to tell who of two has fewer. */
+const MANY = 1_000
 
 export type GatewayReads = ReturnType<typeof createGatewayReads>
 
@@ -204,20 +206,25 @@ export function createGatewayReads(options: {
       }
     },
 
-    /** Whether the two share a conversation; for admins, always. */
+    /** Whether the two share a conversation; for admins, always. Looks through those of the one who has fewer. */
     async shareConversation(caller: Caller, other: { type: Caller['type']; id: string }): Promise<boolean> {
       const [mine, theirs] = [participantKey(caller), participantKey(other)]
       if (isAdmin(caller) || mine === theirs) return true
+      const { orgId: org } = caller
+      const [own, others] = await Promise.all(
+        [mine, theirs].map((key) => participants.countDocuments({ org, key }, { limit: MANY })),
+      )
+      const [few, many] = (own ?? 0) < (others ?? 0) ? [mine, theirs] : [theirs, mine]
       const shared = await participants
         .aggregate([
-          { $match: { org: caller.orgId, key: mine } },
+          { $match: { org, key: few } },
           { $sort: { activityAt: -1 } },
           {
             $lookup: {
               from: participants.collectionName,
               localField: 'cid',
               foreignField: 'cid',
-              pipeline: [{ $match: { key: theirs } }, { $project: { _id: 1 } }],
+              pipeline: [{ $match: { key: many } }, { $project: { _id: 1 } }],
               as: 'other',
             },
           },

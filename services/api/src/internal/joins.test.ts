@@ -1,5 +1,5 @@
 import { type Caller, InternalJoinsResult, LIMITS } from '@parley/contract'
-import { ObjectId } from 'mongodb'
+import { type CommandStartedEvent, ObjectId } from 'mongodb'
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
 import { createJoinBatches } from './join-batch.ts'
 import { answerJoins } from './joins.ts'
@@ -146,6 +146,21 @@ test('two people share a conversation until one has left it, or it is deleted', 
   expect(await shared()).toBe(true)
   await services.conversations.remove(one, conversation.id)
   expect(await shared()).toBe(false)
+})
+
+test('what two people share is looked for among those of the one who has fewer', async () => {
+  const [busy, quiet] = [callerOf('busy'), callerOf('quiet')]
+  for (let count = 0; count < 3; count++) await services.conversations.create(busy, {})
+  await services.conversations.create(quiet, {})
+  const through: unknown[] = []
+  const note = ({ commandName, command }: CommandStartedEvent) => {
+    if (commandName === 'aggregate' && command.pipeline[1].$sort) through.push(command.pipeline[0].$match.key)
+  }
+  database.client.on('commandStarted', note)
+  expect(await services.gatewayReads.shareConversation(busy, quiet)).toBe(false)
+  expect(await services.gatewayReads.shareConversation(quiet, busy)).toBe(false)
+  database.client.off('commandStarted', note)
+  expect(through).toEqual(['user:quiet', 'user:quiet'])
 })
 
 test('a call of many joins is four queries', async () => {
