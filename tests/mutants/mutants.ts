@@ -21,7 +21,7 @@ const noGapFill: Patch = {
 }
 const publishFirst: Patch = {
   file: log,
-  find: '    const { outcomes, election: under } = await store.insert(',
+  find: '    const { outcomes, election: under, cause } = await store.insert(',
   replace: `    void publisher
       .publish(
         admitted.map(({ row, lane }) => ({
@@ -33,7 +33,7 @@ const publishFirst: Patch = {
         })),
       )
       .catch(() => undefined)
-    const { outcomes, election: under } = await store.insert(`,
+    const { outcomes, election: under, cause } = await store.insert(`,
 }
 const publishOnlyThere: Patch = {
   file: log,

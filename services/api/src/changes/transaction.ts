@@ -62,6 +62,7 @@ export async function openUnitOfWork(rows: Rows, session: ClientSession, cid: Ob
     messages: new Map<string, MessageDocument>(),
     participants: new Map<string, ParticipantDocument>(),
   }
+  const wasActive = found.status === 'active'
   let everyoneRead = false
   let drafts: Drafts = { head: found, messages: new Map(), participants: new Map() }
 
@@ -142,6 +143,7 @@ export async function openUnitOfWork(rows: Rows, session: ClientSession, cid: Ob
     /** Writes what differs from what was read. */
     async write(): Promise<void> {
       const { head, messages, participants } = drafts
+      const isActive = head.status === 'active'
       await rows.conversations.replaceOne({ _id: cid }, head, { session })
 
       const changedMessages = [...messages].flatMap(([name, row]) => {
@@ -164,6 +166,11 @@ export async function openUnitOfWork(rows: Rows, session: ClientSession, cid: Ob
         },
       )
       if (changedParticipants.length > 0) await rows.participants.bulkWrite(changedParticipants, { session })
+      // Everybody's row says whether the conversation is active, also of those just added.
+      if (isActive !== wasActive || (!isActive && changedParticipants.length > 0)) {
+        const operator = isActive ? '$unset' : '$set'
+        await rows.participants.updateMany({ cid }, { [operator]: { inactive: true } }, { session })
+      }
     },
   }
 }

@@ -105,6 +105,35 @@ describe('lists', () => {
     expect((await service.lists.list(bob, { externalId: 'ext-4' })).data).toEqual([])
   })
 
+  test('active ones are found without a look at those that are not, by whoever was added and whenever', async () => {
+    const { db } = world.database
+    const [boss, late] = [caller('boss'), caller('late')]
+    const own: string[] = []
+    for (let count = 0; count < 12; count++) own.push(await open(service, boss))
+    const [first = '', second = ''] = own
+    const { setStatus } = service.conversations
+    const add = (cid: string) => service.participants.add(boss, cid, { type: 'user', id: 'late' })
+    for (const cid of own) await setStatus(boss, cid, 'closed')
+    for (const cid of own) await add(cid)
+    await setStatus(boss, first, 'active')
+    await Promise.all([setStatus(boss, second, 'archived'), add(second), setStatus(boss, second, 'active')])
+    for (const who of [boss, late]) {
+      await db.command({ profile: 2, slowms: 0 })
+      const { data } = await service.lists.list(who, { status: 'active' })
+      await db.command({ profile: 0 })
+      expect(data.map(({ id }) => id).sort()).toEqual([first, second].sort())
+      const looked = await db
+        .collection<{ docsExamined: number }>('system.profile')
+        .find({ ns: /participants$/, 'command.aggregate': 'participants' })
+        .toArray()
+      // A row and a head each, and one more of neither.
+      expect(Math.max(...looked.map(({ docsExamined }) => docsExamined))).toBeLessThanOrEqual(5)
+      await db.collection('system.profile').drop()
+    }
+    const all = await service.lists.list(boss, {})
+    expect(all.data).toHaveLength(own.length)
+  })
+
   test('a forged cursor tells bob nothing about a conversation that he takes no part in', async () => {
     const binding = ['acme', 'user:bob', false, null, null, null, 'ext-4']
     const name = createHash('sha256').update(JSON.stringify(binding)).digest('base64url').slice(0, 16)

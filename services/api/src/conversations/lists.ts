@@ -9,6 +9,7 @@ import {
 } from '@parley/contract'
 import { type Filter, ObjectId } from 'mongodb'
 import type { Collections, ConversationDocument, ParticipantDocument } from '../database/collections.ts'
+import { ANY_STATUS } from '../database/indexes.ts'
 import { keysetPage, type PageRequest } from '../keyset.ts'
 import { toConversation } from './conversation.ts'
 import type { ConversationReader } from './reader.ts'
@@ -74,7 +75,8 @@ export function createConversationLists({
     const filtered = Object.keys(filter).length > 0
     return participants
       .aggregate<Row>([
-        { $match: match },
+        // Rows written before there was `inactive` do without: they may belong to anything.
+        { $match: { ...match, inactive: filter.status === 'active' ? { $exists: false } : ANY_STATUS } },
         { $sort: sort },
         ...(filtered ? [...withHead, enough] : [enough, ...withHead]),
       ])

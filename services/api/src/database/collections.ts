@@ -92,6 +92,8 @@ export interface ParticipantDocument {
   readAt?: Date
   /** Last activity of the conversation, to the minute; orders "my conversations". */
   activityAt: Date
+  /** The conversation is archived or closed: active ones are found without looking at those that are not. */
+  inactive?: true
 }
 
 /** A message, or a number that will never have one (`void`). Fields without a value are absent. */

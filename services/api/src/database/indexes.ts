@@ -2,6 +2,10 @@ import { type Db, type IndexDescription, MongoServerError } from 'mongodb'
 
 type Named = IndexDescription & { name: string }
 
+/** The rows of a participant, by activity. A query names `inactive`, if need be as {@link ANY_STATUS}. */
+export const OWN_ROWS = { org: 1, key: 1, inactive: 1, activityAt: -1, cid: -1 } as const
+export const ANY_STATUS = { $in: [null, true] } as unknown as { $in: true[] }
+
 /** All indexes, by collection. The name is the version: a changed index gets a new name, and the old one is dropped. */
 const INDEXES: Record<string, Named[]> = {
   conversations: [
@@ -28,7 +32,7 @@ const INDEXES: Record<string, Named[]> = {
   participants: [
     { name: 'member.1', key: { cid: 1, key: 1 }, unique: true },
     { name: 'joined.1', key: { cid: 1, joinedAt: 1, _id: 1 } },
-    { name: 'mine.1', key: { org: 1, key: 1, activityAt: -1, cid: -1 } },
+    { name: 'mine.2', key: OWN_ROWS },
   ],
   messages: [
     { name: 'seq.1', key: { cid: 1, seq: 1 }, unique: true },

@@ -23,6 +23,7 @@ import type { History } from '../changes/history.ts'
 import type { ConversationReader } from '../conversations/reader.ts'
 import type { Database } from '../database/client.ts'
 import type { ConversationDocument } from '../database/collections.ts'
+import { ANY_STATUS, OWN_ROWS } from '../database/indexes.ts'
 import { type End, endWith } from '../messages/fold.ts'
 import type { MessagePages } from '../messages/pages.ts'
 import type { MessageStore } from '../messages/store.ts'
@@ -142,6 +143,7 @@ export function createGatewayReads(options: {
       const branches = [...Map.groupBy(people, ({ orgId }) => orgId)].map(([org, own]) => ({
         org,
         key: { $in: own.map(participantKey) },
+        inactive: ANY_STATUS,
         // Never earlier than the minute of `joinedAt`, which is not in the index.
         activityAt: { $gte: minuteOf(from) },
         joinedAt: { $gte: from },
@@ -154,7 +156,7 @@ export function createGatewayReads(options: {
         .sort({ _id: 1 })
         .limit(MAX_ADDED)
         // Hinted, or all participants of all conversations might be read for the sake of their order.
-        .hint(conversationId === undefined ? { org: 1, key: 1, activityAt: -1, cid: -1 } : { cid: 1, key: 1 })
+        .hint(conversationId === undefined ? OWN_ROWS : { cid: 1, key: 1 })
         .toArray()
       const views = await reader.roomViews(rows.map(({ cid }) => cid))
       // Again, after the views: those who still take part may see what they show.
@@ -217,7 +219,7 @@ export function createGatewayReads(options: {
       const [few, many] = (own ?? 0) < (others ?? 0) ? [mine, theirs] : [theirs, mine]
       const shared = await participants
         .aggregate([
-          { $match: { org, key: few } },
+          { $match: { org, key: few, inactive: ANY_STATUS } },
           { $sort: { activityAt: -1 } },
           {
             $lookup: {
