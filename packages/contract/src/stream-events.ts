@@ -34,6 +34,8 @@ export const STREAM_EVENTS = {
   'auth.revoked': z.strictObject({ type: ParticipantType, id: OpaqueId, before: z.int() }),
 } as const
 export type StreamEventType = keyof typeof STREAM_EVENTS
+/** `data` of events of a type, before it is JSON. */
+export type StreamData<T extends StreamEventType> = z.input<(typeof STREAM_EVENTS)[T]>
 
 /** One stream entry, as written and as read. */
 export interface StreamEvent {

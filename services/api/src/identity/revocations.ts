@@ -5,6 +5,7 @@ import {
   parseParticipantKey,
   participantKey,
   type Revocation,
+  type StreamData,
   type StreamEvent,
 } from '@parley/contract'
 import type { Publisher } from '@parley/events'
@@ -33,12 +34,10 @@ const toRevocation = ({ _id, before }: RevocationDocument): Revocation => ({
   before,
 })
 
-const toEvent = ({ orgId, ...revoked }: Revocation): StreamEvent => ({
-  type: 'auth.revoked',
-  org: orgId,
-  cid: '',
-  data: JSON.stringify(revoked),
-})
+function toEvent({ orgId, ...revoked }: Revocation): StreamEvent {
+  const data: StreamData<'auth.revoked'> = revoked
+  return { type: 'auth.revoked', org: orgId, cid: '', data: JSON.stringify(data) }
+}
 
 /**
  * Ended tokens: kept in MongoDB, held in memory by every process that verifies tokens. Every api process announces to

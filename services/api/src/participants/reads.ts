@@ -1,5 +1,5 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { parseParticipantKey, type StreamEvent } from '@parley/contract'
+import { parseParticipantKey, type StreamData, type StreamEvent } from '@parley/contract'
 import type { Publisher } from '@parley/events'
 import { createHighest, type Logger } from '@parley/service-kit'
 import type { ObjectId } from 'mongodb'
@@ -215,6 +215,6 @@ export function createReads({ participants, publisher, logger }: ReadsOptions) {
 }
 
 function toEvent({ cid, org, key, seq }: ReadPosition): StreamEvent {
-  const data = { ...parseParticipantKey(key), readSeq: seq }
+  const data: StreamData<'receipt.read'> = { ...parseParticipantKey(key), readSeq: seq }
   return { type: 'receipt.read', org, cid: cid.toHexString(), data: JSON.stringify(data) }
 }

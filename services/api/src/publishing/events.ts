@@ -1,4 +1,11 @@
-import { LIMITS, parseParticipantKey, type RoomConversation, type StreamEvent } from '@parley/contract'
+import {
+  LIMITS,
+  parseParticipantKey,
+  type RoomConversation,
+  type StreamData,
+  type StreamEvent,
+  type StreamEventType,
+} from '@parley/contract'
 import type { ObjectId } from 'mongodb'
 import {
   type Collections,
@@ -63,7 +70,13 @@ export function createEventBuilder({ messages, participants, roomViews }: EventS
     // After the views: those who still take part may see what they show.
     const added = await addedOf(rows)
 
-    function dataOf({ type, cid, messageId, participant, changed }: OutboxDocument): unknown {
+    function dataOf({
+      type,
+      cid,
+      messageId,
+      participant,
+      changed,
+    }: OutboxDocument): StreamData<StreamEventType> | undefined {
       if (messageId) {
         const row = messageOf.get(messageId.toHexString())
         return row && toMessage(row)

@@ -1,4 +1,4 @@
-import { ParticipantRef, type Receipt } from '@parley/contract'
+import { type Receipt, STREAM_EVENTS } from '@parley/contract'
 import type { Partition, TailEvent } from '@parley/events'
 import { createHighest } from '@parley/service-kit'
 import { z } from 'zod'
@@ -19,8 +19,9 @@ const FILL_PAGE = 100
 /** Most pairs of person and conversation whose last change is remembered. */
 const MAX_PEOPLE = 10_000
 
+/** Passed on as it is, without a look into it. */
 const AboutParticipant = z.object({ conversation: z.unknown() })
-const ReadData = z.object({ ...ParticipantRef.shape, readSeq: z.int() })
+const ReadData = z.object(STREAM_EVENTS['receipt.read'].shape)
 
 export type Delivery = ReturnType<typeof createDelivery>
 
