@@ -53,7 +53,7 @@ test('a mebibyte may wait; a byte more brings one resync and ends the connection
   expect(client.goesOut(MIB - frame.wire.length + 1)).toBe(false)
   // However much it reads from now on, nothing more is sent: there would be a gap before it.
   expect(client.goesOut(0)).toBe(false)
-  expect(client.outbound.mayAnswer(client.socket)).toBe(false)
+  expect(client.outbound.mayAck(client.socket)).toBe(false)
   expect(client.queued).toEqual([`2/chat,["resync",{"conversationId":"${ROOM}","reason":"slow_reader"}]`])
   expect([client.overflows, client.below.ended]).toEqual([1, false])
   vi.advanceTimersByTime(10_000)
@@ -65,9 +65,9 @@ test('four thousand small packets may wait: all of them are counted before each 
   const { socket, backlog } = createFakeSocket()
   const fill = (count: number) => backlog.push(...Array.from({ length: count }, () => ({ data: 'x' })))
   fill(4_000)
-  expect(outbound.mayAnswer(socket)).toBe(true)
+  expect(outbound.mayAck(socket)).toBe(true)
   fill(100)
-  expect(outbound.mayAnswer(socket)).toBe(false)
+  expect(outbound.mayAck(socket)).toBe(false)
 })
 
 test('text counts by its bytes, whatever it is written in', () => {
@@ -77,9 +77,9 @@ test('text counts by its bytes, whatever it is written in', () => {
   const fill = (count: number) =>
     backlog.push(...Array.from({ length: count }, () => ({ data: '语'.repeat(20 * KIB) })))
   fill(16)
-  expect(outbound.mayAnswer(socket)).toBe(true)
+  expect(outbound.mayAck(socket)).toBe(true)
   fill(1)
-  expect(outbound.mayAnswer(socket)).toBe(false)
+  expect(outbound.mayAck(socket)).toBe(false)
 })
 
 test('an event that alone exceeds the bound goes to a socket that has read everything else', () => {
@@ -98,13 +98,13 @@ test.for([
     'an event to one socket',
     ({ outbound, socket }) => outbound.emit(socket, 'auth:expired', { code: 'token_expired' }),
   ],
-  ['an answer', ({ outbound, socket }) => outbound.mayAnswer(socket)],
+  ['an answer', ({ outbound, socket }) => outbound.mayAck(socket)],
 ] satisfies [string, (client: ReturnType<typeof open>) => unknown][])(
   '%s that is too much belongs to no room: it brings the close, and no resync',
   ([, more]) => {
     const client = open()
     client.below.bufferedAmount = MIB
-    expect(client.outbound.mayAnswer(client.socket)).toBe(true)
+    expect(client.outbound.mayAck(client.socket)).toBe(true)
     client.below.bufferedAmount = MIB + 1
     more(client)
     expect([client.written, client.queued, client.overflows]).toEqual([[], [], 1])

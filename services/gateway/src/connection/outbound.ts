@@ -66,7 +66,7 @@ export function createOutbound({
       write(socket, [frame], frame.wire, null)
     },
     /** False if the connection was ended: it asks for more and reads nothing. */
-    mayAnswer(socket: ChatSocket): boolean {
+    mayAck(socket: ChatSocket): boolean {
       if (socket.data.session.overflowed) return false
       if (bufferedBytes(socket) <= MAX_BUFFERED_BYTES) return true
       overflow(socket, null)

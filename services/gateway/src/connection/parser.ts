@@ -26,7 +26,7 @@ function bodyText(body: object): string {
  * Socket.IO's own encoder, except for acknowledgements: a list in one is serialised once for all the sockets that get
  * it (docs/decisions/0011), so it must not change afterwards, and none is searched for binary data.
  */
-class AnswerEncoder extends Encoder {
+class AckEncoder extends Encoder {
   override encode(packet: Packet): ReturnType<Encoder['encode']> {
     if (packet.type !== PacketType.ACK) return super.encode(packet)
     const [body] = packet.data
@@ -35,4 +35,4 @@ class AnswerEncoder extends Encoder {
 }
 
 /** For Socket.IO's option of this name. */
-export const parser = { Encoder: AnswerEncoder, Decoder }
+export const parser = { Encoder: AckEncoder, Decoder }

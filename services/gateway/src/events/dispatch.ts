@@ -11,8 +11,8 @@ import { weightOf } from './weight.ts'
 const MAX_PENDING = 1_000
 const MAX_PENDING_BYTES = 4 * LIMITS.requestBytes
 
-type Answer = (answer: object) => void
-const isAnswer = (value: unknown): value is Answer => typeof value === 'function'
+type Ack = (body: object) => void
+const isAck = (value: unknown): value is Ack => typeof value === 'function'
 
 const tooMany = () => problem('rate_limited', { detail: 'Too many events on this socket' })
 
@@ -27,12 +27,12 @@ interface Request {
   requestId: string
   event: string
   clientMessageId: string | undefined
-  answer: Answer | null
+  ack: Ack | null
 }
 
 export type Dispatch = (socket: ChatSocket, args: unknown[]) => void
 
-/** Handles every event of a socket: limits, order, answer, errors. */
+/** Handles every event of a socket: limits, order, acknowledgement, errors. */
 export function createDispatch(options: {
   handlers: readonly ClientEventHandler[]
   outbound: Outbound
@@ -44,15 +44,15 @@ export function createDispatch(options: {
   const { outbound, logger, isRevoked, onEvent } = options
   const handlers = new Map<string, ClientEventHandler>(options.handlers.map((one) => [one.event, one]))
 
-  function fail({ socket, requestId, event, clientMessageId, answer }: Request, error: unknown): void {
+  function fail({ socket, requestId, event, clientMessageId, ack }: Request, error: unknown): void {
     const known = error instanceof ProblemError ? error : problem('internal', { cause: error })
     if (known.code === 'internal') {
       logger.error({ requestId, event, err: known.cause ?? known }, 'event failed')
     }
     onEvent?.(handlers.has(event) ? event : 'unknown', known.code)
     const body = known.toProblem(requestId, handlers.has(event) ? event : '')
-    if (answer) {
-      answer({ ok: false, error: body })
+    if (ack) {
+      ack({ ok: false, error: body })
       return
     }
     outbound.emit(socket, 'message:error', {
@@ -63,12 +63,12 @@ export function createDispatch(options: {
   }
 
   async function run(request: Request, task: Task): Promise<void> {
-    const { socket, requestId, event, answer } = request
-    // Also here, not only when the event arrived: while it waited, the client may have stopped reading its answers.
-    if (!outbound.mayAnswer(socket)) return
+    const { socket, requestId, event, ack } = request
+    // Also here, not only when the event arrived: while it waited, the client may have stopped reading its acknowledgements.
+    if (!outbound.mayAck(socket)) return
     let replied = false
     const reply = <R extends object>(result: R): R => {
-      if (!replied) answer?.({ ok: true, ...result })
+      if (!replied) ack?.({ ok: true, ...result })
       replied = true
       return result
     }
@@ -82,10 +82,10 @@ export function createDispatch(options: {
     }
   }
 
-  const answerBy =
-    (socket: ChatSocket, send: Answer): Answer =>
+  const ackBy =
+    (socket: ChatSocket, send: Ack): Ack =>
     (body) =>
-      outbound.mayAnswer(socket) && send(body)
+      outbound.mayAck(socket) && send(body)
 
   /** @throws ProblemError rate_limited, validation_failed */
   function admit(socket: ChatSocket, event: string, payloads: readonly unknown[]) {
@@ -103,18 +103,18 @@ export function createDispatch(options: {
   }
 
   return (socket, args) => {
-    if (!outbound.mayAnswer(socket)) return
+    if (!outbound.mayAck(socket)) return
     const [name, ...rest] = args
     const last = rest.at(-1)
-    const answer = isAnswer(last) ? answerBy(socket, last) : null
-    const payloads = answer ? rest.slice(0, -1) : rest
+    const ack = isAck(last) ? ackBy(socket, last) : null
+    const payloads = ack ? rest.slice(0, -1) : rest
     const request: Request = {
       socket,
       requestId: randomUUID(),
       // Socket.IO's parser also takes a number for a name.
       event: String(name),
       clientMessageId: clientMessageIdOf(payloads[0]),
-      answer,
+      ack,
     }
     try {
       const { task, weight } = admit(socket, request.event, payloads)
