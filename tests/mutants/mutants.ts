@@ -168,14 +168,14 @@ export const MUTANTS: readonly Mutant[] = [
     name: 'read position that goes back',
     patches: [
       {
-        file: 'services/api/src/participants/reads.ts',
+        file: 'services/api/src/participants/read-positions.ts',
         find: '$max: { readSeq: seq, ',
         replace: '$set: { readSeq: seq, ',
       },
     ],
     proof: {
       project: 'unit',
-      file: 'services/api/src/participants/reads.test.ts',
+      file: 'services/api/src/participants/read-positions.test.ts',
       name: 'are stored when acknowledged',
     },
   },

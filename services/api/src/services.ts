@@ -22,7 +22,7 @@ import { createSweeper } from './messages/sweeper.ts'
 import { createPricing, type ModelPrices } from './money/prices.ts'
 import { createAccess } from './participants/access.ts'
 import { createActivity } from './participants/activity.ts'
-import { createReads } from './participants/reads.ts'
+import { createReadPositions } from './participants/read-positions.ts'
 import { createRoles } from './participants/roles.ts'
 import { createParticipantService } from './participants/service.ts'
 import { createEventBuilder } from './publishing/events.ts'
@@ -63,7 +63,7 @@ export async function createServices(options: ServicesOptions) {
   const profiles = createProfiles({ ...database, logger })
   const roles = createRoles({ participants })
   const access = createAccess({ conversations, roles })
-  const reads = createReads({ participants, publisher, logger })
+  const readPositions = createReadPositions({ participants, publisher, logger })
   const activity = createActivity({ participants, logger })
   const store = createMessageStore(database)
   const reader = createConversationReader({ rows: database, store })
@@ -94,7 +94,16 @@ export async function createServices(options: ServicesOptions) {
     },
     logger,
   })
-  const shared = { conversations, messages, store, participantCache, headUpdater, publisher, reads, logger }
+  const shared = {
+    conversations,
+    messages,
+    store,
+    participantCache,
+    headUpdater,
+    publisher,
+    readPositions,
+    logger,
+  }
   const sweeper = createSweeper(shared)
   const log = createMessageLog({ ...shared, sweeper, hopLimit })
 
@@ -128,7 +137,7 @@ export async function createServices(options: ServicesOptions) {
     lists,
     profiles,
     queue,
-    reads,
+    readPositions,
     streams,
     summaries,
     work,
@@ -141,7 +150,7 @@ export async function createServices(options: ServicesOptions) {
       make,
       auto,
       changes,
-      reads,
+      readPositions,
     }),
     participants: createParticipantService({ participants, access, changes, profiles }),
     search: createSearch({ ...database, access, pages, indexer }),
@@ -162,7 +171,7 @@ export async function createServices(options: ServicesOptions) {
     wake(): void {
       relay.wake()
       sweeper.wake()
-      reads.wake()
+      readPositions.wake()
     },
     /** The queue is back: queue at once what waited for it. */
     wakeQueue: reconciler.wake,
@@ -172,7 +181,7 @@ export async function createServices(options: ServicesOptions) {
       await streamSweeper.close()
       await Promise.all([sweeper.close(), relay.close(), reconciler.close(), indexer.close()])
       await headUpdater.close()
-      await Promise.all([changes.idle(), reads.idle(), activity.idle(), profiles.close()])
+      await Promise.all([changes.idle(), readPositions.idle(), activity.idle(), profiles.close()])
       await queue.close()
     },
   }

@@ -393,7 +393,7 @@ describe('reading', () => {
   test('a position that was stored but not told, as its process died, is told when it is repeated', async () => {
     const cid = await open(service, ada, { participants: [{ type: 'user', id: 'bob' }] })
     await say(service, ada, cid, 'one')
-    await service.reads.idle()
+    await service.readPositions.idle()
     const later = world.service()
     const receipts = () => later.events.filter((one) => one.cid === cid && one.type === 'receipt.read')
     service.wire.broken = true
@@ -402,7 +402,7 @@ describe('reading', () => {
     })
     for (const _ of ['first', 'second']) {
       expect(await later.conversations.markRead(bob, cid, 1)).toEqual({ readSeq: 1, unread: 0 })
-      await later.reads.idle()
+      await later.readPositions.idle()
       expect(receipts().map(({ data }) => JSON.parse(data ?? ''))).toEqual([
         { type: 'user', id: 'bob', readSeq: 1 },
       ])

@@ -15,7 +15,7 @@ import { recheckAllowed } from '../changes/authorize.ts'
 import type { Changes } from '../changes/changes.ts'
 import type { Collections, ConversationDocument } from '../database/collections.ts'
 import type { Access } from '../participants/access.ts'
-import type { Reads } from '../participants/reads.ts'
+import type { ReadPositions } from '../participants/read-positions.ts'
 import type { AutoConversations } from './auto.ts'
 import { toConversation } from './conversation.ts'
 import type { ConversationMaker } from './create.ts'
@@ -36,14 +36,14 @@ export interface ConversationServiceOptions {
   make: ConversationMaker
   auto: AutoConversations
   changes: Changes
-  reads: Reads
+  readPositions: ReadPositions
 }
 
 export type ConversationService = ReturnType<typeof createConversationService>
 
 /** What callers can do with conversations. */
 export function createConversationService(options: ConversationServiceOptions) {
-  const { conversations, access, reader, lists, make, auto, changes, reads } = options
+  const { conversations, access, reader, lists, make, auto, changes, readPositions } = options
 
   /** The conversation as the caller sees it, from its head as read or committed just now. */
   async function view(caller: Caller, head: ConversationDocument): Promise<Conversation> {
@@ -165,13 +165,16 @@ export function createConversationService(options: ConversationServiceOptions) {
     async markRead(caller: Caller, cid: string, seq: number): Promise<ReadResult> {
       const { head } = await access.require(caller, cid, 'conversation:mark-read')
       const key = participantKey(caller)
-      const [[current], before] = await Promise.all([reader.current([head]), reads.position(head._id, key)])
+      const [[current], before] = await Promise.all([
+        reader.current([head]),
+        readPositions.position(head._id, key),
+      ])
       const lastSeq = current?.lastSeq ?? head.lastSeq
       if (!before) throw problem('not_found')
       const readSeq = Math.max(before.seq, Math.min(seq, lastSeq))
       const position = { ...before, cid: head._id, org: head.org, key, seq: readSeq }
-      if (readSeq > before.seq) await reads.mark(position)
-      else reads.repeat(position)
+      if (readSeq > before.seq) await readPositions.mark(position)
+      else readPositions.repeat(position)
       return { readSeq, unread: Math.max(0, lastSeq - readSeq) }
     },
 

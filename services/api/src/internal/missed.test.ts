@@ -128,7 +128,7 @@ test('somebody added to a thousand large conversations is told of all of them', 
 })
 
 test('reads since then are reported, of these conversations only; sending alone is not', async () => {
-  const { conversations, messages, reads, gatewayReads } = world.services
+  const { conversations, messages, readPositions, gatewayReads } = world.services
   const make = async () =>
     (await conversations.create(ada, { participants: [{ type: 'user', id: 'bob' }] })).conversation.id
   const [asked, other] = [await make(), await make()]
@@ -138,7 +138,7 @@ test('reads since then are reported, of these conversations only; sending alone 
     }
     await conversations.markRead(bob, conversationId, 1)
   }
-  await reads.idle()
+  await readPositions.idle()
   const since = async (before: number) =>
     (await gatewayReads.reads([asked], new Date(Date.now() - before))).map(({ participantId, readSeq }) => [
       participantId,
@@ -155,11 +155,11 @@ test('reads since then are reported, of these conversations only; sending alone 
 })
 
 test('a sender has read up to their message, also if only the repeat is answered', async () => {
-  const { conversations, messages, reads } = world.services
+  const { conversations, messages, readPositions } = world.services
   const conversationId = (await conversations.create(ada, {})).conversation.id
   const send = () => messages.create(ada, { conversationId, role: 'user', content: 'one' }, 'key')
   const unread = async () => {
-    await reads.idle()
+    await readPositions.idle()
     return (await conversations.get(ada, conversationId)).me?.unread
   }
   await send()

@@ -5,7 +5,7 @@ import type { Logger } from '@parley/service-kit'
 import { BSON, type ObjectId } from 'mongodb'
 import type { Collections, MessageDocument, VoidDocument } from '../database/collections.ts'
 import { isVoid } from '../database/collections.ts'
-import type { Reads } from '../participants/reads.ts'
+import type { ReadPositions } from '../participants/read-positions.ts'
 import { type Admitted, createAdmission } from './admission.ts'
 import type { HeadUpdater } from './head-updater.ts'
 import { type Appended, createLanes, type Entry, idempotencyName, type Lane } from './lanes.ts'
@@ -51,7 +51,7 @@ export interface LogOptions {
   headUpdater: Pick<HeadUpdater, 'touch' | 'markPublished'>
   publisher: Pick<Publisher, 'publish'>
   sweeper: Pick<Sweeper, 'note'>
-  reads: Pick<Reads, 'note'>
+  readPositions: Pick<ReadPositions, 'note'>
   /** Messages by agents in a row after which agents wait for a person. */
   hopLimit: number
   logger: Pick<Logger, 'warn'>
@@ -66,7 +66,7 @@ export type MessageLog = ReturnType<typeof createMessageLog>
  * conversations go in one command. A send is answered once it, and every number below it, is on a majority.
  */
 export function createMessageLog(options: LogOptions) {
-  const { store, headUpdater, publisher, sweeper, reads, logger } = options
+  const { store, headUpdater, publisher, sweeper, readPositions, logger } = options
   const admit = createAdmission(options)
   const resolver = createOutcomeResolver(options)
   const lanes = createLanes()
@@ -88,7 +88,7 @@ export function createMessageLog(options: LogOptions) {
     const appended = await enter(request)
     const { cid, org, author: key, seq } = appended.row
     // Who sends has read up to there. Noted for repeats too: whoever stored the message may have died before that.
-    reads.note({ cid, org, key, seq })
+    readPositions.note({ cid, org, key, seq })
     return appended
   }
 

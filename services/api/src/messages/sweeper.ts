@@ -2,7 +2,7 @@ import type { Publisher } from '@parley/events'
 import { createPeriodic, type Logger } from '@parley/service-kit'
 import { type Filter, ObjectId } from 'mongodb'
 import { type Collections, isVoid, type MessageRow } from '../database/collections.ts'
-import type { Reads } from '../participants/reads.ts'
+import type { ReadPositions } from '../participants/read-positions.ts'
 import type { HeadUpdater } from './head-updater.ts'
 import { eventOf } from './message.ts'
 import { firstOf, PAGE_BYTES } from './page-bytes.ts'
@@ -27,7 +27,7 @@ export interface SweeperOptions {
   participantCache: ParticipantCache
   headUpdater: Pick<HeadUpdater, 'touch' | 'markPublished' | 'foldNow'>
   publisher: Pick<Publisher, 'publish'>
-  reads: Pick<Reads, 'note'>
+  readPositions: Pick<ReadPositions, 'note'>
   logger: Pick<Logger, 'warn'>
 }
 
@@ -38,7 +38,8 @@ export type Sweeper = ReturnType<typeof createSweeper>
  * their authors have read is noted, heads are folded. Every api process runs one; doing it twice does no harm.
  */
 export function createSweeper(options: SweeperOptions) {
-  const { conversations, messages, store, participantCache, headUpdater, publisher, reads, logger } = options
+  const { conversations, messages, store, participantCache, headUpdater, publisher, readPositions, logger } =
+    options
   /** Conversations with messages that this process could not publish. */
   const unpublished = new Map<string, ObjectId>()
   /** Whether the last round left something. */
@@ -90,7 +91,7 @@ export function createSweeper(options: SweeperOptions) {
     const { cid } = first
     headUpdater.touch(cid)
     for (const row of rows) {
-      if (!isVoid(row)) reads.note({ cid, org: row.org, key: row.author, seq: row.seq })
+      if (!isVoid(row)) readPositions.note({ cid, org: row.org, key: row.author, seq: row.seq })
     }
     const head = await conversations.findOne(
       { _id: cid },

@@ -10,7 +10,7 @@ import { createMessageService } from '../../messages/service.ts'
 import { openWorld } from '../../messages/testing/world.ts'
 import { createAccess } from '../../participants/access.ts'
 import { createActivity } from '../../participants/activity.ts'
-import { createReads } from '../../participants/reads.ts'
+import { createReadPositions } from '../../participants/read-positions.ts'
 import { createRoles } from '../../participants/roles.ts'
 import { createParticipantService } from '../../participants/service.ts'
 import { createEventBuilder } from '../../publishing/events.ts'
@@ -68,7 +68,7 @@ function openService(world: Awaited<ReturnType<typeof openWorld>>) {
   const outbox = createOutbox({ outbox: database.outbox, publisher, build, logger })
   const { touch: touched } = createActivity({ participants, logger })
   const changes = createChanges({ client, rows: database, outbox, touched })
-  const reads = createReads({ participants, publisher, logger })
+  const readPositions = createReadPositions({ participants, publisher, logger })
   const make = createConversationMaker({ client, rows: database, profiles, outbox })
   const lists = createConversationLists({ rows: database, reader })
   const messageService = createMessageService({
@@ -90,7 +90,7 @@ function openService(world: Awaited<ReturnType<typeof openWorld>>) {
     reader,
     outbox,
     profiles,
-    reads,
+    readPositions,
     log,
     messages: messageService,
     relay: createRelay({ rows: database, outbox, logger, graceMs: 0 }),
@@ -110,7 +110,7 @@ function openService(world: Awaited<ReturnType<typeof openWorld>>) {
       make,
       auto: createAutoConversations({ conversations, reader, make }),
       changes,
-      reads,
+      readPositions,
     }),
   }
 }

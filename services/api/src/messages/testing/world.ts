@@ -1,7 +1,7 @@
 import type { StreamEvent } from '@parley/contract'
 import { ObjectId } from 'mongodb'
 import { connectDatabase, type Database } from '../../database/client.ts'
-import type { ReadPosition } from '../../participants/reads.ts'
+import type { ReadPosition } from '../../participants/read-positions.ts'
 import { createRoles } from '../../participants/roles.ts'
 import { emptyFold } from '../fold.ts'
 import { createHeadUpdater } from '../head-updater.ts'
@@ -54,8 +54,16 @@ function openProcess(database: Database, change: (store: MessageStore) => Messag
     touched: () => {},
     logger: silent,
   })
-  const reads = { note: (position: ReadPosition) => noted.push(position) }
-  const shared = { ...database, store, participantCache, headUpdater, publisher, reads, logger: silent }
+  const readPositions = { note: (position: ReadPosition) => noted.push(position) }
+  const shared = {
+    ...database,
+    store,
+    participantCache,
+    headUpdater,
+    publisher,
+    readPositions,
+    logger: silent,
+  }
   const sweeper = createSweeper(shared)
   return {
     log: createMessageLog({ ...shared, sweeper, hopLimit: 8 }),

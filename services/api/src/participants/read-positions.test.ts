@@ -3,7 +3,7 @@ import { createLogger } from '@parley/service-kit'
 import { MongoClient, ObjectId } from 'mongodb'
 import { afterAll, beforeAll, describe, expect, inject, test, vi } from 'vitest'
 import { collections } from '../database/collections.ts'
-import { createReads } from './reads.ts'
+import { createReadPositions } from './read-positions.ts'
 
 const client = new MongoClient(inject('mongodbUri'))
 const { participants } = collections(client.db(`reads-${new ObjectId().toHexString()}`))
@@ -30,7 +30,7 @@ async function scene(keys: string[]) {
     events,
     write,
     publisher,
-    reads: createReads({ participants, publisher, logger }),
+    reads: createReadPositions({ participants, publisher, logger }),
     note: (key: string, seq: number) => ({ cid, org: 'acme', key, seq }),
     at: (key: string, seq: number) => ({ cid, org: 'acme', key, seq, row: ids.get(key) ?? new ObjectId() }),
     stored: async (key: string) => (await participants.findOne({ cid, key }))?.readSeq,

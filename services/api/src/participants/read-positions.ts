@@ -58,13 +58,13 @@ const slotOf = ({ cid, key }: ReadPosition): string => `${cid.toHexString()}${ke
  */
 const placeOf = (position: Waiting): string => position.row?.toHexString() ?? slotOf(position)
 
-export type Reads = ReturnType<typeof createReads>
+export type ReadPositions = ReturnType<typeof createReadPositions>
 
 /**
  * How far everybody has read. Positions that arrive while others are being written form the next write, with only the
  * furthest of each person in a conversation: a reader who scrolls costs one row now and then.
  */
-export function createReads({ participants, publisher, logger }: ReadsOptions) {
+export function createReadPositions({ participants, publisher, logger }: ReadsOptions) {
   let gathering: Batch | undefined
   let running: Promise<void> | undefined
   let timer: NodeJS.Timeout | undefined
