@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto'
-import { partitionOf, streamKey } from '@parley/contract'
+import { eventsKey, partitionOf } from '@parley/contract'
 import { sampleMessage } from '@parley/contract/testing'
 import { Redis } from 'ioredis'
 
@@ -38,7 +38,7 @@ export function createStreamWriter(redisUrl: string, org: string) {
   }
   const add = (conversationId: string, entry: readonly (string | number)[]) =>
     redis.xadd(streamOf(conversationId), 'MAXLEN', '~', 20_000, '*', ...entry)
-  const streamOf = (conversationId: string) => streamKey(partitionOf(conversationId))
+  const streamOf = (conversationId: string) => eventsKey(partitionOf(conversationId))
   return {
     redis,
     async write(conversationId: string, content: string): Promise<void> {

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { ALL_PARTITIONS, STREAM_EVENTS, type StreamEventType, streamKey } from '@parley/contract'
+import { ALL_PARTITIONS, eventsKey, PUBLISHED_EVENTS, type PublishedEventType } from '@parley/contract'
 import { type Stack, startStack } from '@parley/devstack'
 import { Redis } from 'ioredis'
 import { afterAll, beforeAll, expect, inject, it } from 'vitest'
@@ -25,7 +25,7 @@ const token = (sub: string, roles?: string[]) =>
 
 async function published(): Promise<{ type: string; data: string | undefined }[]> {
   const streams = await Promise.all(
-    ALL_PARTITIONS.map((partition) => redis.xrange(streamKey(partition), '-', '+')),
+    ALL_PARTITIONS.map((partition) => redis.xrange(eventsKey(partition), '-', '+')),
   )
   return streams.flat().flatMap(([, fields]) => {
     const entry = Object.fromEntries(
@@ -56,8 +56,8 @@ it('what is published has the form that the contract gives it, whatever happened
   })
 
   // Ended answers come from gateways, and voids from sends that failed.
-  const rare: string[] = ['message.updated', 'message.void'] satisfies StreamEventType[]
-  const expected = Object.keys(STREAM_EVENTS).filter((type) => !rare.includes(type))
+  const rare: string[] = ['message.updated', 'message.void'] satisfies PublishedEventType[]
+  const expected = Object.keys(PUBLISHED_EVENTS).filter((type) => !rare.includes(type))
   await until(async () => {
     const types = new Set((await published()).map(({ type }) => type))
     return expected.every((type) => types.has(type))
@@ -65,7 +65,7 @@ it('what is published has the form that the contract gives it, whatever happened
   const withData = (await published()).filter(({ data }) => data !== undefined)
   expect(withData.length).toBeGreaterThan(5)
   for (const { type, data = '' } of withData) {
-    const schema = STREAM_EVENTS[type as StreamEventType]
+    const schema = PUBLISHED_EVENTS[type as PublishedEventType]
     expect({ type, ...schema.safeParse(JSON.parse(data)) }).toMatchObject({ type, success: true })
   }
 })

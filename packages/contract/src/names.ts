@@ -16,15 +16,15 @@ export function partitionOf(conversationId: string): number {
 export type Partition = number | 'control'
 export const ALL_PARTITIONS: readonly Partition[] = [...Array(PARTITIONS).keys(), 'control']
 
-export const streamKey = (partition: Partition): string =>
+export const eventsKey = (partition: Partition): string =>
   partition === 'control' ? 'events:control' : `events:{${partition}}`
 /** Prefix of the keys in the same slot of a Redis Cluster as the stream. */
-const besideStream = (partition: Partition): string =>
-  partition === 'control' ? '{events:control}' : streamKey(partition)
+const besideEvents = (partition: Partition): string =>
+  partition === 'control' ? '{events:control}' : eventsKey(partition)
 /** Set once per life of a Redis; another value means that the streams were lost. */
-export const streamEpochKey = (partition: Partition): string => `${besideStream(partition)}:epoch`
+export const eventsEpochKey = (partition: Partition): string => `${besideEvents(partition)}:epoch`
 /** Present while somebody can write to the stream. */
-export const streamPulseKey = (partition: Partition): string => `${besideStream(partition)}:pulse`
+export const eventsPulseKey = (partition: Partition): string => `${besideEvents(partition)}:pulse`
 
 export const SUMMARY_QUEUE = 'summaries'
 export const summaryJobId = (conversationId: string, bucket: number | string): string =>

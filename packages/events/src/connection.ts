@@ -13,7 +13,7 @@ const ERROR = '-'.charCodeAt(0)
 export class ConnectionError extends Error {}
 
 export type Command = readonly (string | number)[]
-export type StreamConnection = ReturnType<typeof connectStreams>
+export type TailConnection = ReturnType<typeof connectTail>
 
 /**
  * A connection to Redis with one request at a time. It is never used again once broken: one that reconnects by itself
@@ -22,7 +22,7 @@ export type StreamConnection = ReturnType<typeof connectStreams>
  * Made by hand, because every gateway reads every event of the whole system: a client for all of Redis spends two
  * thirds of that time on parsing what most gateways don't want (docs/decisions/0010).
  */
-export function connectStreams(url: string, { name }: { name: string }) {
+export function connectTail(url: string, { name }: { name: string }) {
   const { protocol, hostname, port, username, password, pathname } = new URL(url)
   const host = hostname.replace(/^\[|\]$/g, '')
   const split = createSplitter(onReply)

@@ -1,13 +1,13 @@
-import { LIMITS, STREAM_VERSION, type StreamEvent } from '@parley/contract'
+import { EVENTS_VERSION, LIMITS, type PublishedEvent } from '@parley/contract'
 
 /** An event as read. `at` is its entry's id; `data` is still text, parsed only where needed. */
-export interface TailEvent extends StreamEvent {
+export interface TailEvent extends PublishedEvent {
   at: string
 }
 
 /** An event as the fields of an entry. Data over 8 KiB is left out: readers then ask the api. */
-export function encodeEntry(event: StreamEvent): (string | number)[] {
-  const fields: (string | number)[] = ['v', STREAM_VERSION, 'type', event.type, 'org', event.org]
+export function encodeEntry(event: PublishedEvent): (string | number)[] {
+  const fields: (string | number)[] = ['v', EVENTS_VERSION, 'type', event.type, 'org', event.org]
   fields.push('cid', event.cid)
   if (event.seq !== undefined) fields.push('seq', event.seq)
   if (event.change !== undefined) fields.push('change', event.change)

@@ -1,5 +1,5 @@
 export type { Partition } from '@parley/contract'
-export { connectStreams, type StreamConnection } from './connection.ts'
+export { connectTail, type TailConnection } from './connection.ts'
 export type { TailEvent } from './entries.ts'
 export type { EventsLogger } from './logger.ts'
 export type { LossReason } from './position.ts'

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import { type Partition, streamKey } from '@parley/contract'
-import { ConnectionError, MAX_BLOCK_MS, type StreamConnection } from './connection.ts'
+import { eventsKey, type Partition } from '@parley/contract'
+import { ConnectionError, MAX_BLOCK_MS, type TailConnection } from './connection.ts'
 import type { TailEvent } from './entries.ts'
 import type { EventsLogger } from './logger.ts'
 import { after, type Look, type LossReason, look, type Position, runIdOf } from './position.ts'
@@ -15,7 +15,7 @@ export type StreamState = 'away' | 'silent' | 'live'
 
 export interface PartitionTailOptions {
   partition: Partition
-  connect: () => StreamConnection
+  connect: () => TailConnection
   logger: EventsLogger
   /** Milliseconds between two checks of the position. */
   checkMs: number
@@ -29,7 +29,7 @@ export interface PartitionTailOptions {
 /** Follows one stream over one connection, and over the next one when that is lost. */
 export function createPartitionTail(options: PartitionTailOptions) {
   const { partition, connect, logger, checkMs, wants, onRead, onEvents, onLoss, onState } = options
-  const key = streamKey(partition)
+  const key = eventsKey(partition)
   const isWanted = (org: string, cid: string): boolean => wants(partition, org, cid)
   const closing = new AbortController()
   let position: Position | null = null
@@ -68,7 +68,7 @@ export function createPartitionTail(options: PartitionTailOptions) {
   }
 
   /** Checks that nothing was missed, and reads what is there. */
-  async function check(session: StreamConnection, runId: string): Promise<Look> {
+  async function check(session: TailConnection, runId: string): Promise<Look> {
     const at = Date.now()
     const seen = await look(session, runId, partition, position, BATCH_SIZE, isWanted)
     // After a loss the cursor stands at the stream's end before anyone fills: what is written from now on is read here.
@@ -89,7 +89,7 @@ export function createPartitionTail(options: PartitionTailOptions) {
   }
 
   /** Until the next check. All tails of a process check at the same moments: one wake-up then serves them all. */
-  async function follow(session: StreamConnection): Promise<void> {
+  async function follow(session: TailConnection): Promise<void> {
     const deadline = (Math.floor(performance.now() / checkMs) + 1) * checkMs
     for (;;) {
       const left = Math.ceil(deadline - performance.now())

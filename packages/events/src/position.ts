@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
-import { type Partition, streamEpochKey, streamKey, streamPulseKey } from '@parley/contract'
-import { ConnectionError, type StreamConnection } from './connection.ts'
+import { eventsEpochKey, eventsKey, eventsPulseKey, type Partition } from '@parley/contract'
+import { ConnectionError, type TailConnection } from './connection.ts'
 import { compareIds } from './entries.ts'
 import { type Batch, readEvents, type Wants } from './read-events.ts'
 import { createReader, type Reply } from './resp.ts'
@@ -41,7 +41,7 @@ export type Look = {
 } & ({ loss: StreamLoss } | { loss: null; read: Batch })
 
 /** Which Redis process answers on a connection; empty where it does not say. */
-export async function runIdOf(connection: StreamConnection): Promise<string> {
+export async function runIdOf(connection: TailConnection): Promise<string> {
   const info = createReader(await connection.ask([['INFO', 'server']])).value()
   return /run_id:(\w+)/.exec(String(info))?.[1] ?? ''
 }
@@ -51,19 +51,19 @@ export async function runIdOf(connection: StreamConnection): Promise<string> {
  * disagree, entries were missed. `runId`: what {@link runIdOf} says of the connection. Needs Redis 7, which counts.
  */
 export async function look(
-  connection: StreamConnection,
+  connection: TailConnection,
   runId: string,
   partition: Partition,
   from: Position | null,
   count: number,
   wants: Wants,
 ): Promise<Look> {
-  const key = streamKey(partition)
+  const key = eventsKey(partition)
   const newEpoch = randomUUID()
   const commands = [
     ['MULTI'],
-    ['SET', streamEpochKey(partition), newEpoch, 'NX', 'GET'],
-    ['EXISTS', streamPulseKey(partition)],
+    ['SET', eventsEpochKey(partition), newEpoch, 'NX', 'GET'],
+    ['EXISTS', eventsPulseKey(partition)],
     ['XINFO', 'STREAM', key],
     ['XREAD', 'COUNT', count, 'STREAMS', key, from?.cursor ?? '$'],
     ['EXEC'],

@@ -1,4 +1,4 @@
-import { partitionOf, type StreamEvent, streamKey } from '@parley/contract'
+import { eventsKey, type PublishedEvent, partitionOf } from '@parley/contract'
 import { Redis } from 'ioredis'
 import { afterAll, beforeAll, expect, inject, test, vi } from 'vitest'
 import { createPublisher } from './publisher.ts'
@@ -12,7 +12,7 @@ afterAll(async () => {
   await redis.quit()
 })
 
-const event = (cid = 'one'): StreamEvent => ({ type: 'message.void', org: 'acme', cid, seq: 1 })
+const event = (cid = 'one'): PublishedEvent => ({ type: 'message.void', org: 'acme', cid, seq: 1 })
 
 test('a stream is trimmed by the clock of the Redis that it is written to, not of the one before', async () => {
   const { publish } = createPublisher({ redis, logger })
@@ -34,5 +34,5 @@ test('a burst does not fill the memory, whatever its age', async () => {
   const { publish } = createPublisher({ redis, logger, keepEntries: 100 })
   for (let n = 0; n < 20; n++) await publish(Array.from({ length: 50 }, () => event('burst')))
   // Redis cuts off whole blocks of a hundred.
-  expect(await redis.xlen(streamKey(partitionOf('burst')))).toBeLessThanOrEqual(250)
+  expect(await redis.xlen(eventsKey(partitionOf('burst')))).toBeLessThanOrEqual(250)
 })

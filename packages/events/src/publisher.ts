@@ -1,4 +1,4 @@
-import { type Partition, partitionOf, type StreamEvent, streamKey } from '@parley/contract'
+import { eventsKey, type Partition, type PublishedEvent, partitionOf } from '@parley/contract'
 import type { Redis } from 'ioredis'
 import { encodeEntry, idMillis } from './entries.ts'
 import type { EventsLogger } from './logger.ts'
@@ -10,9 +10,9 @@ export type Publisher = ReturnType<typeof createPublisher>
 
 /** Some events may not have been published; all of them may be published again, since readers drop repeats. */
 export class PublishError extends Error {
-  readonly failed: readonly StreamEvent[]
+  readonly failed: readonly PublishedEvent[]
 
-  constructor(failed: readonly StreamEvent[], cause: unknown) {
+  constructor(failed: readonly PublishedEvent[], cause: unknown) {
     super(`${failed.length} event(s) were not published`, { cause })
     this.name = 'PublishError'
     this.failed = failed
@@ -40,8 +40,8 @@ export function createPublisher(options: {
   // The next connection may lead to a Redis whose clock is behind: an old bound would trim what is being written.
   redis.on('close', () => newest.clear())
 
-  async function publishTo(partition: Partition, events: readonly StreamEvent[]): Promise<void> {
-    const key = streamKey(partition)
+  async function publishTo(partition: Partition, events: readonly PublishedEvent[]): Promise<void> {
+    const key = eventsKey(partition)
     const newestMs = newest.get(partition)
     const trim = newestMs === undefined ? [] : ['MINID', '~', Math.max(0, newestMs - KEEP_MS)]
     const pipeline = redis.pipeline()
@@ -52,7 +52,7 @@ export function createPublisher(options: {
       sinceCount.set(partition, 0)
       pipeline.xtrim(key, 'MAXLEN', '~', keepEntries)
     }
-    const failed: StreamEvent[] = []
+    const failed: PublishedEvent[] = []
     let cause: unknown
     const replies = await pipeline.exec().catch((error: unknown) => {
       cause = error
@@ -78,9 +78,9 @@ export function createPublisher(options: {
      * Writes the events, those of one partition in the order given, and in the order of the calls. Rejects with a
      * {@link PublishError} that names those which may not be in.
      */
-    async publish(events: readonly StreamEvent[]): Promise<void> {
+    async publish(events: readonly PublishedEvent[]): Promise<void> {
       if (events.length === 0) return
-      const byPartition = new Map<Partition, StreamEvent[]>()
+      const byPartition = new Map<Partition, PublishedEvent[]>()
       for (const event of events) {
         const partition = event.type === 'auth.revoked' ? 'control' : partitionOf(event.cid)
         const list = byPartition.get(partition)

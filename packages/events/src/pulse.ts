@@ -1,4 +1,4 @@
-import { ALL_PARTITIONS, streamPulseKey } from '@parley/contract'
+import { ALL_PARTITIONS, eventsPulseKey } from '@parley/contract'
 import type { Redis } from 'ioredis'
 import type { EventsLogger } from './logger.ts'
 
@@ -13,7 +13,7 @@ const LASTS_MS = 1_500
 export function createPulse({ redis, logger }: { redis: Redis; logger: EventsLogger }) {
   function beat(): void {
     const pipeline = redis.pipeline()
-    for (const partition of ALL_PARTITIONS) pipeline.set(streamPulseKey(partition), '1', 'PX', LASTS_MS)
+    for (const partition of ALL_PARTITIONS) pipeline.set(eventsPulseKey(partition), '1', 'PX', LASTS_MS)
     pipeline.exec().catch((error: unknown) => logger.debug({ err: error }, 'no sign of life on the streams'))
   }
 

@@ -1,4 +1,4 @@
-import { LIMITS, STREAM_EVENTS, type StreamEvent, type StreamEventType } from '@parley/contract'
+import { LIMITS, PUBLISHED_EVENTS, type PublishedEvent, type PublishedEventType } from '@parley/contract'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { encodeEntry } from './entries.ts'
@@ -6,9 +6,9 @@ import { type Batch, readEvents, type Wants } from './read-events.ts'
 import { createReader, type Reply } from './resp.ts'
 import { encodeReply } from './testing/reply.ts'
 
-const types = Object.keys(STREAM_EVENTS) as StreamEventType[]
+const types = Object.keys(PUBLISHED_EVENTS) as PublishedEventType[]
 const text = fc.string({ unit: 'grapheme' })
-const event: fc.Arbitrary<StreamEvent> = fc.record(
+const event: fc.Arbitrary<PublishedEvent> = fc.record(
   {
     type: fc.constantFrom(...types),
     org: text,
@@ -25,7 +25,7 @@ function read(entries: Reply[], wants: Wants = () => true): Batch {
   return readEvents(createReader(Buffer.from(encodeReply([['events:{0}', entries]]))), wants)
 }
 const readOne = (fields: string[]) => read([['7-1', fields]])
-const asRead = (written: StreamEvent) => readOne(encodeEntry(written).map(String)).events[0]
+const asRead = (written: PublishedEvent) => readOne(encodeEntry(written).map(String)).events[0]
 
 test('an event is read as it was written', () => {
   fc.assert(
@@ -38,7 +38,7 @@ test('an event is read as it was written', () => {
 })
 
 test('data of more than 8 KiB is left out, counted in bytes', () => {
-  const base: StreamEvent = { type: 'message.created', org: 'o', cid: 'c', seq: 3 }
+  const base: PublishedEvent = { type: 'message.created', org: 'o', cid: 'c', seq: 3 }
   const withData = (data: string) => asRead({ ...base, data })?.data
   expect(withData('a'.repeat(LIMITS.eventBytes))).toHaveLength(LIMITS.eventBytes)
   expect(withData('a'.repeat(LIMITS.eventBytes + 1))).toBeUndefined()

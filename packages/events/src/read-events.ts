@@ -1,4 +1,4 @@
-import { STREAM_EVENTS, STREAM_VERSION, type StreamEventType } from '@parley/contract'
+import { EVENTS_VERSION, PUBLISHED_EVENTS, type PublishedEventType } from '@parley/contract'
 import type { TailEvent } from './entries.ts'
 import { type Reader, word } from './resp.ts'
 
@@ -87,11 +87,11 @@ function readEvent(reader: Reader, wants: Wants): Omit<TailEvent, 'at'> | null |
   const known = type === 0 ? '' : reader.textAt(type)
   if (!isEventType(known)) return null
   event.type = known
-  if (version === 0 || reader.textAt(version) !== STREAM_VERSION) delete event.data
+  if (version === 0 || reader.textAt(version) !== EVENTS_VERSION) delete event.data
   return Number.isSafeInteger(event.seq ?? 0) && Number.isSafeInteger(event.change ?? 0) ? event : null
 }
 
-const isEventType = (type: string): type is StreamEventType => Object.hasOwn(STREAM_EVENTS, type)
+const isEventType = (type: string): type is PublishedEventType => Object.hasOwn(PUBLISHED_EVENTS, type)
 
 function recipients(text: string): string[] {
   try {

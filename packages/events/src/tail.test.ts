@@ -1,12 +1,12 @@
 import { once } from 'node:events'
 import net, { type AddressInfo } from 'node:net'
 import tls from 'node:tls'
-import { ALL_PARTITIONS, partitionOf, type StreamEvent, streamKey, streamPulseKey } from '@parley/contract'
+import { ALL_PARTITIONS, eventsKey, eventsPulseKey, type PublishedEvent, partitionOf } from '@parley/contract'
 import { startRedis, throwAwayFolder } from '@parley/devstack'
 import fc from 'fast-check'
 import { Redis } from 'ioredis'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from 'vitest'
-import { connectStreams } from './connection.ts'
+import { connectTail } from './connection.ts'
 import { encodeEntry } from './entries.ts'
 import type { LossReason } from './position.ts'
 import { createPublisher } from './publisher.ts'
@@ -22,7 +22,7 @@ const partitions = ALL_PARTITIONS
 const room = Array.from({ length: 100 }, (_, n) => n.toString(16).padStart(24, '0')).find(
   (id) => partitionOf(id) === 0,
 ) as string
-const message = (seq: number, cid = room): StreamEvent => ({
+const message = (seq: number, cid = room): PublishedEvent => ({
   type: 'message.created',
   org: 'o',
   cid,
@@ -51,7 +51,7 @@ function follow(options: Partial<TailOptions> = {}): { tail: Tail; told: Told[];
   const told: Told[] = []
   const at: string[] = []
   const tail = createTail({
-    connect: () => connectStreams(server.url, { name: 'tail' }),
+    connect: () => connectTail(server.url, { name: 'tail' }),
     partitions: [0],
     logger: quiet,
     onEvents: (_, events) => {
@@ -168,10 +168,10 @@ test('an emptied stream whose epoch remains is noticed', async () => {
   await connected(tail)
   await publisher().publish([message(1)])
   await vi.waitFor(() => expect(told).toEqual(['started', 1]), soon)
-  await admin.del(streamKey(0))
+  await admin.del(eventsKey(0))
   await vi.waitFor(() => expect(told).toEqual(['started', 1, 'rewound']), soon)
   // The cursor went back too: without that, ids lower than the last one read would never be asked for.
-  await admin.xadd(streamKey(0), '1-1', ...fields(2))
+  await admin.xadd(eventsKey(0), '1-1', ...fields(2))
   await vi.waitFor(() => expect(told).toEqual(['started', 1, 'rewound', 2]), soon)
 })
 
@@ -180,15 +180,15 @@ test('lower ids issued by a restored stream are read, and what lay between is re
   await connected(tail)
   const { publish } = publisher()
   await publish([message(1)])
-  const old = await admin.dumpBuffer(streamKey(0))
+  const old = await admin.dumpBuffer(eventsKey(0))
   await publish([message(2), message(3)])
   await vi.waitFor(() => expect(told).toEqual(['started', 1, 2, 3]), soon)
-  await admin.restore(streamKey(0), 0, old as Buffer, 'REPLACE')
+  await admin.restore(eventsKey(0), 0, old as Buffer, 'REPLACE')
   await vi.waitFor(() => expect(told).toEqual(['started', 1, 2, 3, 'rewound']), soon)
   // What a clock that went back would give: an id between what was restored and what was read.
   const [ms, n] = (at[0] ?? '').split('-').map(Number)
   const lower = `${ms}-${(n ?? 0) + 1}`
-  await admin.xadd(streamKey(0), lower, ...fields(4))
+  await admin.xadd(eventsKey(0), lower, ...fields(4))
   await vi.waitFor(() => expect(told).toEqual(['started', 1, 2, 3, 'rewound', 4]), soon)
 })
 
@@ -209,7 +209,7 @@ test('entries trimmed before they were read are reported as unseen', async () =>
   let hold: Promise<unknown> | undefined
   const { tail, told } = follow({
     // A connection that fails for a while stands for a reader that was paused.
-    connect: () => connectStreams(hold ? nowhere : server.url, { name: 'tail' }),
+    connect: () => connectTail(hold ? nowhere : server.url, { name: 'tail' }),
   })
   await connected(tail)
   const { publish } = publisher()
@@ -219,7 +219,7 @@ test('entries trimmed before they were read are reported as unseen', async () =>
   await admin.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes')
   await vi.waitFor(() => expect(tail.connected()).toBe(false), soon)
   await publish([message(2), message(3)])
-  await admin.xtrim(streamKey(0), 'MAXLEN', 1)
+  await admin.xtrim(eventsKey(0), 'MAXLEN', 1)
   hold = undefined
   await vi.waitFor(() => expect(told).toEqual(['started', 1, 'trimmed']), soon)
   await publish([message(4)])
@@ -230,7 +230,7 @@ test('if more is left than one read takes, what was lost before it is reported a
   let hold = false
   let readUntil = 0
   const { tail, told } = follow({
-    connect: () => connectStreams(hold ? nowhere : server.url, { name: 'tail' }),
+    connect: () => connectTail(hold ? nowhere : server.url, { name: 'tail' }),
     onLoss: (_, reason, until) => {
       told.push(reason)
       readUntil = until
@@ -242,7 +242,7 @@ test('if more is left than one read takes, what was lost before it is reported a
   await vi.waitFor(() => expect(tail.connected()).toBe(false), soon)
   const before = Date.now()
   await publisher().publish(Array.from({ length: 700 }, (_, n) => message(n + 1)))
-  await admin.xtrim(streamKey(0), 'MAXLEN', 600)
+  await admin.xtrim(eventsKey(0), 'MAXLEN', 600)
   hold = false
   await vi.waitFor(() => expect(told.at(-1)).toBe('trimmed'), soon)
   expect(readUntil).toBeLessThanOrEqual(before)
@@ -251,14 +251,14 @@ test('if more is left than one read takes, what was lost before it is reported a
 test('entries trimmed from a stream that was empty at the start are reported as unseen', async () => {
   let hold = false
   const { tail, told } = follow({
-    connect: () => connectStreams(hold ? nowhere : server.url, { name: 'tail' }),
+    connect: () => connectTail(hold ? nowhere : server.url, { name: 'tail' }),
   })
   await connected(tail)
   hold = true
   await admin.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes')
   await vi.waitFor(() => expect(tail.connected()).toBe(false), soon)
   await publisher().publish([message(1), message(2)])
-  await admin.xtrim(streamKey(0), 'MAXLEN', 1)
+  await admin.xtrim(eventsKey(0), 'MAXLEN', 1)
   hold = false
   await vi.waitFor(() => expect(told).toEqual(['started', 'trimmed']), soon)
 })
@@ -276,7 +276,7 @@ test('a Redis that stops answering is left and found again', async () => {
 
 test('trimming follows the clock of Redis and keeps a minute', async () => {
   const { publish } = publisher()
-  const key = streamKey(0)
+  const key = eventsKey(0)
   const now = Date.now()
   // Trimming goes by whole nodes of 100 entries.
   for (let n = 0; n < 200; n++) await admin.xadd(key, `${now - 70_000}-${n + 1}`, ...fields(1))
@@ -304,7 +304,7 @@ test('a stream that nobody can write to is silent, however well it can be read',
 
 test('what was written elsewhere, until somebody shows that they write here again, is reported as unseen', async () => {
   let readUntil = Number.POSITIVE_INFINITY
-  await admin.set(streamPulseKey(0), '1')
+  await admin.set(eventsPulseKey(0), '1')
   const { tail, told } = follow({
     checkMs: 20,
     onLoss: (_, reason, until) => {
@@ -314,10 +314,10 @@ test('what was written elsewhere, until somebody shows that they write here agai
   })
   await vi.waitFor(() => expect(tail.live()).toBe(true), soon)
   expect(told).toEqual(['started'])
-  await admin.del(streamPulseKey(0))
+  await admin.del(eventsPulseKey(0))
   const gone = Date.now()
   await vi.waitFor(() => expect(tail.live()).toBe(false), soon)
-  await admin.set(streamPulseKey(0), '1')
+  await admin.set(eventsPulseKey(0), '1')
   await vi.waitFor(() => expect(told).toEqual(['started', 'unheard']), soon)
   expect(readUntil).toBeLessThanOrEqual(gone)
   await vi.waitFor(() => expect(tail.live()).toBe(true), soon)
@@ -326,11 +326,11 @@ test('what was written elsewhere, until somebody shows that they write here agai
 test('what was written elsewhere, while nobody showed that they could write here, is reported as unseen', async () => {
   let asked = 0
   let readUntil = Number.POSITIVE_INFINITY
-  await admin.set(streamPulseKey(0), '1')
+  await admin.set(eventsPulseKey(0), '1')
   const { tail, told } = follow({
     checkMs: 20,
     connect: () => {
-      const connection = connectStreams(server.url, { name: 'tail' })
+      const connection = connectTail(server.url, { name: 'tail' })
       return { ...connection, ask: (commands) => connection.ask(commands).finally(() => asked++) }
     },
     onLoss: (_, reason, until) => {
@@ -339,7 +339,7 @@ test('what was written elsewhere, while nobody showed that they could write here
     },
   })
   await vi.waitFor(() => expect(tail.live()).toBe(true), soon)
-  await admin.del(streamPulseKey(0))
+  await admin.del(eventsPulseKey(0))
   const gone = Date.now()
   await vi.waitFor(() => expect(tail.live()).toBe(false), soon)
   const before = asked
@@ -372,9 +372,9 @@ test('an entry that went between two reads is reported as unseen, though the rea
   // In one step, so that the blocked reader is served with the third and never sees the second.
   await admin
     .multi()
-    .xadd(streamKey(0), '*', ...fields(2))
-    .xtrim(streamKey(0), 'MAXLEN', 0)
-    .xadd(streamKey(0), '*', ...fields(3))
+    .xadd(eventsKey(0), '*', ...fields(2))
+    .xtrim(eventsKey(0), 'MAXLEN', 0)
+    .xadd(eventsKey(0), '*', ...fields(3))
     .exec()
   await vi.waitFor(() => expect(told).toEqual(['started', 1, 3, 'trimmed']), soon)
 })
@@ -382,13 +382,13 @@ test('an entry that went between two reads is reported as unseen, though the rea
 test('a connection shows the user, password and database of its URL', async () => {
   await admin.call('ACL', 'SETUSER', 'reader', 'on', '>se:cr€t/', '~*', '&*', '+@all')
   const { host } = new URL(server.url)
-  const right = connectStreams(`redis://reader:${encodeURIComponent('se:cr€t/')}@${host}/3`, { name: 'me' })
+  const right = connectTail(`redis://reader:${encodeURIComponent('se:cr€t/')}@${host}/3`, { name: 'me' })
   await right.ready()
   const info = createReader(await right.ask([['CLIENT', 'INFO']])).value()
   expect(info).toMatch(/ name=me .* db=3 .* user=reader /)
   right.close()
   await expect(right.ask([['PING']])).rejects.toThrow('closed')
-  const wrong = connectStreams(`redis://reader:guess@${host}`, { name: 'me' })
+  const wrong = connectTail(`redis://reader:guess@${host}`, { name: 'me' })
   await expect(wrong.ready()).rejects.toThrow('Redis refused')
   wrong.close()
 })
@@ -403,14 +403,14 @@ test('a connection by TLS reads the same, and none is made to a server that can�
   proxy.on('tlsClientError', () => undefined).listen(0)
   await once(proxy, 'listening')
   const url = `rediss://localhost:${(proxy.address() as AddressInfo).port}`
-  const stranger = connectStreams(url, { name: 'tail' })
+  const stranger = connectTail(url, { name: 'tail' })
   await expect(stranger.ready()).rejects.toThrow('the connection failed')
   tls.setDefaultCACertificates([...tls.getCACertificates(), certificate.cert])
-  const { tail, told } = follow({ connect: () => connectStreams(url, { name: 'tail' }) })
+  const { tail, told } = follow({ connect: () => connectTail(url, { name: 'tail' }) })
   await connected(tail)
   const { publish } = publisher()
   const large = { ...message(2), data: JSON.stringify('ü'.repeat(2_000)) }
-  await publish([message(1), ...Array<StreamEvent>(100).fill(large), message(3)])
+  await publish([message(1), ...Array<PublishedEvent>(100).fill(large), message(3)])
   await vi.waitFor(() => expect(told).toEqual(['started', 1, ...Array<number>(100).fill(2), 3]), soon)
   await tail.close()
   proxy.close()
@@ -444,7 +444,7 @@ test('whatever happens to Redis, no event is missed unreported', async () => {
         if (what === 'publish') await publish([message(++begun), message(++begun)])
         else if (what === 'cut') await admin.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes')
         else if (what === 'wipe') await admin.flushall()
-        else if (what === 'trim') await admin.xtrim(streamKey(0), 'MAXLEN', 0)
+        else if (what === 'trim') await admin.xtrim(eventsKey(0), 'MAXLEN', 0)
         else if (what === 'settle') await vi.waitFor(complete, soon)
       }
       await vi.waitFor(complete, soon)

@@ -1,5 +1,5 @@
 import type { Partition } from '@parley/contract'
-import type { StreamConnection } from './connection.ts'
+import type { TailConnection } from './connection.ts'
 import type { TailEvent } from './entries.ts'
 import type { EventsLogger } from './logger.ts'
 import { createPartitionTail, type StreamState } from './partition-tail.ts'
@@ -17,7 +17,7 @@ export interface Tail {
 
 export interface TailOptions {
   /** Makes a connection. The tail closes it; each partition has one at a time. */
-  connect: () => StreamConnection
+  connect: () => TailConnection
   partitions: readonly Partition[]
   logger: EventsLogger
   /** Milliseconds between two checks that nothing was lost. Default 1,000. */

@@ -29,9 +29,9 @@ runService('api', async ({ env }) => {
 
   const redisTo = (name: string, url = config.REDIS_URL) => connectRedis(url, { name, kind: 'fast', logger })
   const redis = redisTo('api')
-  const streams = redisTo('api-streams', config.REDIS_STREAMS_URL)
+  const eventsRedis = redisTo('api-streams', config.REDIS_STREAMS_URL)
   const queueRedis = redisTo('api-queue', config.REDIS_QUEUE_URL)
-  const connections = [redis, streams, queueRedis]
+  const connections = [redis, eventsRedis, queueRedis]
   const database = await connectDatabase(config.MONGODB_URI)
   const watch = watchDatabase(database)
   // Redis is not needed to start; a short wait spares the first messages a detour via the relay.
@@ -39,8 +39,8 @@ runService('api', async ({ env }) => {
 
   const registry = createRegistry('api')
   const { unpublished } = createApiMetrics(registry, database)
-  const publisher = createPublisher({ redis: streams, logger, onFailed: unpublished })
-  const pulse = createPulse({ redis: streams, logger })
+  const publisher = createPublisher({ redis: eventsRedis, logger, onFailed: unpublished })
+  const pulse = createPulse({ redis: eventsRedis, logger })
   const list = createRevocationList()
   const revocations = createRevocations({ revocations: database.revocations, list, publisher, logger })
   await revocations.start()
@@ -78,8 +78,8 @@ runService('api', async ({ env }) => {
     services,
   })
 
-  streams.on('ready', services.wake)
-  streams.on('ready', revocations.wake)
+  eventsRedis.on('ready', services.wake)
+  eventsRedis.on('ready', revocations.wake)
   queueRedis.on('ready', services.wakeQueue)
   shutdown.phase('requests', 10_000, () => app.close())
   shutdown.phase('background', 8_000, async () => {

@@ -1,4 +1,4 @@
-import type { StreamConnection } from '@parley/events'
+import type { TailConnection } from '@parley/events'
 import { createOriginCheck, type HttpServer, health, type Registry, rateLimits } from '@parley/service-kit'
 import type { Redis } from 'ioredis'
 import { createCallerOf } from './caller.ts'
@@ -21,7 +21,7 @@ export interface GatewayDependencies extends Omit<ServiceDependencies, 'metrics'
   /** A connection for Socket.IO's adapter to subscribe on. */
   adapterRedis: Redis
   /** A connection for one partition of the streams. */
-  connectTail(): StreamConnection
+  connectTail(): TailConnection
 }
 
 export interface Gateway {

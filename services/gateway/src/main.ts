@@ -1,4 +1,4 @@
-import { connectStreams } from '@parley/events'
+import { connectTail } from '@parley/events'
 import {
   closeRedis,
   connectRedis,
@@ -34,7 +34,7 @@ runService('gateway', async ({ env }) => {
     redis,
     adapterRedis,
     busRedis,
-    connectTail: () => connectStreams(streamsUrl, { name: 'gateway-tail' }),
+    connectTail: () => connectTail(streamsUrl, { name: 'gateway-tail' }),
   })
   const drainMs = config.SHUTDOWN_TIMEOUT_MS * 0.4
   shutdown.phase('drain', config.SHUTDOWN_TIMEOUT_MS * 0.6, () => gateway.drain(drainMs))

@@ -1,5 +1,5 @@
 import { ALL_PARTITIONS } from '@parley/contract'
-import { createTail, type StreamConnection } from '@parley/events'
+import { createTail, type TailConnection } from '@parley/events'
 import { createRevocationFeed } from './connection/revocations.ts'
 import type { Delivery } from './delivery/delivery.ts'
 import type { GatewayMetrics } from './metrics.ts'
@@ -16,7 +16,7 @@ export function createTailing(
     metrics,
   }: {
     /** A connection for one partition of the streams. */
-    connect(): StreamConnection
+    connect(): TailConnection
     namespace: ChatNamespace
     delivery: Delivery
     metrics: GatewayMetrics

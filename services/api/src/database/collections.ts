@@ -5,7 +5,7 @@ import type {
   MessageStatus,
   MessageType,
   ParticipantRole,
-  StreamEventType,
+  PublishedEventType,
   SummaryNote,
 } from '@parley/contract'
 import type { Collection, Db, ObjectId } from 'mongodb'
@@ -153,7 +153,7 @@ export interface OutboxDocument {
   org: string
   /** Its changeSeq; 0 if it has none. */
   change: number
-  type: StreamEventType
+  type: PublishedEventType
   /** What the change concerned: a message, a participant key, changed fields. */
   messageId?: ObjectId
   participant?: string

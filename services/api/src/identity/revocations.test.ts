@@ -1,5 +1,5 @@
 import { createRevocationList } from '@parley/auth'
-import type { StreamEvent } from '@parley/contract'
+import type { PublishedEvent } from '@parley/contract'
 import { afterAll, afterEach, beforeAll, expect, inject, test } from 'vitest'
 import { admin, logger } from '../conversations/testing/world.ts'
 import { openWorld } from '../messages/testing/world.ts'
@@ -18,7 +18,7 @@ async function startProcess({ broken = false } = {}) {
   const told: string[] = []
   const wire = { broken }
   const publisher = {
-    async publish(events: readonly StreamEvent[]) {
+    async publish(events: readonly PublishedEvent[]) {
       if (wire.broken) throw new Error('Redis is away')
       for (const { data = '' } of events) told.push(JSON.parse(data).id)
     },

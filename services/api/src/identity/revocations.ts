@@ -2,11 +2,11 @@ import type { RevocationList } from '@parley/auth'
 import {
   type Caller,
   type ParticipantRef,
+  type PublishedData,
+  type PublishedEvent,
   parseParticipantKey,
   participantKey,
   type Revocation,
-  type StreamData,
-  type StreamEvent,
 } from '@parley/contract'
 import type { Publisher } from '@parley/events'
 import { createPeriodic, type Logger } from '@parley/service-kit'
@@ -34,8 +34,8 @@ const toRevocation = ({ _id, before }: RevocationDocument): Revocation => ({
   before,
 })
 
-function toEvent({ orgId, ...revoked }: Revocation): StreamEvent {
-  const data: StreamData<'auth.revoked'> = revoked
+function toEvent({ orgId, ...revoked }: Revocation): PublishedEvent {
+  const data: PublishedData<'auth.revoked'> = revoked
   return { type: 'auth.revoked', org: orgId, cid: '', data: JSON.stringify(data) }
 }
 

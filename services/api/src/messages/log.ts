@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import { type ProblemError, problem, type StreamEvent } from '@parley/contract'
+import { type ProblemError, type PublishedEvent, problem } from '@parley/contract'
 import type { Publisher } from '@parley/events'
 import type { Logger } from '@parley/service-kit'
 import { BSON, type ObjectId } from 'mongodb'
@@ -367,7 +367,7 @@ export function createMessageLog(options: LogOptions) {
   }
 
   /** Rows whose events don't get through stay unsettled, and the sweeper publishes them. */
-  function publish(events: StreamEvent[], rows: (MessageDocument | VoidDocument)[]): void {
+  function publish(events: PublishedEvent[], rows: (MessageDocument | VoidDocument)[]): void {
     publisher.publish(events).then(
       () => {
         failing = false

@@ -1,5 +1,5 @@
 import { createHmac, type KeyObject } from 'node:crypto'
-import { type CreateMessage, type Message, parseParticipantKey, type StreamEvent } from '@parley/contract'
+import { type CreateMessage, type Message, type PublishedEvent, parseParticipantKey } from '@parley/contract'
 import { ObjectId } from 'mongodb'
 import { isVoid, type MessageDocument, type MessageRow } from '../database/collections.ts'
 
@@ -41,8 +41,8 @@ export function toMessage(row: MessageDocument): Message {
 }
 
 /** A row's entry on the stream, with its current state; `json`: the message as text, if at hand. */
-export function eventOf(row: MessageRow, to: string[] | undefined, json?: string): StreamEvent {
-  const event: StreamEvent = {
+export function eventOf(row: MessageRow, to: string[] | undefined, json?: string): PublishedEvent {
+  const event: PublishedEvent = {
     type: isVoid(row) ? 'message.void' : 'message.created',
     org: row.org,
     cid: row.cid.toHexString(),

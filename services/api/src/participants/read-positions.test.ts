@@ -1,4 +1,4 @@
-import type { StreamEvent } from '@parley/contract'
+import type { PublishedEvent } from '@parley/contract'
 import { createLogger } from '@parley/service-kit'
 import { MongoClient, ObjectId } from 'mongodb'
 import { afterAll, beforeAll, describe, expect, inject, test, vi } from 'vitest'
@@ -21,8 +21,8 @@ async function scene(keys: string[]) {
   const row = { cid, org: 'acme', role: 'member' as const, joinedAt: at, readSeq: 0, activityAt: at }
   const ids = new Map(keys.map((key) => [key, new ObjectId()]))
   await participants.insertMany(Array.from(ids, ([key, _id]) => ({ ...row, _id, key })))
-  const events: StreamEvent[] = []
-  const publisher = { publish: async (batch: StreamEvent[]) => void events.push(...batch) }
+  const events: PublishedEvent[] = []
+  const publisher = { publish: async (batch: PublishedEvent[]) => void events.push(...batch) }
   const write = vi.spyOn(participants, 'bulkWrite')
   write.mockClear()
   return {

@@ -1,5 +1,5 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { parseParticipantKey, type StreamData, type StreamEvent } from '@parley/contract'
+import { type PublishedData, type PublishedEvent, parseParticipantKey } from '@parley/contract'
 import type { Publisher } from '@parley/events'
 import { createHighest, type Logger } from '@parley/service-kit'
 import type { ObjectId } from 'mongodb'
@@ -214,7 +214,7 @@ export function createReadPositions({ participants, publisher, logger }: ReadsOp
   }
 }
 
-function toEvent({ cid, org, key, seq }: ReadPosition): StreamEvent {
-  const data: StreamData<'receipt.read'> = { ...parseParticipantKey(key), readSeq: seq }
+function toEvent({ cid, org, key, seq }: ReadPosition): PublishedEvent {
+  const data: PublishedData<'receipt.read'> = { ...parseParticipantKey(key), readSeq: seq }
   return { type: 'receipt.read', org, cid: cid.toHexString(), data: JSON.stringify(data) }
 }

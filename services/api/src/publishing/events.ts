@@ -1,10 +1,10 @@
 import {
   LIMITS,
+  type PublishedData,
+  type PublishedEvent,
+  type PublishedEventType,
   parseParticipantKey,
   type RoomConversation,
-  type StreamData,
-  type StreamEvent,
-  type StreamEventType,
 } from '@parley/contract'
 import type { ObjectId } from 'mongodb'
 import {
@@ -61,7 +61,7 @@ export function createEventBuilder({ messages, participants, roomViews }: EventS
   return async (
     rows: readonly OutboxDocument[],
     known: readonly MessageDocument[] = [],
-  ): Promise<StreamEvent[]> => {
+  ): Promise<PublishedEvent[]> => {
     const about = rows.filter(({ messageId, type }) => !messageId && type !== 'conversation.deleted')
     const [messageOf, views] = await Promise.all([
       messagesOf(rows, known),
@@ -76,7 +76,7 @@ export function createEventBuilder({ messages, participants, roomViews }: EventS
       messageId,
       participant,
       changed,
-    }: OutboxDocument): StreamData<StreamEventType> | undefined {
+    }: OutboxDocument): PublishedData<PublishedEventType> | undefined {
       if (messageId) {
         const row = messageOf.get(messageId.toHexString())
         return row && toMessage(row)
@@ -95,7 +95,7 @@ export function createEventBuilder({ messages, participants, roomViews }: EventS
     }
 
     return rows.map((row) => {
-      const event: StreamEvent = { type: row.type, org: row.org, cid: row.cid.toHexString() }
+      const event: PublishedEvent = { type: row.type, org: row.org, cid: row.cid.toHexString() }
       if (row.change > 0) event.change = row.change
       if (row.participant) event.member = row.participant
       if (row.to) event.to = row.to

@@ -1,5 +1,5 @@
 import { createRevocationList, type RevocationList, type Verifier } from '@parley/auth'
-import { ProblemError, participantKey, problem, STREAM_EVENTS } from '@parley/contract'
+import { ProblemError, PUBLISHED_EVENTS, participantKey, problem } from '@parley/contract'
 import type { TailEvent } from '@parley/events'
 import { createPeriodic } from '@parley/service-kit'
 import { z } from 'zod'
@@ -12,7 +12,7 @@ import type { ChatNamespace, ChatSocket } from '../sockets.ts'
  * after a reading that failed.
  */
 const POLL_MS = { silent: 1_000, usual: 60_000 }
-const Revoked = z.object(STREAM_EVENTS['auth.revoked'].shape)
+const Revoked = z.object(PUBLISHED_EVENTS['auth.revoked'].shape)
 
 /** Ends the sockets of revoked tokens, told by the control stream or, while that is silent, by the api. */
 export function createRevocationFeed(

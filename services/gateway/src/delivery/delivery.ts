@@ -1,4 +1,4 @@
-import { type Receipt, STREAM_EVENTS } from '@parley/contract'
+import { PUBLISHED_EVENTS, type Receipt } from '@parley/contract'
 import type { Partition, TailEvent } from '@parley/events'
 import { createHighest } from '@parley/service-kit'
 import { z } from 'zod'
@@ -21,7 +21,7 @@ const MAX_PEOPLE = 10_000
 
 /** Passed on as it is, without a look into it. */
 const AboutParticipant = z.object({ conversation: z.unknown() })
-const ReadData = z.object(STREAM_EVENTS['receipt.read'].shape)
+const ReadData = z.object(PUBLISHED_EVENTS['receipt.read'].shape)
 
 export type Delivery = ReturnType<typeof createDelivery>
 

@@ -1,4 +1,4 @@
-import { type Caller, type InternalFillResult, ProblemError, type StreamData } from '@parley/contract'
+import { type Caller, type InternalFillResult, ProblemError, type PublishedData } from '@parley/contract'
 import type { TailEvent } from '@parley/events'
 import { encodeFrame } from '../connection/frames.ts'
 import {
@@ -109,7 +109,7 @@ export function createFeed(room: Room, dependencies: FeedDependencies) {
       return { about: seq, payload: { kind: type, subject: data, changed: '[]' } }
     }
     if (type === 'conversation.updated' || type === 'participant.added' || type === 'participant.removed') {
-      const parsed: StreamData<typeof type> = JSON.parse(data)
+      const parsed: PublishedData<typeof type> = JSON.parse(data)
       const changed = 'changed' in parsed ? JSON.stringify(parsed.changed) : PARTICIPANTS
       return { payload: { kind: type, subject: JSON.stringify(parsed.conversation), changed } }
     }

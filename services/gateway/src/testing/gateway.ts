@@ -1,7 +1,7 @@
 import { signUserToken } from '@parley/auth'
-import type { StreamEvent, StreamEventType } from '@parley/contract'
+import type { PublishedEvent, PublishedEventType } from '@parley/contract'
 import { startRedis, throwAwayFolder } from '@parley/devstack'
-import { connectStreams, createPublisher, createPulse } from '@parley/events'
+import { connectTail, createPublisher, createPulse } from '@parley/events'
 import {
   type ApiClient,
   closeRedis,
@@ -39,7 +39,7 @@ export async function startTestGateway(api: ApiClient, env: Record<string, strin
     redis,
     adapterRedis,
     busRedis,
-    connectTail: () => connectStreams(REDIS_URL, { name: 'test-tail' }),
+    connectTail: () => connectTail(REDIS_URL, { name: 'test-tail' }),
   })
   const url = await gateway.app.listen({ host: '127.0.0.1', port: 0 })
   await gateway.start()
@@ -74,12 +74,12 @@ export async function startTestGateway(api: ApiClient, env: Record<string, strin
     },
     /** Conversations that somebody here follows. */
     rooms: () => figure('gateway_rooms'),
-    publish: (events: StreamEvent[]) => publisher.publish(events),
+    publish: (events: PublishedEvent[]) => publisher.publish(events),
     event: (
-      type: StreamEventType,
+      type: PublishedEventType,
       { id, orgId }: { id: string; orgId: string },
       fields: { seq?: number; change?: number; member?: string; to?: string[]; data?: unknown },
-    ): StreamEvent => ({
+    ): PublishedEvent => ({
       type,
       org: orgId,
       cid: id,

@@ -1,5 +1,5 @@
 import { createSecretKey } from 'node:crypto'
-import type { Caller, CreateConversation, ProblemError, StreamEvent } from '@parley/contract'
+import type { Caller, CreateConversation, ProblemError, PublishedEvent } from '@parley/contract'
 import { createLogger } from '@parley/service-kit'
 import { ObjectId } from 'mongodb'
 import { createChanges } from '../../changes/changes.ts'
@@ -53,10 +53,10 @@ function openService(world: Awaited<ReturnType<typeof openWorld>>) {
   const { database } = world
   const { client, participants, conversations, messages } = database
   const { log, pages, store, headUpdater } = world.process()
-  const events: StreamEvent[] = []
+  const events: PublishedEvent[] = []
   const wire = { broken: false }
   const publisher = {
-    publish: async (batch: StreamEvent[]) => {
+    publish: async (batch: PublishedEvent[]) => {
       if (wire.broken) throw new Error('Redis is away')
       events.push(...batch)
     },

@@ -1,4 +1,4 @@
-import type { StreamEvent } from '@parley/contract'
+import type { PublishedEvent } from '@parley/contract'
 import { ObjectId } from 'mongodb'
 import { connectDatabase, type Database } from '../../database/client.ts'
 import type { ReadPosition } from '../../participants/read-positions.ts'
@@ -33,12 +33,12 @@ export async function openWorld(mongodbUri: string) {
 
 function openProcess(database: Database, change: (store: MessageStore) => MessageStore = (store) => store) {
   const store = change(createMessageStore(database))
-  const events: StreamEvent[] = []
+  const events: PublishedEvent[] = []
   const due: number[] = []
   const noted: ReadPosition[] = []
   const wire = { broken: false }
   const publisher = {
-    publish: async (batch: StreamEvent[]) => {
+    publish: async (batch: PublishedEvent[]) => {
       if (wire.broken) throw new Error('Redis is away')
       events.push(...batch)
     },

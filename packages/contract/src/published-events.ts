@@ -4,7 +4,7 @@ import { Count, Id, OpaqueId } from './primitives.ts'
 import { ConversationField, Message, Participant, RoomConversation } from './resources.ts'
 
 /** Version of the stream entries' form, in their field `v`. */
-export const STREAM_VERSION = '1'
+export const EVENTS_VERSION = '1'
 
 /**
  * The events that services send through the Redis streams, by type, with the form of `data`.
@@ -15,7 +15,7 @@ export const STREAM_VERSION = '1'
  * `data` where it would exceed 8 KiB, or might show more than its readers may see by now: they ask the api. At least
  * once; readers drop repeats. `data` is the state when it was written, at least as new as its number.
  */
-export const STREAM_EVENTS = {
+export const PUBLISHED_EVENTS = {
   'message.created': Message,
   /** A number that no message will ever have. */
   'message.void': z.null(),
@@ -33,13 +33,13 @@ export const STREAM_EVENTS = {
   /** On the control stream only. Tokens issued at or before `before` (seconds since 1970) are void. */
   'auth.revoked': z.strictObject({ type: ParticipantType, id: OpaqueId, before: z.int() }),
 } as const
-export type StreamEventType = keyof typeof STREAM_EVENTS
+export type PublishedEventType = keyof typeof PUBLISHED_EVENTS
 /** `data` of events of a type, before it is JSON. */
-export type StreamData<T extends StreamEventType> = z.input<(typeof STREAM_EVENTS)[T]>
+export type PublishedData<T extends PublishedEventType> = z.input<(typeof PUBLISHED_EVENTS)[T]>
 
 /** One stream entry, as written and as read. */
-export interface StreamEvent {
-  type: StreamEventType
+export interface PublishedEvent {
+  type: PublishedEventType
   org: string
   /** The conversation's id; empty on the control stream. */
   cid: string
