@@ -1,4 +1,4 @@
-import { type MongoClient, ObjectId } from 'mongodb'
+import type { MongoClient } from 'mongodb'
 
 const READS = new Set(['find', 'aggregate', 'getMore'])
 /** Milliseconds between attempts to find out whether reads are current. */
@@ -18,15 +18,14 @@ export function keepReadsCurrent(client: MongoClient): () => void {
   const { topology } = client as unknown as {
     topology: { selectServer(selector: unknown, options: { operationName: string }): Promise<unknown> }
   }
-  const barriers = client.db().collection('barriers')
-  const processId = new ObjectId()
+  const settings = client.db().collection<{ _id: string; count: number }>('settings')
   let primary: string | undefined
   let barrier: Promise<unknown> | undefined
   let retry: NodeJS.Timeout | undefined
 
   function raise(): void {
     clearTimeout(retry)
-    const raised = barriers.updateOne({ _id: processId }, { $currentDate: { at: true } }, { upsert: true })
+    const raised = settings.updateOne({ _id: 'barrier' }, { $inc: { count: 1 } }, { upsert: true })
     barrier = raised
     raised.then(
       () => {
