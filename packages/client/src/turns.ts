@@ -56,6 +56,7 @@ export function createTurns({
     async handle(room: Room, message: Message, gone: AbortSignal, failures = 0): Promise<void> {
       if (!handler || stopped || gone.aborted) return
       const open: Answer[] = []
+      let done = false
       const over = new AbortController()
       const { signal } = over
       // Not AbortSignal.any: what listens to one of those is held as long as the longest-lived of its sources.
@@ -76,7 +77,8 @@ export function createTurns({
             ...about,
           })
           open.push(answer)
-          written.add(answer)
+          // What is begun later, in the background, nobody would take out again.
+          if (!done) written.add(answer)
           answer.signal.addEventListener('abort', cancel)
           return answer
         },
@@ -94,6 +96,7 @@ export function createTurns({
         for (const answer of open) await answer.abort().catch((cause: unknown) => report(cause, room.id))
       } finally {
         gone.removeEventListener('abort', cancel)
+        done = true
         for (const answer of open) written.delete(answer)
       }
     },

@@ -41,7 +41,7 @@ export const LIMITS = {
   /** Rooms that one socket may be in. */
   roomsPerSocket: 500,
   /** Answers that one socket may have open. */
-  streamsPerSocket: 500,
+  streamsPerSocket: 1_000,
   /** Messages that one summary step covers: a bucket. */
   summaryBucket: 10,
   /** A stored summary; configured far lower, in characters. */

@@ -43,7 +43,9 @@ function linkOf(socket: ChatSocket): Link {
   return session.link
 }
 
-type Packet = { data?: unknown }
+/** What a packet counts for, once that is known: a character takes up to three bytes. */
+const SIZE = Symbol('size')
+type Packet = { data?: unknown; [SIZE]?: number }
 const NONE: readonly Packet[] = []
 
 /** Packets that Engine.IO holds back because its transport is busy: polling, an upgrade, a write not yet done. */
@@ -54,19 +56,14 @@ function backlog(conn: object): readonly Packet[] {
 /** Bytes that a packet counts for besides its text. Bounds how many wait, since all are counted at every event. */
 const PACKET_BYTES = 256
 
-/** Counted once: a character takes up to three bytes. */
-const sizes = new WeakMap<Packet, number>()
-
-function sizeOf(packet: Packet): number {
-  const known = sizes.get(packet)
-  if (known !== undefined) return known
-  const size = (typeof packet.data === 'string' ? Buffer.byteLength(packet.data) : 0) + PACKET_BYTES
-  sizes.set(packet, size)
-  return size
-}
+const sizeOf = ({ data }: Packet): number =>
+  (typeof data === 'string' ? Buffer.byteLength(data) : 0) + PACKET_BYTES
 
 const bytesOf = (packets: readonly Packet[]): number =>
-  packets.reduce((sum, packet) => sum + sizeOf(packet), 0)
+  packets.reduce((sum, packet) => {
+    packet[SIZE] ??= sizeOf(packet)
+    return sum + packet[SIZE]
+  }, 0)
 
 /** Bytes that wait to be read by this client. */
 export function bufferedBytes(socket: ChatSocket): number {

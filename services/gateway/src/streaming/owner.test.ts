@@ -15,7 +15,14 @@ afterAll(() => redis.quit())
 
 it('continues if its agent came back just as the time for that was over', async () => {
   const [before, after] = [createFakeSocket().socket, createFakeSocket().socket]
-  const identity = { conversationId: newId(), messageId: newId(), seq: 1, orgId: 'acme', author: 'agent:bot' }
+  const identity = {
+    conversationId: newId(),
+    messageId: newId(),
+    seq: 1,
+    orgId: 'acme',
+    author: 'agent:bot',
+    name: 'a',
+  }
   const { api, calls } = createFakeApi()
   const store = createStreamStore({ redis, logger })
   const claim = (token: string) => store.claim(identity.conversationId, identity.messageId, 1, token)
@@ -60,7 +67,14 @@ it('continues if its agent came back just as the time for that was over', async 
 
 it('gives one more sign of life as its agent is cut off, and none while the agent is away', async () => {
   const { socket } = createFakeSocket()
-  const identity = { conversationId: newId(), messageId: newId(), seq: 1, orgId: 'acme', author: 'agent:bot' }
+  const identity = {
+    conversationId: newId(),
+    messageId: newId(),
+    seq: 1,
+    orgId: 'acme',
+    author: 'agent:bot',
+    name: 'a',
+  }
   const { api, calls } = createFakeApi()
   const store = createStreamStore({ redis, logger })
   await store.claim(identity.conversationId, identity.messageId, 1, 'first')
@@ -90,7 +104,14 @@ it('gives one more sign of life as its agent is cut off, and none while the agen
 /** An answer that has `Hel` so far. */
 async function openAnswer(api: Pick<ApiClient, 'internal'>) {
   const { socket } = createFakeSocket()
-  const identity = { conversationId: newId(), messageId: newId(), seq: 1, orgId: 'acme', author: 'agent:bot' }
+  const identity = {
+    conversationId: newId(),
+    messageId: newId(),
+    seq: 1,
+    orgId: 'acme',
+    author: 'agent:bot',
+    name: 'a',
+  }
   const store = createStreamStore({ redis, logger })
   await store.claim(identity.conversationId, identity.messageId, 1, 'first')
   const onOver = vi.fn()
@@ -162,7 +183,14 @@ it('is ended whatever sign of life it gave where its agent may not write any mor
 
 it('stores all it was given before it is left, also what came while it was being stored', async () => {
   const { socket } = createFakeSocket()
-  const identity = { conversationId: newId(), messageId: newId(), seq: 1, orgId: 'acme', author: 'agent:bot' }
+  const identity = {
+    conversationId: newId(),
+    messageId: newId(),
+    seq: 1,
+    orgId: 'acme',
+    author: 'agent:bot',
+    name: 'a',
+  }
   const store = createStreamStore({ redis, logger })
   await store.claim(identity.conversationId, identity.messageId, 1, 'mine')
   const contents: string[] = []

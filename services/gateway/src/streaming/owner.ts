@@ -48,6 +48,8 @@ export interface StreamIdentity {
   orgId: string
   /** Participant key of the agent. */
   author: string
+  /** The same for each start of it. */
+  name: string
 }
 
 const elsewhere = () => problem('conflict', { detail: 'The stream continues on another connection' })

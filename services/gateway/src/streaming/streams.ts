@@ -24,6 +24,11 @@ import { createStreamOwner, STREAM_TIMES, type StreamOwner } from './owner.ts'
 import { createStreamStore } from './store.ts'
 
 type Op<O extends StreamPayload['op']> = Extract<StreamPayload, { op: O }>
+/** The same for each start of an answer. */
+const nameOf = ({
+  conversationId,
+  clientMessageId,
+}: Pick<Op<'start'>, 'conversationId' | 'clientMessageId'>) => `${conversationId} ${clientMessageId}`
 const elsewhere = () =>
   problem('conflict', { detail: 'The stream is not open on this connection: start it again' })
 
@@ -52,6 +57,7 @@ export function createStreams(options: {
   /** Starts under way, whose agent may be removed meanwhile. */
   const starts = new Set<{
     socket: ChatSocket
+    name: string
     conversationId: string
     author: string
     failForLostAccess(): void
@@ -68,11 +74,11 @@ export function createStreams(options: {
   }
 
   /** Each open answer costs the api a checkpoint every two seconds, whether or not anything is written. */
-  function assertSpace(socket: ChatSocket): void {
-    let open = 0
-    for (const owner of owners.values()) if (owner.ownedBy(socket)) open++
-    for (const attempt of starts) if (attempt.socket === socket) open++
-    if (open < LIMITS.streamsPerSocket) return
+  function assertSpace(socket: ChatSocket, name: string): void {
+    const open = new Set<string>()
+    for (const owner of owners.values()) if (owner.ownedBy(socket)) open.add(owner.name)
+    for (const attempt of starts) if (attempt.socket === socket) open.add(attempt.name)
+    if (open.has(name) || open.size < LIMITS.streamsPerSocket) return
     throw problem('conflict', {
       detail: `A socket may have ${LIMITS.streamsPerSocket} answers open; end one`,
     })
@@ -84,9 +90,11 @@ export function createStreams(options: {
     }
     if (closing) throw problem('unavailable', { retryAfter: 1 })
     let isExpelled = false
-    assertSpace(socket)
+    const name = nameOf(payload)
+    assertSpace(socket, name)
     const attempt = {
       socket,
+      name,
       conversationId: payload.conversationId,
       author: socket.data.key,
       failForLostAccess: () => {
@@ -140,7 +148,14 @@ export function createStreams(options: {
     else {
       const longer = message.content.length > stored.length
       owner = createStreamOwner(
-        { conversationId, messageId, seq, orgId: caller.orgId, author: participantKey(caller) },
+        {
+          conversationId,
+          messageId,
+          seq,
+          orgId: caller.orgId,
+          author: participantKey(caller),
+          name: nameOf(payload),
+        },
         {
           text: longer ? message.content : stored,
           token,

@@ -9,6 +9,7 @@ import {
 } from '@parley/contract'
 import type { ApiClient } from '@parley/service-kit'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
+import { z } from 'zod'
 import { busMessage } from '../bus/bus.ts'
 import { createFakeApi, createFakeConversation, newId } from '../testing/fake-api.ts'
 import { startTestGateway } from '../testing/gateway.ts'
@@ -16,7 +17,7 @@ import { encodePiece } from './piece.ts'
 
 const BOT = { type: 'agent', id: 'bot' } as const
 const ADA = { type: 'user', id: 'ada' } as const
-type StartAnswer = () => Promise<Message>
+type StartAnswer = (clientMessageId: string) => Promise<Message>
 
 let fake: ReturnType<typeof createFakeApi>
 let conversation: ReturnType<ReturnType<typeof createFakeApi>['add']>
@@ -35,14 +36,15 @@ beforeEach(async () => {
     ...fake.api,
     asCaller: async () => ({ status: 200, body: answer }) as never,
     async internal(path, body) {
-      if (path === '/internal/streams/start') return { message: await onStart(), created: true } as never
+      if (path === '/internal/streams/start')
+        return { message: await onStart(clientMessageIdOf(body)), created: true } as never
       if (path === '/internal/streams/checkpoint') return { live: true } as never
       if (path !== '/internal/streams/finish') return fake.api.internal(path, body)
       ended.push(body as never)
       return { message: { ...answer, status: 'sent' }, won: true } as never
     },
   }
-  gateway = await startTestGateway(api)
+  gateway = await startTestGateway(api, { RATE_LIMIT_EVENTS: '0' })
 })
 afterEach(() => gateway.close())
 
@@ -100,13 +102,22 @@ test('an answer that was taken from its agent unnoticed is not ended without wha
   expect(ended).toMatchObject([{ result: { content: 'Hello, world' } }])
 })
 
-test('a socket has only so many answers open', async () => {
-  onStart = async () => ({ ...answer, id: newId() })
+test('a socket has only so many answers open, however often each is started', async () => {
+  const messages = new Map<string, Message>()
+  onStart = async (key) => {
+    const message = messages.get(key) ?? { ...answer, id: newId() }
+    messages.set(key, message)
+    return message
+  }
   const agent = await connectAgent()
-  const starts = Array.from({ length: LIMITS.streamsPerSocket }, (_, n) =>
-    agent.emitWithAck('message:stream', begin(String(n))),
-  )
-  expect((await Promise.all(starts)).filter(({ ok }) => !ok)).toEqual([])
+  const names = Array.from({ length: LIMITS.streamsPerSocket }, (_, n) => String(n))
+  for (let times = 0; times < 2; times++) {
+    // No more than may wait at once.
+    for (const part of [names.slice(0, 500), names.slice(500)]) {
+      const starts = part.map((name) => agent.emitWithAck('message:stream', begin(name)))
+      expect((await Promise.all(starts)).filter(({ ok }) => !ok)).toEqual([])
+    }
+  }
   const one = await agent.emitWithAck('message:stream', begin('more'))
   expect(one).toMatchObject({ ok: false, error: { code: 'conflict' } })
 })
@@ -134,3 +145,6 @@ test('who joins first as an answer begins gets the text that it has', async () =
     timeout: 5_000,
   })
 })
+
+const clientMessageIdOf = (body: unknown): string =>
+  z.object({ start: z.object({ clientMessageId: z.string() }) }).parse(body).start.clientMessageId
