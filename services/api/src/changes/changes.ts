@@ -131,6 +131,8 @@ export function createChanges(options: {
       outbox.publish(done.events, done.messages)
       const { head, now } = done.unit?.transaction ?? {}
       if (head && head.updatedAt === now && !head.deletedAt) touched([{ cid: head._id, at: now }])
+      // Where it fails, lists are slower, no more.
+      await done.unit?.settle().catch(() => undefined)
     } catch (error) {
       for (const { reject } of batch) reject(error)
     }

@@ -51,6 +51,16 @@ function differs(a: object, b: object): boolean {
   return ours.size !== theirs.size || [...ours].some(([key, value]) => !Object.is(value, theirs.get(key)))
 }
 
+/** A new participant's row says whether the conversation is active, as all do. */
+const asAdded = (
+  row: ParticipantDocument,
+  { status, changeSeq }: ConversationDocument,
+): ParticipantDocument => ({
+  ...row,
+  statusSeq: changeSeq,
+  ...(status === 'active' ? {} : { inactive: true }),
+})
+
 export type UnitOfWork = Awaited<ReturnType<typeof openUnitOfWork>>
 
 /** Opens the drafts of one conversation in a transaction; null if it does not exist or was deleted. */
@@ -69,6 +79,20 @@ export async function openUnitOfWork(rows: Rows, session: ClientSession, cid: Ob
   function keepParticipant(row: ParticipantDocument): void {
     if (!stored.participants.has(row.key)) stored.participants.set(row.key, { ...row })
     if (!drafts.participants.has(row.key)) drafts.participants.set(row.key, row)
+  }
+
+  /**
+   * Has everybody's row say whether the conversation is active. Outside the transaction, with which every read position
+   * written meanwhile would collide: before a reopening is committed and after a closing, so that no row of an active
+   * one is ever left inactive; a row that knows of a later change is left alone.
+   */
+  async function markRows({ status, changeSeq }: ConversationDocument): Promise<void> {
+    await rows.participants.updateMany(
+      { cid, statusSeq: { $not: { $gt: changeSeq } } },
+      status === 'active'
+        ? { $unset: { inactive: true }, $set: { statusSeq: changeSeq } }
+        : { $set: { inactive: true, statusSeq: changeSeq } },
+    )
   }
 
   const transaction: ChangeTransaction = {
@@ -144,6 +168,7 @@ export async function openUnitOfWork(rows: Rows, session: ClientSession, cid: Ob
     async write(): Promise<void> {
       const { head, messages, participants } = drafts
       const isActive = head.status === 'active'
+      if (isActive && !wasActive) await markRows(head)
       await rows.conversations.replaceOne({ _id: cid }, head, { session })
 
       const changedMessages = [...messages].flatMap(([name, row]) => {
@@ -158,19 +183,23 @@ export async function openUnitOfWork(rows: Rows, session: ClientSession, cid: Ob
         ([key, row]): AnyBulkWriteOperation<ParticipantDocument>[] => {
           const before = stored.participants.get(key)
           if (!row) return before ? [{ deleteOne: { filter: { _id: before._id } } }] : []
-          if (!before) return [{ insertOne: { document: row } }]
+          if (!before) return [{ insertOne: { document: asAdded(row, head) } }]
           if (!before._id.equals(row._id)) {
-            return [{ deleteOne: { filter: { _id: before._id } } }, { insertOne: { document: row } }]
+            return [
+              { deleteOne: { filter: { _id: before._id } } },
+              { insertOne: { document: asAdded(row, head) } },
+            ]
           }
           return differs(before, row) ? [{ replaceOne: { filter: { _id: row._id }, replacement: row } }] : []
         },
       )
       if (changedParticipants.length > 0) await rows.participants.bulkWrite(changedParticipants, { session })
-      // Everybody's row says whether the conversation is active, also of those just added.
-      if (isActive !== wasActive || (!isActive && changedParticipants.length > 0)) {
-        const operator = isActive ? '$unset' : '$set'
-        await rows.participants.updateMany({ cid }, { [operator]: { inactive: true } }, { session })
-      }
+    },
+
+    /** After the commit. Losing it only makes lists slower. */
+    async settle(): Promise<void> {
+      const { head } = drafts
+      if (wasActive && head.status !== 'active' && !head.deletedAt) await markRows(head)
     },
   }
 }

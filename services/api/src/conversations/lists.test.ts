@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { type Conversation, LIMITS, type Page } from '@parley/contract'
 import { encodeCursor } from '@parley/service-kit'
-import { MongoClient } from 'mongodb'
+import { type CommandStartedEvent, MongoClient, ObjectId } from 'mongodb'
 import { afterAll, beforeAll, describe, expect, inject, test, vi } from 'vitest'
 import { collections } from '../database/collections.ts'
 import { createMessageStore } from '../messages/store.ts'
@@ -132,6 +132,24 @@ describe('lists', () => {
     }
     const all = await service.lists.list(boss, {})
     expect(all.data).toHaveLength(own.length)
+  })
+
+  test('a conversation is closed beside those who read in it: no change of theirs collides with that', async () => {
+    const cid = await open(service, ada, { participants: [{ type: 'user', id: 'bob' }] })
+    const inTransaction: unknown[] = []
+    const note = ({ commandName, command }: CommandStartedEvent) => {
+      if (commandName === 'update' && command.update === 'participants' && 'autocommit' in command) {
+        inTransaction.push(command)
+      }
+    }
+    world.database.client.on('commandStarted', note)
+    for (const status of ['closed', 'active', 'archived'] as const) {
+      await service.conversations.setStatus(ada, cid, status)
+    }
+    world.database.client.off('commandStarted', note)
+    expect(inTransaction).toEqual([])
+    const rows = () => world.database.participants.find({ cid: new ObjectId(cid), inactive: true }).toArray()
+    await vi.waitFor(async () => expect(await rows()).toHaveLength(2))
   })
 
   test('a forged cursor tells bob nothing about a conversation that he takes no part in', async () => {

@@ -94,6 +94,8 @@ export interface ParticipantDocument {
   activityAt: Date
   /** The conversation is archived or closed: active ones are found without looking at those that are not. */
   inactive?: true
+  /** Number of the change that `inactive` was last set by. */
+  statusSeq?: number
 }
 
 /** A message, or a number that will never have one (`void`). Fields without a value are absent. */

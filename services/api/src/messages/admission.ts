@@ -110,8 +110,10 @@ export function createAdmission({ conversations, store, participantCache, hopLim
       const head = headOf.get(lane.id)
       // The same query where there is none, or none of theirs.
       const isTheirs = head && !head.deletedAt && head.org === entries[0]?.org
-      const known = isTheirs ? head : { membersRev: new ObjectId(), participantCount: 0 }
-      return authors.length > 0 ? [{ ...known, cid: lane.cid, authors }] : []
+      const known = isTheirs
+        ? { ...head, cid: lane.cid }
+        : { cid: new ObjectId(), membersRev: new ObjectId(), participantCount: 0 }
+      return authors.length > 0 ? [{ ...known, authors }] : []
     })
     const contended = [...batch.keys()].filter((lane) => lane.contended && headOf.has(lane.id))
     const [tailOf] = await Promise.all([

@@ -132,13 +132,16 @@ test('a message that MongoDB refuses is tried again ever more slowly, and nobody
   const { db } = world.database
   await db.command({ collMod: 'messages', validator: { content: { $ne: 'refused' } } })
   const started = performance.now()
+  const others = await Promise.all(numbers(4).map(() => world.conversation(people)))
   const refused = send(process, cid, 'user:ada', 'refused')
+  const stuck = others.map((cid) => send(process, cid, 'user:ada', 'refused'))
   await vi.waitFor(async () => expect((await rowsOf(cid)).length).toBeGreaterThan(6), { timeout: 20_000 })
   // 10, 20, 40, 80, 160 and 320 ms lie between the first seven attempts.
   expect(performance.now() - started).toBeGreaterThan(600)
   const { row } = await send(process, cid, 'user:bob', 'accepted')
   await db.command({ collMod: 'messages', validator: {} })
   expect((await refused).row.seq).toBeGreaterThan(row.seq)
+  await Promise.all(stuck)
 })
 
 /** A send that has no answer for 10 s; afterwards, what is left of its message. */

@@ -1,4 +1,3 @@
-import { setTimeout as delay } from 'node:timers/promises'
 import { type ProblemError, type PublishedEvent, problem } from '@parley/contract'
 import type { Publisher } from '@parley/events'
 import type { Logger } from '@parley/service-kit'
@@ -26,9 +25,11 @@ const BATCH_SIZE = 256
 const BATCH_BYTES = 8 * 1024 * 1024
 /** Milliseconds after which an unanswered send gets a 503; it may still be stored. */
 const SEND_TIMEOUT_MS = 10_000
-/** Milliseconds that a conversation waits when nothing of its batch was stored, doubled each time in a row up to the second. */
-const SETBACK_PAUSE_MS = 10
-const MAX_SETBACK_PAUSE_MS = 1_000
+/**
+ * Milliseconds that a conversation waits after so many batches of which nothing was stored. What MongoDB refuses for good
+ * would otherwise turn into void after void until its sender is told.
+ */
+const pauseMs = (setbacks: number): number => Math.min(10 * 2 ** (setbacks - 1), 1_000)
 
 /** What one command still takes; its last message may exceed it. */
 interface Budget {
@@ -244,7 +245,9 @@ export function createMessageLog(options: LogOptions) {
           // Only when closing down: until then the resolver tries for as long as it takes.
           for (const { entry } of own) entry.reject(unavailable(cause))
         }
-        release(lane)
+        // Beside the batch, which would keep one of the few commands in flight from everybody else.
+        if (lane.setbacks > 0) setTimeout(release, pauseMs(lane.setbacks), lane).unref()
+        else release(lane)
       }),
     )
   }
@@ -321,9 +324,7 @@ export function createMessageLog(options: LogOptions) {
     for (const row of voids) publishVoid(row)
     acknowledge(admitted.filter(({ row }) => stored.has(row)))
     lane.waiting.unshift(...admitted.filter(({ row }) => !stored.has(row)).map(({ entry }) => entry))
-    // What MongoDB refuses for good would otherwise turn into void after void until its sender is told.
-    if (stored.size === 0)
-      await delay(Math.min(SETBACK_PAUSE_MS * 2 ** lane.setbacks++, MAX_SETBACK_PAUSE_MS))
+    lane.setbacks = stored.size === 0 ? lane.setbacks + 1 : 0
   }
 
   async function resolveRepeat({ lane, entry }: Admitted): Promise<void> {

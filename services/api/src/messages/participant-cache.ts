@@ -57,7 +57,9 @@ export function createParticipantCache({
       ])
       const byConversation = Map.groupBy(rows, ({ cid }) => cid.toHexString())
       for (const { cid, membersRev, authors } of small) {
-        const everyone = byConversation.get(cid.toHexString()) ?? []
+        const everyone = byConversation.get(cid.toHexString())
+        // There is no such conversation: nothing is kept of it.
+        if (!everyone) continue
         for (const { key, role } of everyone) roles.keep(membersRev, key, role)
         for (const key of authors) {
           if (!everyone.some((row) => row.key === key)) roles.keep(membersRev, key, null)

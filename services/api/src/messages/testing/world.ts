@@ -18,7 +18,7 @@ const silent = { warn: () => {} }
 export async function openWorld(mongodbUri: string) {
   const uri = new URL(mongodbUri)
   uri.pathname = `/log-${new ObjectId().toHexString()}`
-  const database = await connectDatabase(uri.href)
+  const database = await connectDatabase(uri.href, { monitorCommands: true })
   return {
     database,
     process: (change?: (store: MessageStore) => MessageStore) => openProcess(database, change),
