@@ -75,6 +75,7 @@ export function createStreams(options: {
 
   /** Each open answer costs the api a checkpoint every two seconds, whether or not anything is written. */
   function assertSpace(socket: ChatSocket, name: string): void {
+    if (owners.size + starts.size < LIMITS.streamsPerSocket) return
     const open = new Set<string>()
     for (const owner of owners.values()) if (owner.ownedBy(socket)) open.add(owner.name)
     for (const attempt of starts) if (attempt.socket === socket) open.add(attempt.name)
