@@ -116,7 +116,8 @@ describe('lists', () => {
     for (const cid of own) await setStatus(boss, cid, 'closed')
     for (const cid of own) await add(cid)
     await setStatus(boss, first, 'active')
-    await Promise.all([setStatus(boss, second, 'archived'), add(second), setStatus(boss, second, 'active')])
+    await setStatus(boss, second, 'archived')
+    await Promise.all([add(second), setStatus(boss, second, 'active')])
     for (const who of [boss, late]) {
       await db.command({ profile: 2, slowms: 0 })
       const { data } = await service.lists.list(who, { status: 'active' })
@@ -132,6 +133,50 @@ describe('lists', () => {
     }
     const all = await service.lists.list(boss, {})
     expect(all.data).toHaveLength(own.length)
+  })
+
+  test('active ones are found, and no others, whatever order their changes came in', async () => {
+    const other = world.service()
+    const [boss, late] = [caller('hasty', { orgId: 'third' }), caller('tardy', { orgId: 'third' })]
+    const own: string[] = []
+    for (let count = 0; count < 25; count++) own.push(await open(service, boss))
+    const add = { type: 'user', id: 'tardy' } as const
+    for (let round = 0; round < 4; round++) {
+      await Promise.all(
+        own.flatMap((cid) => [
+          service.conversations.setStatus(boss, cid, 'closed'),
+          other.conversations.setStatus(boss, cid, 'active'),
+          service.participants.add(boss, cid, add),
+          other.conversations.setStatus(boss, cid, 'archived'),
+          service.conversations.setStatus(boss, cid, 'active'),
+        ]),
+      )
+      const states = await Promise.all(own.map((cid) => service.conversations.get(boss, cid)))
+      const active = states.filter(({ status }) => status === 'active').map(({ id }) => id)
+      for (const who of [boss, late]) {
+        const { data } = await service.lists.list(who, { status: 'active' })
+        expect(data.map(({ id }) => id).sort()).toEqual(active.sort())
+      }
+    }
+  })
+
+  test('an active one is not hidden by who was late to mark it as closed', async () => {
+    const { participants } = world.database
+    const cid = await open(service, ada)
+    const late = Promise.withResolvers<void>()
+    const updateMany = participants.updateMany.bind(participants)
+    const marking = vi.spyOn(participants, 'updateMany').mockImplementationOnce(async (...marks) => {
+      await late.promise
+      return updateMany(...marks)
+    })
+    await service.conversations.setStatus(ada, cid, 'closed')
+    await vi.waitFor(() => expect(marking).toHaveBeenCalledOnce())
+    await world.service().conversations.setStatus(ada, cid, 'active')
+    late.resolve()
+    await service.changes.idle()
+    marking.mockRestore()
+    const { data } = await service.lists.list(ada, { status: 'active' })
+    expect(data.map(({ id }) => id)).toContain(cid)
   })
 
   test('a conversation is closed beside those who read in it: no change of theirs collides with that', async () => {
