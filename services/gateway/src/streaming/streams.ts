@@ -105,6 +105,8 @@ export function createStreams(options: {
     starts.add(attempt)
     try {
       const ack = await open(socket, payload)
+      // Only now: the start itself may have taken it from an owner that was behind.
+      taken.get(socket)?.delete(ack.messageId)
       // Its agent was removed after the api stored it and before it had an owner here: nobody else would end it.
       if (isExpelled) void owners.get(ack.messageId)?.failForLostAccess()
       return ack
@@ -122,7 +124,6 @@ export function createStreams(options: {
       { key: conversationId },
     )
     const { id: messageId, seq } = message
-    taken.get(socket)?.delete(messageId)
     if (message.status !== 'streaming') {
       return { messageId, seq, index: message.content.length, message }
     }

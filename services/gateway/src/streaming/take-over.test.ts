@@ -102,6 +102,19 @@ test('an answer that was taken from its agent unnoticed is not ended without wha
   expect(ended).toMatchObject([{ result: { content: 'Hello, world' } }])
 })
 
+test('an answer that its agent started again on the same connection may be ended twice', async () => {
+  const agent = await connectAgent()
+  const { messageId } = await agent.emitWithAck('message:stream', begin('c'))
+  agent.emit('message:stream', { op: 'delta', messageId, index: 0, text: 'Hello' })
+  await isStored('Hello')
+  // Another gateway had it in between, and wrote more.
+  await gateway.redis.hset(streamTextKey(messageId), { owner: 'elsewhere', 5: ', world' })
+  expect(await agent.emitWithAck('message:stream', begin('c'))).toMatchObject({ ok: true })
+  for (let times = 0; times < 2; times++) {
+    expect(await agent.emitWithAck('message:stream', { op: 'end', messageId })).toMatchObject({ ok: true })
+  }
+})
+
 test('a socket has only so many answers open, however often each is started', async () => {
   const messages = new Map<string, Message>()
   onStart = async (key) => {
