@@ -160,3 +160,14 @@ test('nobody who was heard of in the last six seconds is told to have stopped', 
   vi.advanceTimersByTime(200)
   expect(told).toEqual(['ada true', 'ada true', 'ada false'])
 })
+
+test('who was silent for six seconds is told to have stopped, though it was told again meanwhile that they type', () => {
+  const { typing, told } = open()
+  typing.signal(ada, ROOM, true)
+  vi.advanceTimersByTime(100)
+  typing.signal(ada, ROOM, true)
+  vi.advanceTimersByTime(5_900)
+  expect(told).toEqual(['ada true', 'ada true'])
+  vi.advanceTimersByTime(200)
+  expect(told).toEqual(['ada true', 'ada true', 'ada false'])
+})

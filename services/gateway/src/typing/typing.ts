@@ -30,6 +30,8 @@ interface Typist {
   typing: boolean
   /** When they were last announced as typing: milliseconds of the monotonic clock. */
   toldAt: number
+  /** When they last said that they type; the same clock. */
+  heardAt: number
   expiry: NodeJS.Timeout
 }
 
@@ -87,23 +89,28 @@ export function createTyping({
       if (known) rest(known)
       return
     }
-    const sinceMs = known ? now() - known.toldAt : REPEAT_MS
-    if (sinceMs >= REPEAT_MS) begin(caller, conversationId)
-    else if (known && !waiting.has(known)) {
-      const timer = setTimeout(() => begin(caller, conversationId), REPEAT_MS - sinceMs)
-      waiting.set(known, timer.unref())
+    const heardAt = now()
+    if (!known || heardAt >= known.toldAt + REPEAT_MS) {
+      begin(caller, conversationId, heardAt)
+      return
     }
+    known.heardAt = heardAt
+    if (waiting.has(known)) return
+    const waitMs = known.toldAt + REPEAT_MS - heardAt
+    waiting.set(known, setTimeout(() => begin(caller, conversationId, known.heardAt), waitMs).unref())
   }
 
-  function begin(caller: Caller, conversationId: string): void {
+  function begin(caller: Caller, conversationId: string, heardAt: number): void {
     const name = nameOf(caller, conversationId)
     const before = typists.get(name)
     if (before) forget(before)
+    const toldAt = now()
+    const leftMs = heardAt + LIMITS.typingMs - toldAt
     const expiry = setTimeout(() => {
       typists.delete(name)
       rest(typist)
-    }, LIMITS.typingMs).unref()
-    const typist: Typist = { caller, conversationId, typing: true, toldAt: now(), expiry }
+    }, leftMs).unref()
+    const typist: Typist = { caller, conversationId, typing: true, toldAt, heardAt, expiry }
     typists.set(name, typist)
     tell(typist, true)
   }
