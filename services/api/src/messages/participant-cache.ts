@@ -32,7 +32,7 @@ export function createParticipantCache({
   const isSmall = (wanted: Wanted): boolean => wanted.participantCount <= LIMITS.recipientsNamed
   const isKnown = (wanted: Wanted): boolean =>
     (!isSmall(wanted) || known(wanted.membersRev) !== undefined) &&
-    // Who takes no part is looked up each time, as where there is no conversation.
+    // Who takes no part is never known, and so looked up each time, as where there is no conversation.
     wanted.authors.every((key) => roles.known(wanted.membersRev, key))
 
   return {
@@ -56,14 +56,11 @@ export function createParticipantCache({
         ),
       ])
       const byConversation = Map.groupBy(rows, ({ cid }) => cid.toHexString())
-      for (const { cid, membersRev, authors } of small) {
+      for (const { cid, membersRev } of small) {
         const everyone = byConversation.get(cid.toHexString())
         // There is no such conversation: nothing is kept of it.
         if (!everyone) continue
         for (const { key, role } of everyone) roles.keep(membersRev, key, role)
-        for (const key of authors) {
-          if (!everyone.some((row) => row.key === key)) roles.keep(membersRev, key, null)
-        }
         recipients.set(
           membersRev.toHexString(),
           everyone.map(({ key }) => key),

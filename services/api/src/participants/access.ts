@@ -33,9 +33,8 @@ export function createAccess({
   async function find(org: string, key: string, cid: ObjectId): Promise<Accessed | null> {
     const head = await headOf(org, cid)
     const membersRev = head?.membersRev ?? new ObjectId()
-    const known = roles.known(membersRev, key)
-    if (!known) await roles.load([{ cid, membersRev, key }])
-    return head && { head, role: known ?? roles.known(membersRev, key) ?? null }
+    if (!roles.known(membersRev, key)) await roles.load([{ cid, membersRev, key }])
+    return head && { head, role: roles.known(membersRev, key) ?? null }
   }
 
   return {

@@ -24,7 +24,7 @@ const row = (cid: ObjectId, key: string, role: 'owner' | 'member') => ({
 })
 
 describe('roles', () => {
-  test('a role not loaded is unknown, that of a non-participant is null', async () => {
+  test('the role of a participant is known once it was loaded, and nothing of anybody else', async () => {
     const roles = createRoles({ participants })
     const [cid, other] = [new ObjectId(), new ObjectId()]
     await participants.insertMany([row(cid, 'user:ada', 'owner'), row(other, 'agent:bot', 'member')])
@@ -39,7 +39,7 @@ describe('roles', () => {
     ])
 
     expect(roles.known(membersRev, 'user:ada')).toBe('owner')
-    expect(roles.known(membersRev, 'agent:bot')).toBeNull()
+    expect(roles.known(membersRev, 'agent:bot')).toBeUndefined()
     expect(roles.known(otherRev, 'agent:bot')).toBe('member')
     expect(roles.known(otherRev, 'user:ada')).toBeUndefined()
   })
@@ -59,9 +59,9 @@ describe('roles', () => {
     roles.keep(membersRev, 'user:a', 'owner')
     roles.keep(membersRev, 'user:b', 'member')
     roles.known(membersRev, 'user:a')
-    roles.keep(membersRev, 'user:c', null)
+    roles.keep(membersRev, 'user:c', 'observer')
     expect(roles.known(membersRev, 'user:a')).toBe('owner')
     expect(roles.known(membersRev, 'user:b')).toBeUndefined()
-    expect(roles.known(membersRev, 'user:c')).toBeNull()
+    expect(roles.known(membersRev, 'user:c')).toBe('observer')
   })
 })

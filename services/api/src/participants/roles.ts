@@ -25,19 +25,17 @@ export function createRoles({
   participants: Collection<ParticipantDocument>
   capacity?: number
 }) {
-  const cache = new LRUCache<string, ParticipantRole | 'none'>({ max: capacity })
+  const cache = new LRUCache<string, ParticipantRole>({ max: capacity })
   const slot = (membersRev: ObjectId, key: string): string => `${membersRev.toHexString()}${key}`
 
-  function keep(membersRev: ObjectId, key: string, role: ParticipantRole | null): void {
-    cache.set(slot(membersRev, key), role ?? 'none')
+  function keep(membersRev: ObjectId, key: string, role: ParticipantRole): void {
+    cache.set(slot(membersRev, key), role)
   }
 
   return {
-    /** The role; null: takes no part; undefined: not known here, `load` it. */
-    known(membersRev: ObjectId, key: string): ParticipantRole | null | undefined {
-      const role = cache.get(slot(membersRev, key))
-      return role === 'none' ? null : role
-    },
+    /** The role; undefined: they take no part, or it has not been read. Who takes no part is looked up each time. */
+    known: (membersRev: ObjectId, key: string): ParticipantRole | undefined =>
+      cache.get(slot(membersRev, key)),
 
     /** Keeps a role from a majority read that was made after `membersRev` was read. */
     keep,
@@ -64,7 +62,8 @@ export function createRoles({
         .toArray()
       const found = new Map(rows.map(({ cid, key, role }) => [`${cid.toHexString()}${key}`, role]))
       for (const { cid, membersRev, key } of wanted) {
-        keep(membersRev, key, found.get(`${cid.toHexString()}${key}`) ?? null)
+        const role = found.get(`${cid.toHexString()}${key}`)
+        if (role) keep(membersRev, key, role)
       }
     },
   }
