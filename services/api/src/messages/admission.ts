@@ -105,15 +105,12 @@ export function createAdmission({ conversations, store, participantCache, hopLim
       parents.length === 0 ? [] : store.byIds(parents, { cid: 1, void: 1 }),
     ])
     const headOf = new Map(heads.map((head) => [head._id.toHexString(), head]))
-    const present = [...batch].flatMap(([lane, entries]) => {
-      const authors = entries.map(({ draft }) => draft.author)
+    const wanted = [...batch].map(([lane, entries]) => {
       const head = headOf.get(lane.id)
-      // The same query where there is none, or none of theirs.
       const isTheirs = head && !head.deletedAt && head.org === entries[0]?.org
-      const known = isTheirs
-        ? { ...head, cid: lane.cid }
-        : { cid: new ObjectId(), membersRev: new ObjectId(), participantCount: 0 }
-      return authors.length > 0 ? [{ ...known, authors }] : []
+      // The same query where there is none, or none of theirs.
+      const asked = isTheirs ? head : { _id: new ObjectId(), membersRev: new ObjectId(), participantCount: 0 }
+      return { ...asked, cid: asked._id, authors: entries.map(({ draft }) => draft.author) }
     })
     const contended = [...batch.keys()].filter((lane) => lane.contended && headOf.has(lane.id))
     const [tailOf] = await Promise.all([
@@ -121,7 +118,7 @@ export function createAdmission({ conversations, store, participantCache, hopLim
         contended.map((lane) => ({ cid: lane.cid, settledSeq: headOf.get(lane.id)?.settledSeq ?? 0 })),
         { seq: 1, cid: 1, author: 1, void: 1 },
       ),
-      participantCache.load(present),
+      participantCache.load(wanted),
     ])
     const parentOf = new Map(parentRows.map((row) => [row._id.toHexString(), row]))
 
