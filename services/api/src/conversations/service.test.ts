@@ -122,6 +122,29 @@ describe('creating', () => {
     expect(await shownBy(1)).toBe(null)
     updateMany.mockRestore()
     expect(await shownBy(1)).toBe('Grace')
+    // And is not written again with each.
+    const again = vi.spyOn(database.participants, 'updateMany')
+    expect(await shownBy(1)).toBe('Grace')
+    expect(again).not.toHaveBeenCalled()
+    again.mockRestore()
+  })
+
+  test('an older token that another process stores at the same moment does not keep the newer name out', async () => {
+    const name = fresh()
+    const cid = await open(service, ada, { participants: [{ type: 'user', id: name }] })
+    const { profiles } = world.database
+    const older = { _id: { org: 'acme', key: `user:${name}` }, name: 'G.', issuedAt: 1 }
+    const replaceOne = vi.spyOn(profiles, 'replaceOne').mockImplementationOnce(async () => {
+      await profiles.insertOne(older)
+      // What is said to whoever is second.
+      throw await profiles.insertOne(older).catch((error: unknown) => error)
+    })
+    const process = world.service()
+    process.profiles.seen({ caller: caller(name, { name: 'Grace' }), issuedAt: 2, expiresAt: 99 })
+    await process.profiles.close()
+    replaceOne.mockRestore()
+    const { participants } = await service.conversations.get(ada, cid)
+    expect(participants.find((p) => p.id === name)?.name).toBe('Grace')
   })
 
   test('of tokens that processes see at once the newest gives the name', async () => {

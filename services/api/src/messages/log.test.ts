@@ -1,7 +1,8 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { ObjectId } from 'mongodb'
-import { afterAll, beforeAll, describe, expect, inject, test, vi } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, test, vi } from 'vitest'
 import { isVoid } from '../database/collections.ts'
 import type { MessageStore } from './store.ts'
 import { draft, openWorld } from './testing/world.ts'
@@ -126,22 +127,44 @@ describe('an insert whose answer is lost', () => {
   })
 })
 
-test('a message that MongoDB refuses is tried again ever more slowly, and nobody else is kept out', async () => {
-  const process = world.process()
-  const cid = await world.conversation(people)
-  const { db } = world.database
-  await db.command({ collMod: 'messages', validator: { content: { $ne: 'refused' } } })
-  const started = performance.now()
-  const others = await Promise.all(numbers(4).map(() => world.conversation(people)))
-  const refused = send(process, cid, 'user:ada', 'refused')
-  const stuck = others.map((cid) => send(process, cid, 'user:ada', 'refused'))
-  await vi.waitFor(async () => expect((await rowsOf(cid)).length).toBeGreaterThan(6), { timeout: 20_000 })
-  // 10, 20, 40, 80, 160 and 320 ms lie between the first seven attempts.
-  expect(performance.now() - started).toBeGreaterThan(600)
-  const { row } = await send(process, cid, 'user:bob', 'accepted')
-  await db.command({ collMod: 'messages', validator: {} })
-  expect((await refused).row.seq).toBeGreaterThan(row.seq)
-  await Promise.all(stuck)
+describe('a message that MongoDB refuses', () => {
+  const validate = (validator: object) => world.database.db.command({ collMod: 'messages', validator })
+  beforeEach(() => validate({ content: { $ne: 'refused' } }))
+  afterEach(() => validate({}))
+
+  test('is tried again ever more slowly, behind what others send there', async () => {
+    const process = world.process()
+    const cid = await world.conversation(people)
+    const started = performance.now()
+    const refused = send(process, cid, 'user:ada', 'refused')
+    await vi.waitFor(async () => expect((await rowsOf(cid)).length).toBeGreaterThan(6), { timeout: 20_000 })
+    // 10, 20, 40, 80, 160 and 320 ms lie between the first seven attempts.
+    expect(performance.now() - started).toBeGreaterThan(600)
+    const { row } = await send(process, cid, 'user:bob', 'accepted')
+    await validate({})
+    expect((await refused).row.seq).toBeGreaterThan(row.seq)
+  })
+
+  test('keeps no other conversation waiting, in however many it is', async () => {
+    const process = world.process()
+    const cids = await Promise.all(numbers(5).map(() => world.conversation(people)))
+    const [free = new ObjectId(), ...refusing] = cids
+    vi.useFakeTimers({ toFake: ['setTimeout'] })
+    try {
+      // One after the other, each in a command of its own, until as many pause as there may be in flight.
+      const stuck: Promise<unknown>[] = []
+      for (const cid of refusing) {
+        stuck.push(send(process, cid, 'user:ada', 'refused'))
+        while ((await rowsOf(cid)).length === 0) await nextTurn()
+      }
+      expect((await send(process, free, 'user:ada', 'accepted')).row.seq).toBe(1)
+      await validate({})
+      vi.advanceTimersByTime(1_000)
+      await Promise.all(stuck)
+    } finally {
+      vi.useRealTimers()
+    }
+  })
 })
 
 /** A send that has no answer for 10 s; afterwards, what is left of its message. */

@@ -121,6 +121,8 @@ describe('people', () => {
       await own.client('PAUSE', 300, 'ALL')
       one.registrations.remove(person(org, 'a'))
       await one.registrations.flush().catch(() => undefined)
+      // Nor does it arrive at first that they came back.
+      vi.spyOn(impatient, 'presenceAdd').mockRejectedValueOnce(new Error('Redis is away'))
       one.registrations.add(person(org, 'a'))
       await own.ping()
       await vi.waitFor(() => settled(one))
