@@ -10,7 +10,7 @@ import { SUMMARY_QUEUE, summaryJobId, summaryLeaseKey } from '@parley/contract'
 import { closeRedis, connectRedis, createLogger, createRegistry } from '@parley/service-kit'
 import { Queue, Worker } from 'bullmq'
 import type { Redis } from 'ioredis'
-import { afterAll, afterEach, beforeAll, expect, inject, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, expect, inject, test, vi } from 'vitest'
 import { createWorkerMetrics } from '../metrics.ts'
 import { createSummarise } from '../summarise.ts'
 import { workOf } from '../testing/work.ts'
@@ -204,8 +204,9 @@ test('a job with an invalid payload fails for good and harms nothing', async () 
   await expect.poll(() => queue.getFailedCount()).toBe(1)
 })
 
-test('a lease that is kept alive outlives its time, and is given back', async () => {
+test('a lease that is kept alive outlives its time, also where once that fails, and is given back', async () => {
   const leases = createLeases(redis, 300)
+  vi.spyOn(redis, 'summaryLease').mockRejectedValueOnce(new Error('Redis is away'))
   const { promise: done, resolve } = Promise.withResolvers<void>()
   const first = leases.run(id(8), () => done)
   await expect.poll(() => redis.exists(summaryLeaseKey(id(8)))).toBe(1)
