@@ -1,4 +1,10 @@
-import { type Conversation, LIMITS, parseParticipantKey, type RoomConversation } from '@parley/contract'
+import {
+  type Conversation,
+  LIMITS,
+  type Membership,
+  parseParticipantKey,
+  type RoomConversation,
+} from '@parley/contract'
 import type { ConversationDocument, ParticipantDocument } from '../database/collections.ts'
 import { toParticipant } from '../participants/participant.ts'
 
@@ -65,7 +71,7 @@ export function toConversation(state: ConversationState, own: Own | null): Conve
   return { ...toRoomConversation(state), me: own && toMembership(own, lastSeq) }
 }
 
-const toMembership = ({ role, readSeq }: Own, lastSeq: number): NonNullable<Conversation['me']> => ({
+const toMembership = ({ role, readSeq }: Own, lastSeq: number): Membership => ({
   role,
   readSeq,
   unread: Math.max(0, lastSeq - readSeq),

@@ -45,7 +45,7 @@ interface Batch {
   reject(error: unknown): void
 }
 
-export interface ReadsOptions {
+export interface ReadPositionsOptions {
   participants: Collections['participants']
   publisher: Pick<Publisher, 'publish'>
   logger: Pick<Logger, 'debug' | 'warn'>
@@ -64,7 +64,7 @@ export type ReadPositions = ReturnType<typeof createReadPositions>
  * How far everybody has read. Positions that arrive while others are being written form the next write, with only the
  * furthest of each person in a conversation: a reader who scrolls costs one row now and then.
  */
-export function createReadPositions({ participants, publisher, logger }: ReadsOptions) {
+export function createReadPositions({ participants, publisher, logger }: ReadPositionsOptions) {
   let gathering: Batch | undefined
   let running: Promise<void> | undefined
   let timer: NodeJS.Timeout | undefined

@@ -64,7 +64,7 @@ export function createDispatch(options: {
 
   async function run(request: Request, task: Task): Promise<void> {
     const { socket, requestId, event, ack } = request
-    // Also here, not only when the event arrived: while it waited, the client may have stopped reading its acknowledgements.
+    // Also here, not only when the event arrived: while it waited, the client may have stopped reading.
     if (!outbound.mayAck(socket)) return
     let replied = false
     const reply = <R extends object>(result: R): R => {

@@ -6,23 +6,25 @@ import { createOutbound } from '../connection/outbound.ts'
 import { createFakeApi, newId } from '../testing/fake-api.ts'
 import { createFakeSocket } from '../testing/fake-socket.ts'
 import { createBeat } from './beat.ts'
-import { createStreamOwner, STREAM_TIMES } from './owner.ts'
+import { createStreamOwner, STREAM_TIMES, type StreamIdentity } from './owner.ts'
 import { createStreamStore } from './store.ts'
 
 const logger = createLogger({ name: 'test', level: 'silent' })
 const redis = new Redis(inject('redisUrl'))
 afterAll(() => redis.quit())
 
+const newIdentity = (): StreamIdentity => ({
+  conversationId: newId(),
+  messageId: newId(),
+  seq: 1,
+  orgId: 'acme',
+  author: 'agent:bot',
+  name: 'a',
+})
+
 it('continues if its agent came back just as the time for that was over', async () => {
   const [before, after] = [createFakeSocket().socket, createFakeSocket().socket]
-  const identity = {
-    conversationId: newId(),
-    messageId: newId(),
-    seq: 1,
-    orgId: 'acme',
-    author: 'agent:bot',
-    name: 'a',
-  }
+  const identity = newIdentity()
   const { api, calls } = createFakeApi()
   const store = createStreamStore({ redis, logger })
   const claim = (token: string) => store.claim(identity.conversationId, identity.messageId, 1, token)
@@ -67,14 +69,7 @@ it('continues if its agent came back just as the time for that was over', async 
 
 it('gives one more sign of life as its agent is cut off, and none while the agent is away', async () => {
   const { socket } = createFakeSocket()
-  const identity = {
-    conversationId: newId(),
-    messageId: newId(),
-    seq: 1,
-    orgId: 'acme',
-    author: 'agent:bot',
-    name: 'a',
-  }
+  const identity = newIdentity()
   const { api, calls } = createFakeApi()
   const store = createStreamStore({ redis, logger })
   await store.claim(identity.conversationId, identity.messageId, 1, 'first')
@@ -104,14 +99,7 @@ it('gives one more sign of life as its agent is cut off, and none while the agen
 /** An answer that has `Hel` so far. */
 async function openAnswer(api: Pick<ApiClient, 'internal'>) {
   const { socket } = createFakeSocket()
-  const identity = {
-    conversationId: newId(),
-    messageId: newId(),
-    seq: 1,
-    orgId: 'acme',
-    author: 'agent:bot',
-    name: 'a',
-  }
+  const identity = newIdentity()
   const store = createStreamStore({ redis, logger })
   await store.claim(identity.conversationId, identity.messageId, 1, 'first')
   const onOver = vi.fn()
@@ -183,14 +171,7 @@ it('is ended whatever sign of life it gave where its agent may not write any mor
 
 it('stores all it was given before it is left, also what came while it was being stored', async () => {
   const { socket } = createFakeSocket()
-  const identity = {
-    conversationId: newId(),
-    messageId: newId(),
-    seq: 1,
-    orgId: 'acme',
-    author: 'agent:bot',
-    name: 'a',
-  }
+  const identity = newIdentity()
   const store = createStreamStore({ redis, logger })
   await store.claim(identity.conversationId, identity.messageId, 1, 'mine')
   const contents: string[] = []

@@ -24,12 +24,12 @@ import { createStreamOwner, STREAM_TIMES, type StreamOwner } from './owner.ts'
 import { createStreamStore } from './store.ts'
 
 type Op<O extends StreamPayload['op']> = Extract<StreamPayload, { op: O }>
+type Start = Omit<Op<'start'>, 'op'>
+
 /** The same for each start of an answer. */
-const nameOf = ({
-  conversationId,
-  clientMessageId,
-}: Pick<Op<'start'>, 'conversationId' | 'clientMessageId'>) => `${conversationId} ${clientMessageId}`
-const elsewhere = () =>
+const nameOf = ({ conversationId, clientMessageId }: Start): string => `${conversationId} ${clientMessageId}`
+
+const notOpenHere = () =>
   problem('conflict', { detail: 'The stream is not open on this connection: start it again' })
 
 export type Streams = ReturnType<typeof createStreams>
@@ -52,7 +52,7 @@ export function createStreams(options: {
   const times = { ...STREAM_TIMES, ...options.times }
   const store = createStreamStore({ redis, logger })
   const owners = new Map<string, StreamOwner>()
-  /** Answers taken from agents that may still write here. What came last from them may be lost: they have to start again. */
+  /** Answers taken from agents that may still write here. What they wrote last may be lost: they have to start again. */
   const taken = new WeakMap<ChatSocket, Set<string>>()
   /** Starts under way, whose agent may be removed meanwhile. */
   const starts = new Set<{
@@ -90,9 +90,9 @@ export function createStreams(options: {
       throw problem('role_not_allowed', { detail: 'Only agents stream answers' })
     }
     if (closing) throw problem('unavailable', { retryAfter: 1 })
-    let isExpelled = false
     const name = nameOf(payload)
     assertSpace(socket, name)
+    let isExpelled = false
     const attempt = {
       socket,
       name,
@@ -115,7 +115,7 @@ export function createStreams(options: {
     }
   }
 
-  async function open(socket: ChatSocket, payload: Omit<Op<'start'>, 'op'>) {
+  async function open(socket: ChatSocket, payload: Start) {
     const { caller } = socket.data
     const { conversationId } = payload
     const { message, created } = await api.internal(
@@ -176,7 +176,7 @@ export function createStreams(options: {
   /** The stream that this socket started, or resumed. */
   function owned(socket: ChatSocket, messageId: string): StreamOwner {
     const owner = owners.get(messageId)
-    if (!owner?.ownedBy(socket)) throw elsewhere()
+    if (!owner?.ownedBy(socket)) throw notOpenHere()
     return owner
   }
 
@@ -187,7 +187,7 @@ export function createStreams(options: {
     result: StreamResult,
   ): Promise<StreamAck> {
     const owner = owners.get(messageId)
-    if (!owner?.ownedBy(socket) && taken.get(socket)?.has(messageId)) throw elsewhere()
+    if (!owner?.ownedBy(socket) && taken.get(socket)?.has(messageId)) throw notOpenHere()
     const { message } = owner?.ownedBy(socket)
       ? await owner.finish(status, result, socket.data.caller)
       : await finishElsewhere(socket, messageId, status, result)
