@@ -39,7 +39,7 @@ export interface Connection {
   request<E extends ClientEvent>(
     event: E,
     payload: ClientPayload<E>,
-    options?: { timeoutMs?: number; signal?: AbortSignal | undefined },
+    options?: { signal?: AbortSignal | undefined },
   ): Promise<ClientResult<E>>
   /** Sends without asking for an acknowledgement; nothing happens while there is no socket. */
   tell<E extends ClientEvent>(event: E, payload: ClientPayload<E>): void
@@ -168,9 +168,10 @@ export function createConnection(
   async function request<E extends ClientEvent>(
     event: E,
     payload: ClientPayload<E>,
-    options: { timeoutMs?: number; signal?: AbortSignal | undefined } = {},
+    { signal }: { signal?: AbortSignal | undefined } = {},
   ): Promise<ClientResult<E>> {
-    for (const signal of [options.signal, closed]) if (signal?.aborted) throw abortedBy(signal)
+    const ended = anySignal(signal, closed)
+    if (ended?.aborted) throw abortedBy(ended)
     const used = socket
     if (!used?.connected) throw new ParleyError('network', 'There is no connection to a gateway')
     if (new TextEncoder().encode(toJson(payload)).length > PAYLOAD_BYTES) {
@@ -183,10 +184,8 @@ export function createConnection(
     }, SUSPECT_MS)
     let answer: Ack<ClientResult<E>>
     try {
-      const asked: Promise<Ack<ClientResult<E>>> = used
-        .timeout(options.timeoutMs ?? ANSWER_MS)
-        .emitWithAck(event, payload)
-      answer = await raceSignal(asked, anySignal(options.signal, closed))
+      const asked: Promise<Ack<ClientResult<E>>> = used.timeout(ANSWER_MS).emitWithAck(event, payload)
+      answer = await raceSignal(asked, ended)
     } catch (error) {
       if (error instanceof ParleyError) throw error
       if (!used.connected)
