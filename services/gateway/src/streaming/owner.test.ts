@@ -50,6 +50,7 @@ it('continues if its agent came back just as the time for that was over', async 
       logger,
       times: { ...STREAM_TIMES, orphanMs: 0 },
       deliver: () => undefined,
+      onTaken: () => undefined,
       onOver: () => undefined,
     },
   )
@@ -85,6 +86,7 @@ it('gives one more sign of life as its agent is cut off, and none while the agen
       logger,
       times: STREAM_TIMES,
       deliver: () => undefined,
+      onTaken: () => undefined,
       onOver: () => undefined,
     },
   )
@@ -115,6 +117,7 @@ async function openAnswer(api: Pick<ApiClient, 'internal'>) {
       logger,
       times: { ...STREAM_TIMES, checkpointMs: 60_000 },
       deliver: () => undefined,
+      onTaken: () => undefined,
       onOver,
     },
   )
@@ -195,6 +198,7 @@ it('stores all it was given before it is left, also what came while it was being
       logger,
       times: { ...STREAM_TIMES, checkpointMs: 20 },
       deliver: () => undefined,
+      onTaken: () => undefined,
       onOver: () => undefined,
     },
   )

@@ -37,8 +37,10 @@ export interface OwnerDependencies {
   times: typeof STREAM_TIMES
   /** Passes a piece on to the sockets here while Redis can't. */
   deliver(conversationId: string, piece: StreamPiece): void
-  /** It is no longer this gateway's: ended, or released; `writer`: its agent, if that may still be writing here. */
-  onOver(owner: StreamOwner, writer: ChatSocket | null): void
+  /** It goes on elsewhere, on another gateway or another connection; this one's agent may still be writing here. */
+  onTaken(messageId: string, writer: ChatSocket): void
+  /** It is no longer this gateway's: ended, or released. */
+  onOver(owner: StreamOwner): void
 }
 
 export interface StreamIdentity {
@@ -60,7 +62,7 @@ export type StreamOwner = ReturnType<typeof createStreamOwner>
 export function createStreamOwner(
   identity: StreamIdentity,
   start: { text: string; token: string; claimed: boolean; socket: ChatSocket; stored: boolean },
-  { api, store, beat, outbound, logger, times, deliver, onOver }: OwnerDependencies,
+  { api, store, beat, outbound, logger, times, deliver, onTaken, onOver }: OwnerDependencies,
 ) {
   const { conversationId, messageId, seq } = identity
   const text = createStreamText(start.text)
@@ -87,7 +89,8 @@ export function createStreamOwner(
     beat.remove(flushInBackground)
     clearTimeout(orphanTimer)
     clearInterval(checkpoints)
-    onOver(owner, why === 'released' ? socket : null)
+    if (why === 'released' && socket) onTaken(messageId, socket)
+    onOver(owner)
   }
 
   const flushInBackground = () => void flush()
@@ -281,6 +284,7 @@ export function createStreamOwner(
     /** The agent continues, perhaps on another connection. `stored`: the text that Redis had. */
     resume(by: { socket: ChatSocket; token: string; claimed: boolean; stored: string }): void {
       clearTimeout(orphanTimer)
+      if (socket && socket !== by.socket) onTaken(messageId, socket)
       socket = by.socket
       agent = by.socket
       token = by.token

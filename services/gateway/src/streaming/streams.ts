@@ -67,9 +67,11 @@ export function createStreams(options: {
   const beat = createBeat(times.beatMs)
   let closing = false
 
-  function onOver(owner: StreamOwner, writer: ChatSocket | null): void {
+  function onTaken(messageId: string, writer: ChatSocket): void {
+    taken.set(writer, (taken.get(writer) ?? new Set()).add(messageId))
+  }
+  function onOver(owner: StreamOwner): void {
     if (owners.get(owner.messageId) === owner) owners.delete(owner.messageId)
-    if (writer) taken.set(writer, (taken.get(writer) ?? new Set()).add(owner.messageId))
     bus.release(roomChannel(owner.conversationId))
   }
 
@@ -165,7 +167,7 @@ export function createStreams(options: {
           socket,
           stored: claimed && !longer,
         },
-        { api, store, beat, outbound, logger, times, deliver: follower.deliver, onOver },
+        { api, store, beat, outbound, logger, times, deliver: follower.deliver, onTaken, onOver },
       )
       owners.set(messageId, owner)
       void bus.hold(roomChannel(conversationId))

@@ -115,6 +115,22 @@ test('an answer that its agent started again on the same connection may be ended
   }
 })
 
+test('an answer that was taken by another connection here is not ended without what its agent wrote last', async () => {
+  const first = await connectAgent()
+  const { messageId } = await first.emitWithAck('message:stream', begin('c'))
+  first.emit('message:stream', { op: 'delta', messageId, index: 0, text: 'Hello' })
+  await isStored('Hello')
+  const second = await connectAgent()
+  expect(await second.emitWithAck('message:stream', begin('c'))).toMatchObject({ ok: true })
+  // Written before the first connection could hear of it, and refused.
+  first.emit('message:stream', { op: 'delta', messageId, index: 5, text: ', world' })
+  const early = await first.emitWithAck('message:stream', { op: 'end', messageId })
+  expect(early).toMatchObject({ ok: false, error: { code: 'conflict' } })
+  second.emit('message:stream', { op: 'delta', messageId, index: 5, text: ', world' })
+  expect(await second.emitWithAck('message:stream', { op: 'end', messageId })).toMatchObject({ ok: true })
+  expect(ended).toMatchObject([{ result: { content: 'Hello, world' } }])
+})
+
 test('a socket has only so many answers open, however often each is started', async () => {
   const messages = new Map<string, Message>()
   onStart = async (key) => {
