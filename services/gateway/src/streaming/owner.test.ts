@@ -121,7 +121,7 @@ async function openAnswer(api: Pick<ApiClient, 'internal'>) {
       onOver,
     },
   )
-  return { owner, socket, onOver }
+  return { owner, socket, onOver, store }
 }
 
 it('continues beyond the time for its agent to come back, since it has', async () => {
@@ -209,4 +209,19 @@ it('stores all it was given before it is left, also what came while it was being
   stored.resolve()
   await left
   expect(contents).toEqual(['Hel', 'Hello'])
+})
+
+it('lacks nothing in Redis if it goes on after an end that came while it was held, and was not stored', async () => {
+  const internal = vi.fn().mockRejectedValueOnce(problem('unavailable'))
+  const { owner, store } = await openAnswer({ internal })
+  vi.useRealTimers()
+  await store.append(owner.messageId, 'first', { index: 0, text: 'Hel' }, 'nowhere', '')
+  // A cancel begins, and comes to nothing as well: the api is away.
+  await store.hold(owner.messageId)
+  owner.append(3, 'lo')
+  await expect(owner.finish('sent', {}, null)).rejects.toMatchObject({ code: 'unavailable' })
+  await store.release(owner.messageId)
+  owner.append(5, ', world')
+  await vi.waitFor(async () => expect(await store.read(owner.messageId)).toBe('Hello, world'))
+  owner.drop()
 })

@@ -122,10 +122,14 @@ export function createStreamOwner(
       for (;;) {
         if (behind && !(await restore())) return
         const owned = await append()
-        if (owned === 'lost') behind = true
-        else if (owned !== 'held' || ending) return
         // Somebody is about to end it. If that comes to nothing, it goes on.
-        else await delay(times.heldMs)
+        if (owned === 'held' && !ending) await delay(times.heldMs)
+        else if (owned === 'lost') behind = true
+        else {
+          // Its own end tells all of it. If that comes to nothing too, this is written with the next piece.
+          if (owned === 'held') behind = true
+          return
+        }
       }
     } catch (error) {
       logger.debug(
