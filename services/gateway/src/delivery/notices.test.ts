@@ -23,6 +23,7 @@ function open() {
     outbound: {
       write: (_socket, frames) => {
         for (const { text } of frames) {
+          if (!text.includes('"conversation:activity"')) continue
           told.push([Number(/"lastSeq":(\d+)/.exec(text)?.[1]), /"preview":"(.*?)"/.exec(text)?.[1]])
         }
       },
@@ -37,7 +38,10 @@ function open() {
     const data = JSON.stringify({ ...conversation.add(''), seq, deletedAt: new Date(0).toISOString() })
     notices.deleted({ type: 'message.deleted', at: '1-1', org, cid, change: 1, data })
   }
-  return { told, hear, hearDeleted }
+  const hearRemoved = () => notices.removed(org, cid, 'user:ada')
+  const hearEnded = () =>
+    notices.ended({ type: 'conversation.deleted', at: '1-1', org, cid, to: ['user:ada'] })
+  return { told, hear, hearDeleted, hearRemoved, hearEnded }
 }
 
 test('notices of a conversation never go back, however late an older message is published', () => {
@@ -80,3 +84,14 @@ test('notices of a conversation are at least a second apart, those that waited t
   vi.advanceTimersByTime(200)
   expect(seqs()).toEqual([1, 2, 4])
 })
+
+test.for(['hearRemoved', 'hearEnded'] as const)(
+  'whoever was told that they are out of a conversation gets no notice of it that waited (%s)',
+  (hearLast) => {
+    const opened = open()
+    for (const seq of [1, 2]) opened.hear(seq)
+    opened[hearLast]()
+    vi.advanceTimersByTime(1_500)
+    expect(opened.told).toEqual([[1, 'hello']])
+  },
+)

@@ -102,11 +102,16 @@ export function createNotices({
     },
     /** Somebody (`user:ada`) no longer takes part. Their sockets in the room are told as they are taken out of it. */
     removed(org: string, conversationId: string, key: string): void {
+      const entry = active.get(conversationId)
+      // What waits for its second must not come after this.
+      if (entry?.next) entry.next = { ...entry.next, to: entry.next.to?.filter((one) => one !== key) ?? [] }
       const frame = removedFrame(conversationId, 'removed')
       for (const socket of people.of(org, key)) if (!rooms.isIn(socket, conversationId)) send([socket], frame)
     },
     /** The conversation is gone; the same. */
     ended(event: TailEvent): void {
+      const entry = active.get(event.cid)
+      if (entry) entry.next = null
       send(outsiders(event), removedFrame(event.cid, 'deleted'))
     },
     close(): void {
