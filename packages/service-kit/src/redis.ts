@@ -1,11 +1,12 @@
 import { readFileSync } from 'node:fs'
-import { Redis, type RedisOptions } from 'ioredis'
+import { Redis, type RedisOptions, ReplyError } from 'ioredis'
 import type { Logger } from './logging.ts'
 
 /**
  * - `fast`: a command fails at once while Redis is away and after 2 s where it stalls, so that no request waits on it.
  *   A connection on which nothing comes for 3 s though something was asked is left for a new one: its host may be gone
- *   and its address lead elsewhere by now, which TCP alone would find out after a quarter of an hour.
+ *   and its address lead elsewhere by now, which TCP alone would find out after a quarter of an hour. What was sent on it
+ *   takes no effect once the new one is ready.
  * - `subscribing`: for code that itself subscribes again on each connection, and pings it every 2 s: a silent
  *   connection is given up after 6 s, and no command that was meant for it is repeated on the next.
  * - `waiting`: as BullMQ's workers want it: commands wait for the connection. A silent one is given up after 13 s: they ask
@@ -51,7 +52,37 @@ export function connectRedis(
     if (away) logger?.info({ redis: name }, 'redis is back')
     away = false
   })
+  if (kind === 'fast') endEarlier(redis, logger)
   return redis
+}
+
+/**
+ * Each connection has Redis close those before it. TCP goes on delivering what was sent on one that was given up here,
+ * seconds after the network is back, and it would undo what was written since on the next one.
+ */
+function endEarlier(redis: Redis, logger: Logger | undefined): void {
+  /** Connections that may not be closed yet, by the numbers that Redis knows them by. */
+  const earlier = new Set<string>()
+  redis.on('ready', () => {
+    for (const one of earlier) {
+      const [id = '', addr = ''] = one.split(' ')
+      // Both, since another Redis may have given the id to somebody else.
+      redis.call('CLIENT', 'KILL', 'ID', id, 'ADDR', addr).then(
+        () => earlier.delete(one),
+        (error: unknown) => {
+          if (error instanceof ReplyError) earlier.delete(one)
+          logger?.debug({ err: error }, 'an earlier connection was not closed')
+        },
+      )
+    }
+    redis.client('INFO').then(
+      (info) => {
+        const [, id, addr] = /\bid=(\d+) addr=(\S+)/.exec(String(info)) ?? []
+        if (id && addr) earlier.add(`${id} ${addr}`)
+      },
+      (error: unknown) => logger?.debug({ err: error }, 'a connection is not known by name'),
+    )
+  })
 }
 
 /** Waits until the connection is usable, at most `timeoutMs` milliseconds; says whether it is. */
