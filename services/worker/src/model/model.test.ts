@@ -97,6 +97,13 @@ describe('an answer is brought into form', () => {
     expect(text.length).toBeLessThanOrEqual(500)
     for (const name of ['Goal', 'Decisions', 'Key facts']) expect(text).toContain(`${name}:`)
   })
+  test('in no time, however many spaces it has', async () => {
+    const start = performance.now()
+    expect(await summarised(`${GOOD}\n${' '.repeat(600)}1\n**Progress** :${' *'.repeat(600)} booked`)).toBe(
+      'Goal:\n- Move to Freiburg\n\nProgress:\n- booked\n\nKey facts:\n- Budget 1,800 euros\n- 1',
+    )
+    expect(performance.now() - start).toBeLessThan(2_000)
+  })
   test('what it says outside of the sections is dropped', async () => {
     expect(await summarised(`CANARY-4711\n${GOOD}`)).toBe(GOOD)
   })

@@ -3,9 +3,11 @@ import { shorten } from '../extractive/shorten.ts'
 import { SECTIONS } from './prompt.ts'
 
 const names = new Map(SECTIONS.map((name) => [name.toLowerCase(), name]))
-const HEADING = /^[\s#*_>]*([A-Za-z ]{2,20}?)[\s*_]*:?[\s*_]*$/u
-/** "Goal: book a table", a heading with its text on the same line. */
-const INLINE = /^[\s#*_>]*([A-Za-z ]{2,20}?)[\s*_]*:[\s*_]*(\S.*)$/u
+/**
+ * Words, perhaps a colon, and the rest of the line: "Goal", "**Goal:**", "Goal: book a table". Nothing in it can be
+ * matched in two ways, or a line of a few hundred spaces would take minutes.
+ */
+const WORDS = /^[\s#*_>]*([A-Za-z]+(?: [A-Za-z]+)*)[\s*_]*(:?)[\s*_]*(.*)$/su
 const MAX_LINE_LENGTH = 400
 
 /**
@@ -21,15 +23,10 @@ export function normaliseAnswer(answer: string, length: number): string | null {
     return lines
   }
   for (const line of answer.toWellFormed().split('\n')) {
-    const heading = names.get((HEADING.exec(line)?.[1] ?? '').trim().toLowerCase())
-    if (heading) {
-      current = open(heading)
-      continue
-    }
-    const inline = INLINE.exec(line)
-    const named = names.get((inline?.[1] ?? '').trim().toLowerCase())
+    const [, words = '', colon, rest = ''] = WORDS.exec(line) ?? []
+    const named = colon || rest === '' ? names.get(words.toLowerCase()) : undefined
     if (named) current = open(named)
-    const text = shorten((named ? (inline?.[2] ?? '') : line).replace(/^[\s\-*•]+/u, ''), MAX_LINE_LENGTH)
+    const text = shorten((named ? rest : line).replace(/^[\s\-*•]+/u, ''), MAX_LINE_LENGTH)
     if (text !== '' && /[\p{L}\p{N}]/u.test(text)) current?.push(text)
   }
   return render(found, length)
