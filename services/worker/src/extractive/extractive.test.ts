@@ -100,6 +100,14 @@ test('a message of 64 KiB does not hold up the others', () => {
   expect(cpuMs() - start).toBeLessThan(1_500)
 })
 
+test('no text without spaces holds up the others', () => {
+  for (const unit of ['http://', 'a/', 'a-', '#a', "a'", '1.', 'a@', '😀', 'ก']) {
+    const start = cpuMs()
+    takeNotes([said(1, unit.repeat(8_000 / unit.length))])
+    expect.soft(cpuMs() - start, unit).toBeLessThan(1_000)
+  }
+})
+
 test('shortening never cuts a character in half', () => {
   fc.assert(
     fc.property(
