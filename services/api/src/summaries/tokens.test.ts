@@ -10,7 +10,10 @@ test('never fewer than the tokenizer counts, and for ordinary text the same', ()
     fc.lorem({ maxCount: 30 }),
     fc.string({ unit: 'binary', maxLength: 60 }),
     fc
-      .tuple(fc.constantFrom('a', ' ', '!', '好', '🙂', 'ab', '好的', '\n'), fc.integer({ min: 1, max: 700 }))
+      .tuple(
+        fc.constantFrom('a', ' ', '!', '好', '🙂', '❤️', 'ab', '好的', '\n', '/\n'),
+        fc.integer({ min: 1, max: 700 }),
+      )
       .map(([unit, times]) => unit.repeat(times)),
   )
   fc.assert(
@@ -43,7 +46,7 @@ function cpuMs(): number {
 }
 
 test('no text of 64 KiB takes long', () => {
-  for (const unit of ['a', '决', '!', ' ', 'xq', '🙂']) {
+  for (const unit of ['a', '决', '!', ' ', 'xq', '🙂', '❤️', '!!\u0301', '/\n']) {
     const text = unit.repeat(Math.floor(65_536 / Buffer.byteLength(unit)))
     const start = cpuMs()
     tokensOf(text)

@@ -3,10 +3,13 @@ import { createRequire } from 'node:module'
 /** The encoding in which context is counted. */
 type Encoding = typeof import('gpt-tokenizer/encoding/o200k_base')
 
-/** Unbroken runs of more letters, signs or blanks than this are counted in pieces. */
+/**
+ * Unbroken runs of more letters, signs or blanks than this are counted in pieces. Drawn as the tokenizer draws them:
+ * accents and variation selectors go with letters and with signs, slashes with signs and with the line breaks after.
+ */
 const LONG_RUN = 400
 const RUNS = new RegExp(
-  `[\\p{L}\\p{M}\\p{N}]{${LONG_RUN},}|[^\\s\\p{L}\\p{M}\\p{N}]{${LONG_RUN},}|\\s{${LONG_RUN},}`,
+  `[\\p{L}\\p{M}\\p{N}]{${LONG_RUN},}|[^\\s\\p{L}\\p{N}]{${LONG_RUN},}|[\\s/]{${LONG_RUN},}`,
   'gu',
 )
 
