@@ -154,6 +154,33 @@ it('stays on through the end of its token', async () => {
   expect(states).not.toContain('failed')
 })
 
+it('goes on with another token after the one it had was revoked', async () => {
+  const boss = createParley({
+    apiUrl: stack.apiUrls,
+    gatewayUrls: stack.gatewayUrls,
+    token: stack.token({ sub: 'boss', orgId: ORG, roles: ['admin'] }),
+  })
+  // Issued right behind the revocation: within the same second.
+  const dan = createParley({
+    apiUrl: stack.apiUrls,
+    gatewayUrls: stack.gatewayUrls,
+    token: () => stack.token({ sub: 'dan', orgId: ORG }),
+  })
+  clients.push(boss, dan)
+  const id = await conversationOf(boss, 'dan')
+  const room = dan.conversation(id)
+  const heard = collect(room)
+  await room.join()
+  const away = new Promise((resolve) => dan.once('disconnected', resolve))
+  await vi.waitFor(() => expect(Date.now() % 1_000).toBeLessThan(200), { timeout: 2_000, interval: 10 })
+  await boss.revoke({ type: 'user', id: 'dan' })
+  await away
+  const sent = await room.send('It was only my token.')
+  await boss.conversation(id).send('So it was.')
+  await eventually(() => expect(texts(heard)).toEqual([sent.content, 'So it was.']))
+  expect([dan.state, room.state]).toEqual(['connected', 'live'])
+})
+
 it('keeps people out of what is not theirs', async () => {
   const [ada, eve] = [person('ada'), person('eve')]
   const id = await conversationOf(ada)

@@ -523,6 +523,20 @@ describe('connection', () => {
     expect(parley.state).toBe('connected')
   })
 
+  it('asks for yet another a second later where that one is refused too, as behind a revocation', async () => {
+    for (const each of servers)
+      for (const token of ['old', 'older']) each.faults.badTokens.add(tokenOf(token))
+    const asked: number[] = []
+    const tokens = ['old', 'older', 'new']
+    const token = () => {
+      asked.push(Date.now())
+      return tokenOf(tokens.shift() ?? 'new')
+    }
+    await client({ token }).connect()
+    const [, second = 0, third = 0] = asked
+    expect(third - second).toBeGreaterThanOrEqual(1_000)
+  })
+
   it('asks again for a token that it could not get after one was refused', async () => {
     for (const each of servers) each.faults.badTokens.add(tokenOf('old'))
     const token = vi
@@ -613,7 +627,7 @@ describe('connection', () => {
   })
 
   it('tries again for callers who ask for it as soon as they hear that it failed', async () => {
-    const tokens = ['old', 'older', 'new']
+    const tokens = ['old', 'older', 'older', 'older', 'new']
     for (const each of servers)
       for (const token of ['old', 'older']) each.faults.badTokens.add(tokenOf(token))
     const parley = client({ token: () => tokenOf(tokens.shift() ?? 'new') })

@@ -12,7 +12,7 @@ import { fromProblem, ParleyError, toParleyError } from './errors.ts'
 import { toJson } from './json.ts'
 import { CONNECT_TIMEOUT_MS, createSocket, handshake, untilGone } from './socket.ts'
 import { abortedBy, anySignal, backoff, ignoreAbort, raceSignal, sleep } from './timing.ts'
-import type { TokenSource } from './tokens.ts'
+import { RENEW_AGAIN_MS, RENEWALS, type TokenSource } from './tokens.ts'
 
 export type ConnectionState = 'idle' | 'connecting' | 'connected' | 'away' | 'failed' | 'closed'
 
@@ -120,26 +120,29 @@ export function createConnection(
   /** Connects again and again until the client is closed; resolves to why that is pointless, if it is. */
   async function run(): Promise<ParleyError | null> {
     let failures = 0
-    let renewed = false
+    /** Tokens refused since the last connection. */
+    let refusals = 0
+    let isRefused = false
     setState('connecting')
     while (!closed.aborted) {
       let lasted = 0
       let atLeastMs = 0
       try {
+        if (isRefused) await raceSignal(tokens.renew(), closed)
+        isRefused = false
         lasted = await session()
-        renewed = false
+        refusals = 0
       } catch (thrown) {
         if (closed.aborted) break
         const error = toParleyError(thrown)
+        // Still refused: the token issuer is away.
+        if (isRefused) atLeastMs = RENEW_AGAIN_MS
         if (FATAL.has(error.code)) {
-          if (renewed || !tokens.renewable || error.code === 'origin_not_allowed') return error
-          try {
-            await raceSignal(tokens.renew(), closed)
-            renewed = true
-          } catch {
-            // The token issuer is away; the next round asks again.
-            atLeastMs = 1_000
-          }
+          refusals += 1
+          const isFinal = !tokens.renewable || error.code === 'origin_not_allowed'
+          if (isFinal || refusals > RENEWALS) return error
+          if (refusals > 1) atLeastMs = RENEW_AGAIN_MS
+          isRefused = true
         }
         atLeastMs = Math.max(atLeastMs, error.retryAfterMs ?? 0)
       }

@@ -4,11 +4,14 @@ import { ParleyError, toParleyError } from './errors.ts'
 import { asSent } from './json.ts'
 import type { Rest } from './rest.ts'
 import { abortedBy, anySignal, backoff, raceSignal, sleep, timeLimit } from './timing.ts'
-import type { TokenSource } from './tokens.ts'
+import { RENEW_AGAIN_MS, RENEWALS, type TokenSource } from './tokens.ts'
 import type { OutgoingMessage, SendOptions } from './types.ts'
 
-/** Times that one send asks for another token. */
-const RENEWALS = 3
+/** Milliseconds before the next try, where nothing else is said. */
+const LEAST_MS: { [C in ParleyError['code']]?: number } = {
+  rate_limited: 1_000,
+  unauthenticated: RENEW_AGAIN_MS,
+}
 
 export type Sender = ReturnType<typeof createSender>
 
@@ -45,11 +48,11 @@ export function createSender({ connection, rest, tokens, refresh, closed }: Send
         return await once(message, signal)
       } catch (thrown) {
         const error = toParleyError(thrown)
-        if (error.code === 'token_expired' && tokens.renewable && renewals < RENEWALS) {
+        if (error.status === 401 && tokens.renewable && renewals < RENEWALS) {
           if (await renew()) renewals += 1
         } else if (!error.retryable) throw error
         failures += 1
-        const atLeastMs = error.retryAfterMs ?? (error.code === 'rate_limited' ? 1_000 : 0)
+        const atLeastMs = error.retryAfterMs ?? LEAST_MS[error.code] ?? 0
         // The first repeat after a lost connection goes out at once: by REST, or on a connection that is new.
         if (failures > 1 || error.status > 0) await pause(backoff(failures - 1, atLeastMs), signal)
       }

@@ -13,6 +13,14 @@ export interface TokenSource {
   readonly renewable: boolean
 }
 
+/** Other tokens that are shown in place of refused ones, one after the other. */
+export const RENEWALS = 3
+/**
+ * Milliseconds before yet another is asked for: a revocation goes by whole seconds, and catches what is issued right
+ * behind it.
+ */
+export const RENEW_AGAIN_MS = 1_000
+
 const MARGIN_MS = 30_000
 /** The time that a token function has. */
 const ASK_MS = 15_000

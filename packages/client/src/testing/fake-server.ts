@@ -239,7 +239,8 @@ export async function startFakeServer(...worlds: World[]) {
       if (faults.refuseSends && faults.refuseSends.times > 0) {
         faults.refuseSends.times -= 1
         const { code } = faults.refuseSends
-        return problem(code, 500, code === 'unavailable' || code === 'rate_limited')
+        const status = code === 'token_expired' ? 401 : 500
+        return problem(code, status, code === 'unavailable' || code === 'rate_limited')
       }
       const world = worldOf(draft.conversationId)
       if (!world) return problem('not_found', 404, false)
