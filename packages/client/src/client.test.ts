@@ -752,6 +752,13 @@ describe('small signals', () => {
     ])
   })
 
+  it('sends a read position again by REST where the connection goes meanwhile', async () => {
+    const { room } = await joined()
+    write(3)
+    server().faults.loseAcks = 1
+    await expect(room.read(3)).resolves.toEqual({ readSeq: 3, unread: 0 })
+  })
+
   it('sends no read position that nobody asked for', async () => {
     const { room } = await joined()
     const inTurn = room.read(3).then(() => room.read(7))

@@ -131,8 +131,14 @@ export function createRoom(id: string, deps: RoomDependencies): RoomInside {
   )
   const typists = createTypists((typing) => events.emit('user:typing', typing))
   const reader = createReader(async (seq) => {
-    if (connection.state !== 'connected') return rest.conversations.read(id, seq)
-    return connection.request('message:read', { conversationId: id, seq })
+    if (connection.state === 'connected') {
+      try {
+        return await connection.request('message:read', { conversationId: id, seq })
+      } catch (error) {
+        if (!toParleyError(error).retryable) throw error
+      }
+    }
+    return rest.conversations.read(id, seq)
   })
   const timeline = createTimeline({
     isFollowed: () => followed,

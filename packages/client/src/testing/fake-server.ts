@@ -14,7 +14,7 @@ import { Server, type Socket } from 'socket.io'
 
 /** What a test may make the server do. Each field holds until the test changes it. */
 export interface Faults {
-  /** Close the socket after the message is stored and before it is acknowledged, this many times. */
+  /** Close the socket before what a message or a read position came to is acknowledged, this many times. */
   loseAcks: number
   /** Keep this many live messages from the room. */
   swallowLive: number
@@ -201,6 +201,12 @@ export async function startFakeServer(...worlds: World[]) {
         else answerNow()
       })
     }
+    const losesAck = () => {
+      if (faults.loseAcks === 0) return false
+      faults.loseAcks -= 1
+      socket.disconnect(true)
+      return true
+    }
     on<ClientPayload<'conversation:join'>>(
       'conversation:join',
       ({ conversationId, afterSeq, afterChangeSeq }) => {
@@ -251,17 +257,12 @@ export async function startFakeServer(...worlds: World[]) {
         clientMessageId: draft.clientMessageId ?? null,
         ...(agent && { participantType: 'agent' as const, participantId: 'bot' }),
       })
-      if (faults.loseAcks > 0) {
-        faults.loseAcks -= 1
-        socket.disconnect(true)
-        return null
-      }
-      return { message }
+      return losesAck() ? null : { message }
     })
-    on<ClientPayload<'message:read'>>('message:read', (read) => ({
-      readSeq: 'seq' in read ? read.seq : 0,
-      unread: 0,
-    }))
+    on<ClientPayload<'message:read'>>('message:read', (read) => {
+      if (losesAck()) return null
+      return { readSeq: 'seq' in read ? read.seq : 0, unread: 0 }
+    })
     on('message:typing', () => ({}))
     on<ClientPayload<'conversation:leave'>>('conversation:leave', ({ conversationId }) => {
       socket.leave(conversationId)
@@ -417,6 +418,9 @@ async function answerRest(
       data: rest.slice(0, 100),
       page: { nextCursor: null, prevCursor: null, hasMore: rest.length > 100 },
     })
+  }
+  if (path === 'read') {
+    return send(200, { readSeq: world.messages.length, unread: 0 })
   }
   if (path === 'last') {
     return send(200, { data: world.messages.slice(-50) })
