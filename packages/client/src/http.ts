@@ -2,7 +2,7 @@ import type { Problem } from '@parley/contract'
 import { fromProblem, ParleyError, toParleyError } from './errors.ts'
 import { toJson } from './json.ts'
 import { abortedBy, anySignal, backoff, raceSignal, sleep } from './timing.ts'
-import type { TokenSource } from './tokens.ts'
+import { RENEW_AGAIN_MS, RENEWALS, type TokenSource } from './tokens.ts'
 
 export type Query = Record<string, string | number | boolean | undefined>
 
@@ -85,20 +85,21 @@ export function createHttp(urls: readonly string[], tokens: TokenSource, closed:
     const url = `${path}${queryString(options.query)}`
     const repeatable = options.repeatable ?? method !== 'POST'
     const attempts = options.attempts ?? 5
-    let token: 'given' | 'refused' | 'renewed' = 'given'
+    let renewals = 0
+    let isRefused = false
     /** An earlier try may have been carried out. */
     let unsure = false
     for (let failures = 0; ; ) {
       try {
-        if (token === 'refused') {
-          await raceSignal(tokens.renew(), signal)
-          token = 'renewed'
-        }
+        if (isRefused) await raceSignal(tokens.renew(), signal)
+        isRefused = false
         return await attempt(url, what)
       } catch (thrown) {
         const error = toParleyError(thrown)
-        if (error.status === 401 && tokens.renewable && token === 'given') {
-          token = 'refused'
+        if (error.status === 401 && tokens.renewable && renewals < RENEWALS) {
+          renewals += 1
+          isRefused = true
+          if (renewals > 1) await sleep(RENEW_AGAIN_MS, signal)
           continue
         }
         // It is gone, as was asked.

@@ -4,14 +4,8 @@ import { ParleyError, toParleyError } from './errors.ts'
 import { asSent } from './json.ts'
 import type { Rest } from './rest.ts'
 import { abortedBy, anySignal, backoff, raceSignal, sleep, timeLimit } from './timing.ts'
-import { RENEW_AGAIN_MS, RENEWALS, type TokenSource } from './tokens.ts'
+import { RENEWALS, type TokenSource } from './tokens.ts'
 import type { OutgoingMessage, SendOptions } from './types.ts'
-
-/** Milliseconds before the next try, where nothing else is said. */
-const LEAST_MS: { [C in ParleyError['code']]?: number } = {
-  rate_limited: 1_000,
-  unauthenticated: RENEW_AGAIN_MS,
-}
 
 export type Sender = ReturnType<typeof createSender>
 
@@ -32,27 +26,29 @@ export interface SenderDependencies {
 export function createSender({ connection, rest, tokens, refresh, closed }: SenderDependencies) {
   const tails = new Map<string, Promise<unknown>>()
 
-  async function once(message: OutgoingMessage, signal: AbortSignal | undefined): Promise<Message> {
-    if (connection.state === 'connected') {
-      const { message: stored } = await connection.request('message:send', message, { signal })
-      return stored
-    }
-    return rest.messages.create(message, { attempts: 1, ...(signal ? { signal } : {}) })
+  async function overSocket(message: OutgoingMessage, signal: AbortSignal | undefined): Promise<Message> {
+    const { message: stored } = await connection.request('message:send', message, { signal })
+    return stored
   }
+
+  const byRest = (message: OutgoingMessage, signal: AbortSignal | undefined): Promise<Message> =>
+    rest.messages.create(message, { attempts: 1, ...(signal ? { signal } : {}) })
 
   async function untilDefinite(message: OutgoingMessage, signal: AbortSignal | undefined): Promise<Message> {
     let renewals = 0
     for (let failures = 0; ; ) {
+      const isConnected = connection.state === 'connected'
       try {
         if (signal?.aborted) throw abortedBy(signal)
-        return await once(message, signal)
+        return await (isConnected ? overSocket : byRest)(message, signal)
       } catch (thrown) {
         const error = toParleyError(thrown)
-        if (error.status === 401 && tokens.renewable && renewals < RENEWALS) {
+        // By REST others were shown already.
+        if (isConnected && error.status === 401 && tokens.renewable && renewals < RENEWALS) {
           if (await renew()) renewals += 1
         } else if (!error.retryable) throw error
         failures += 1
-        const atLeastMs = error.retryAfterMs ?? LEAST_MS[error.code] ?? 0
+        const atLeastMs = error.retryAfterMs ?? (error.code === 'rate_limited' ? 1_000 : 0)
         // The first repeat after a lost connection goes out at once: by REST, or on a connection that is new.
         if (failures > 1 || error.status > 0) await pause(backoff(failures - 1, atLeastMs), signal)
       }
