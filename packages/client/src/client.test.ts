@@ -328,6 +328,22 @@ describe('receiving', () => {
     await expect(room.online()).rejects.toMatchObject({ code: 'closed' })
   })
 
+  it('hands out nothing once the client is closed, also of what waited behind a further join', async () => {
+    const { parley, room, seen } = await joined()
+    hold()
+    const joining = room.join()
+    await eventually(() => expect(server().of('conversation:join')).toHaveLength(2))
+    write(1)
+    // Sent behind it to the same socket.
+    const told = new Promise((resolve) => parley.once('presence:update', resolve))
+    server().emit('presence:update', {})
+    await told
+    parley.close()
+    await expect(joining).rejects.toMatchObject({ code: 'closed' })
+    expect(seen).toEqual([])
+    expect(room.position.seq).toBe(0)
+  })
+
   it('ends loops over a room that is let go of', async () => {
     const parley = client()
     const room = parley.conversation(world.conversationId)
@@ -527,14 +543,16 @@ describe('connection', () => {
     for (const each of servers)
       for (const token of ['old', 'older']) each.faults.badTokens.add(tokenOf(token))
     const asked: number[] = []
-    const tokens = ['old', 'older', 'new']
+    const tokens = ['old', 'older', 'new', 'old', 'older', 'new']
     const token = () => {
       asked.push(Date.now())
       return tokenOf(tokens.shift() ?? 'new')
     }
     await client({ token }).connect()
-    const [, second = 0, third = 0] = asked
+    await client({ token }).me()
+    const [, second = 0, third = 0, , fifth = 0, sixth = 0] = asked
     expect(third - second).toBeGreaterThanOrEqual(1_000)
+    expect(sixth - fifth).toBeGreaterThanOrEqual(1_000)
   })
 
   it('asks again for a token that it could not get after one was refused', async () => {

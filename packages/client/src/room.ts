@@ -196,7 +196,7 @@ export function createRoom(id: string, deps: RoomDependencies): RoomInside {
       return result
     } finally {
       if (behindJoin === held) behindJoin = null
-      if (!stayed.aborted) for (const handle of held) handle()
+      if (!stayed.aborted && !closed.aborted) for (const handle of held) handle()
     }
   }
 
