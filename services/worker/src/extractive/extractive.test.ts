@@ -108,6 +108,12 @@ test('no text without spaces holds up the others', () => {
   }
 })
 
+test('a text in a language without spaces is read to its end', () => {
+  const text = `${'今天天气很好，'.repeat(50)}我们走吧。会议定在三月五日下午三点，预算是一千八百元。`
+  const notes = JSON.stringify(takeNotes([said(1, text)]))
+  expect(notes).toContain('会议定在三月五日')
+})
+
 test('shortening never cuts a character in half', () => {
   fc.assert(
     fc.property(

@@ -5,8 +5,9 @@ import winkNLP, { type ItemSentence, type Model, type WinkMethods } from 'wink-n
 const HEAD = 6_000
 const TAIL = 2_000
 /**
- * Characters of an unbroken run that are looked at: nobody's word is longer. The time of wink-nlp grows with more than
- * the square of one (measured: 34 s for 8,000 characters of `http://`), and meanwhile a worker does nothing else.
+ * Characters of an unbroken run that are looked at where words have spaces between them: none is longer. The time of
+ * wink-nlp grows with more than the square of one (measured: 34 s for 8,000 characters of `http://`), and meanwhile a
+ * worker does nothing else.
  */
 const LONG_RUN = 200
 const LONG_RUNS = new RegExp(`(\\S{${LONG_RUN}})\\S+`, 'gu')
@@ -53,7 +54,6 @@ export function sentencesOf(text: string): Sentence[] {
   const looked =
     text.length > HEAD + TAIL ? `${text.slice(0, HEAD)}\n${text.slice(-TAIL)}`.toWellFormed() : text
   return looked
-    .replace(LONG_RUNS, '$1…')
     .split(/\n+/u)
     .filter((line) => /[\p{L}\p{N}]/u.test(line))
     .flatMap((line) => (isLatin(line) ? latin(line) : other(line)))
@@ -64,7 +64,8 @@ function isLatin(line: string): boolean {
   return letters === 0 || (line.match(/\p{Script=Latin}/gu)?.length ?? 0) / letters >= MOSTLY_LATIN
 }
 
-function latin(line: string): Sentence[] {
+function latin(text: string): Sentence[] {
+  const line = text.replace(LONG_RUNS, '$1…')
   const nlp = english(line)
   const { its } = nlp
   const found: Sentence[] = []
