@@ -17,6 +17,7 @@ it('counts each number of a name as new once, and never one that was overtaken',
     true,
     false,
   ])
+  expect(['a', 'b', 'c'].map(highest.of)).toEqual([3, 1, 0])
   highest.forget('a')
   expect(highest.isNews('a', 2)).toBe(true)
 })

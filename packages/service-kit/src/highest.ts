@@ -10,6 +10,8 @@ export function createHighest(max: number) {
       highest.set(name, number)
       return true
     },
+    /** The highest so far; 0 if none is remembered. */
+    of: (name: string): number => highest.get(name) ?? 0,
     /** The name's next number is news. */
     forget(name: string): void {
       highest.delete(name)

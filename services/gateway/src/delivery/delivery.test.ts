@@ -434,9 +434,11 @@ describe('delivery', () => {
       })
     }
     const event = gateway.event
-    await gateway.publish([event('participant.added', conversation, { change: 1, member: 'user:bob' })])
+    const change = conversation.touch()
+    await gateway.publish([event('participant.added', conversation, { change, member: 'user:bob' })])
     await vi.waitFor(() => expect(heard).toHaveLength(1))
-    await gateway.publish([event('participant.removed', conversation, { change: 2, member: 'user:bob' })])
+    const next = conversation.touch()
+    await gateway.publish([event('participant.removed', conversation, { change: next, member: 'user:bob' })])
     await vi.waitFor(() => expect(heard).toHaveLength(2))
     await gateway.publish([event('conversation.created', conversation, { to: ['user:ada', 'user:bob'] })])
     await vi.waitFor(() => expect(heard).toHaveLength(3))
@@ -577,6 +579,31 @@ describe('delivery', () => {
     await bob.socket.emitWithAck('conversation:online', { conversationId: conversation.id })
     expect(heard).toEqual(['conversation:removed'])
   })
+
+  it.for(['removed', 'deleted'] as const)(
+    'tells nobody that they were added once they were told that they are out, however long the api takes: %s',
+    async (reason) => {
+      const conversation = newConversation()
+      const bob = await openClient('bob')
+      const heard: string[] = []
+      bob.socket.on('conversation:added', () => heard.push('added'))
+      bob.socket.on('conversation:removed', () => heard.push('removed'))
+      fake.afterEach(async (path) => {
+        if (path !== '/internal/added') return
+        fake.afterEach(() => undefined)
+        const change = conversation.remove(BOB)
+        const end = gateway.event('conversation.deleted', conversation, { change, to: ['user:bob'] })
+        await gateway.publish([reason === 'removed' ? bobRemoved(conversation, change) : end])
+        await vi.waitFor(() => expect(heard).toEqual(['removed']))
+      })
+      const { event } = gateway
+      const change = conversation.touch()
+      await gateway.publish([event('participant.added', conversation, { change, member: 'user:bob' })])
+      await vi.waitFor(() => expect(heard).toContain('removed'))
+      await bob.socket.emitWithAck('conversation:online', { conversationId: conversation.id })
+      expect(heard).toEqual(['removed'])
+    },
+  )
 
   it('tells nobody what a later event has undone, whether or not anybody follows the conversation', async () => {
     for (const isFollowed of [false, true]) {

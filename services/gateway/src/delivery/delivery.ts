@@ -1,4 +1,4 @@
-import { PUBLISHED_EVENTS, type Receipt } from '@parley/contract'
+import { PUBLISHED_EVENTS, type Receipt, type RoomConversation } from '@parley/contract'
 import type { Partition, TailEvent } from '@parley/events'
 import { createHighest } from '@parley/service-kit'
 import { z } from 'zod'
@@ -33,7 +33,7 @@ export function createDelivery(core: Core, metrics: FeedMetrics) {
   const notices = createNotices(core)
   const retries = createRetry(core)
   const { retry } = retries
-  const missed = createMissed(core, { notices, onReceipt: tellReceipt, retry })
+  const missed = createMissed(core, { onAdded: tellAdded, onReceipt: tellReceipt, retry })
   const membership = createMembership(core, { notices, roomAccess: () => roomAccess })
   const roomAccess: RoomAccess = createRoomAccess(core, {
     fetch: (conversationId, { seq, change }) =>
@@ -80,6 +80,8 @@ export function createDelivery(core: Core, metrics: FeedMetrics) {
         onAdded(event, event.to ?? [], event.data)
         break
       case 'conversation.deleted':
+        // Noted for each: nothing that happened to them before counts any more.
+        for (const member of event.to ?? []) isOvertaken({ ...event, member })
         notices.ended(event)
         roomAccess.endRoom(event.cid)
         break
@@ -97,6 +99,13 @@ export function createDelivery(core: Core, metrics: FeedMetrics) {
   function onAdded({ org, cid }: TailEvent, keys: readonly string[], conversation: string | undefined): void {
     if (conversation === undefined) missed.lookUp(org, cid, keys)
     else notices.added(org, keys, conversation)
+  }
+
+  /** As the api found it; what was heard since may have undone it, and has been told. */
+  function tellAdded(keys: readonly string[], conversation: RoomConversation): void {
+    const { id, changeSeq } = conversation
+    const isLatest = (key: string): boolean => changes.of(`${id} ${key}`) <= changeSeq
+    notices.addedBefore(keys.filter(isLatest), conversation)
   }
 
   function onParticipant(event: TailEvent, feed: Feed | undefined): void {

@@ -28,7 +28,7 @@ test('people added are told of every conversation, however many answers that tak
   const missed = createMissed(
     { api, people, rooms: createRooms({ outbound: {} as never }) },
     {
-      notices: { addedBefore: (_keys, { id }) => void told.push(id) },
+      onAdded: (_keys, { id }) => void told.push(id),
       onReceipt: () => undefined,
       retry: (work) => work(),
     },

@@ -1,6 +1,11 @@
-import { type InternalAdded, parseParticipantKey, participantKey, type Receipt } from '@parley/contract'
+import {
+  type InternalAdded,
+  parseParticipantKey,
+  participantKey,
+  type Receipt,
+  type RoomConversation,
+} from '@parley/contract'
 import type { Core } from '../services.ts'
-import type { Notices } from './notices.ts'
 import type { Retry } from './retry.ts'
 
 /** Milliseconds within which losses of several streams are handled together: one wipe empties them all. */
@@ -18,11 +23,12 @@ const ROOM_BATCH_SIZE = 1_000
 export function createMissed(
   { api, people, rooms }: Pick<Core, 'api' | 'people' | 'rooms'>,
   {
-    notices,
+    onAdded,
     onReceipt,
     retry,
   }: {
-    notices: Pick<Notices, 'addedBefore'>
+    /** These take part in a conversation, and may not have heard of it. */
+    onAdded(keys: readonly string[], conversation: RoomConversation): void
     onReceipt(receipt: Receipt): void
     retry: Retry
   },
@@ -51,7 +57,7 @@ export function createMissed(
         after,
       })
       for (const { participants, conversation } of added) {
-        notices.addedBefore(participants.map(participantKey), conversation)
+        onAdded(participants.map(participantKey), conversation)
       }
       after = next
     } while (after !== undefined)
