@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import { conversationOfChannel, type Message, roomChannel, type StreamUpdate } from '@parley/contract'
 import type { ApiClient, Logger } from '@parley/service-kit'
 import { LRUCache } from 'lru-cache'
@@ -63,6 +64,8 @@ export function createStreamFollower({
 }) {
   const lives = new Map<Room, Map<string, Live>>()
   const ended = new LRUCache<string, true>({ max: MAX_ENDED })
+  /** Rooms whose streams are being looked up; true: once more, since a piece of an unknown one came meanwhile. */
+  const finding = new Map<Room, boolean>()
 
   function emit({ room, messageId, seq }: Live, op: StreamUpdate['op'], index: number, text?: string): void {
     const { conversationId } = room
@@ -140,7 +143,13 @@ export function createStreamFollower({
   function take(conversationId: string, { messageId, seq, index, text }: StreamPiece): void {
     const room = rooms.get(conversationId)
     if (!room?.isOpen || ended.has(messageId)) return
-    const live = lives.get(room)?.get(messageId) ?? follow(room, messageId, seq, index === 0)
+    const known = lives.get(room)?.get(messageId)
+    if (!known && seq <= room.position.seq) {
+      // The room is past its message and does not follow it: it may have ended before, unheard of by its owner.
+      void find(room)
+      return
+    }
+    const live = known ?? follow(room, messageId, seq, index === 0)
     const piece = live.mirror.piece(index, text)
     if (piece === 'whole') void read(live)
     else if (piece) tell(live, [piece])
@@ -171,39 +180,64 @@ export function createStreamFollower({
     for (const ofRoom of lives.values()) for (const live of ofRoom.values()) void read(live)
   })
 
-  /** Whether the api still has it as streaming: one that ended while Redis was away may have left its text there. */
-  async function isStreaming(
+  /**
+   * What the api says of it: one that ended while Redis or its owner was away may have left its text there. Undefined if
+   * the message can't be seen yet.
+   */
+  async function statusOf(
     { conversationId, position }: Room,
     { messageId, seq }: Pick<Live, 'messageId' | 'seq'>,
-  ): Promise<boolean> {
+  ): Promise<Message['status'] | undefined> {
     const { messages } = await api.internal(
       '/internal/fill',
       { conversationId, afterSeq: seq - 1, afterChangeSeq: position.change, limit: 1 },
       { key: conversationId },
     )
-    return messages.some(({ id, status }) => id === messageId && status === 'streaming')
+    return messages.find(({ id }) => id === messageId)?.status
   }
 
-  /** Finds a room's streams, and begins each with a snapshot. */
-  async function find(room: Room): Promise<void> {
+  /** Resolves to whether Redis and the api answered. */
+  async function look(room: Room): Promise<boolean> {
     const channel = roomChannel(room.conversationId)
     try {
       // Heard first, read then: what comes in between is heard twice rather than never.
       await bus.hold(channel)
       for (const listed of await store.list(room.conversationId)) {
         const { messageId, seq } = listed
-        if (!(await isStreaming(room, listed))) continue
+        const status = await statusOf(room, listed)
+        if (status !== undefined && status !== 'streaming') noteEnd(messageId)
         // Also one that is followed: its first pieces may have come before the room was open.
-        if (room.isOpen && !ended.has(messageId)) void read(follow(room, messageId, seq, false))
+        else if (status && room.isOpen && !ended.has(messageId)) {
+          void read(follow(room, messageId, seq, false))
+        }
       }
+      return true
     } catch (error) {
       logger.debug({ err: error }, 'a room’s streams are not known yet')
-      setTimeout(() => {
-        if (room.isOpen) void find(room)
-      }, FIND_AGAIN_MS).unref()
+      return false
     } finally {
       bus.release(channel)
     }
+  }
+
+  /** Finds a room's streams, and begins each with a snapshot. */
+  async function find(room: Room): Promise<void> {
+    if (finding.has(room)) {
+      finding.set(room, true)
+      return
+    }
+    do {
+      finding.set(room, false)
+      if (await look(room)) continue
+      finding.set(room, true)
+      await delay(FIND_AGAIN_MS, undefined, { ref: false })
+    } while (room.isOpen && finding.get(room))
+    finding.delete(room)
+  }
+
+  function noteEnd(messageId: string): void {
+    ended.set(messageId, true)
+    onEnded(messageId)
   }
 
   lifecycle.on('roomOpened', (room) => void find(room))
@@ -237,8 +271,7 @@ export function createStreamFollower({
     const { id, status, content, deletedAt }: Message = JSON.parse(json)
     if (status === 'streaming' && deletedAt === null) return
     // Also if it is not followed: `find` may be about to.
-    ended.set(id, true)
-    onEnded(id)
+    noteEnd(id)
     const one = lives.get(room)?.get(id)
     if (!one) return
     if (deletedAt !== null) end(one, 'cancelled', null)

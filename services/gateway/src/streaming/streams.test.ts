@@ -23,6 +23,7 @@ const answer: Message = { ...conversation.add(''), status: 'streaming', role: 'a
 const deleted = fake.add(createFakeConversation('acme', [BOT]))
 const late = fake.add(createFakeConversation('acme', [BOT, ADA]))
 const left = fake.add(createFakeConversation('acme', [BOT, ADA]))
+const outlived = fake.add(createFakeConversation('acme', [BOT, ADA]))
 const blind = fake.add(createFakeConversation('acme', [BOT, ADA]))
 const resumed = fake.add(createFakeConversation('acme', [BOT]))
 const paused: Message = { ...resumed.add(''), status: 'streaming' }
@@ -32,7 +33,7 @@ const continued: Message = { ...moved.add(''), status: 'streaming' }
 const checkpointed = fake.add(createFakeConversation('acme', [BOT, ADA]))
 const stored: Message = { ...checkpointed.add('abcdef'), status: 'streaming' }
 const cut = fake.add(createFakeConversation('acme', [BOT, ADA]))
-const shown: Message = { ...cut.add(''), status: 'streaming', role: 'assistant' }
+const shown: Message = Object.assign(cut.add(''), { status: 'streaming', role: 'assistant' } as const)
 /** What comes between a cancel's reading of the text and the api's word. */
 let whileCancelling: () => Promise<void> = async () => undefined
 const started = Promise.withResolvers<void>()
@@ -175,6 +176,29 @@ it('does not show an answer as running that ended while Redis was away and left 
   await ada.emitWithAck('conversation:join', { conversationId: left.id })
   await vi.waitFor(() => expect(told.map(({ messageId }) => messageId)).toContain(live.id))
   expect(told).toMatchObject([{ messageId: live.id, op: 'snapshot', text: 'Hello' }])
+})
+
+it('shows nothing of an answer that ended before the room opened, though its gateway does not know that yet', async () => {
+  const [over, live] = [outlived.add('Hello'), outlived.add('')]
+  live.status = 'streaming'
+  const ada = await gateway.connect(gateway.token('ada', 'acme'))
+  await ada.emitWithAck('conversation:join', { conversationId: outlived.id })
+  const told: StreamUpdate[] = []
+  const bob = await gateway.connect(gateway.token('ada', 'acme'))
+  for (const socket of [ada, bob]) socket.on('message:stream', (update: StreamUpdate) => told.push(update))
+  for (const { id, seq } of [over, live]) {
+    await gateway.redis.hset(streamTextKey(id), { owner: 'somebody', 0: 'Hello' })
+    await gateway.redis.hset(roomStreamsKey(outlived.id), id, seq)
+    const piece = encodePiece({ messageId: id, seq, index: 0, text: 'Hello' })
+    await gateway.redis.publish(roomChannel(outlived.id), busMessage('stream', piece))
+  }
+  await vi.waitFor(() => expect(told.map(({ messageId }) => messageId)).toContain(live.id))
+  await bob.emitWithAck('conversation:join', { conversationId: outlived.id })
+  await vi.waitFor(() => expect(told).toHaveLength(2))
+  expect(told).toMatchObject([
+    { messageId: live.id, op: 'snapshot', text: 'Hello' },
+    { messageId: live.id, op: 'snapshot', text: 'Hello' },
+  ])
 })
 
 it('finds the running answers of a room that opened while Redis was away', async () => {
