@@ -345,14 +345,16 @@ describe('the sweeper', () => {
     expect(await stored(message.id)).toMatchObject({ status: 'streaming', content: 'still here' })
   })
 
-  test('leaves no text of an ended stream that gateways would show as running', async () => {
+  test('leaves no text of an ended stream that gateways would show as running, nor lets its owner write more', async () => {
     const cid = await talk()
     const { message } = await begin(cid)
     await redis.hset(streamTextKey(message.id), { owner: 'gone', 0: 'Hello' })
     await redis.hset(roomStreamsKey(cid), message.id, message.seq)
     await silence(message.id)
     await sweeper().sweep()
-    expect(await redis.exists(streamTextKey(message.id), roomStreamsKey(cid))).toBe(0)
+    expect(await redis.exists(roomStreamsKey(cid))).toBe(0)
+    expect(await redis.hgetall(streamTextKey(message.id))).toEqual({ owner: '' })
+    expect(await redis.pttl(streamTextKey(message.id))).toBeGreaterThan(30_000)
   })
 
   test('ends all that are silent in one go: hundreds outlived their gateway by more than 30 s', async () => {

@@ -12,6 +12,8 @@ const SWEEP_TIMES = {
   /** Once MongoDB answers again, gateways whose checkpoints could not be stored get this long first. */
   firstMs: 10_000,
 }
+/** Milliseconds for which the owner of a stream, should it live on, is told by Redis that it has ended. */
+const CLOSED_MS = 60_000
 /** Rows read at once. */
 const BATCH_SIZE = 100
 
@@ -40,10 +42,17 @@ export function createStreamSweeper({ messages, redis, streams, logger, times }:
     }
   }
 
-  /** Removes the text from Redis, or gateways would begin the stream anew for the next to join. */
-  async function forget(cid: string, id: string): Promise<void> {
+  /**
+   * Removes the text from Redis, or gateways would begin the stream anew for the next to join. What is left says that
+   * nobody owns it: an owner that only the api lost sight of would write it again, and its agent would go on.
+   */
+  async function close(cid: string, id: string): Promise<void> {
+    const key = streamTextKey(id)
     try {
-      await Promise.all([redis.del(streamTextKey(id)), redis.hdel(roomStreamsKey(cid), id)])
+      await Promise.all([
+        redis.multi().del(key).hset(key, 'owner', '').pexpire(key, CLOSED_MS).exec(),
+        redis.hdel(roomStreamsKey(cid), id),
+      ])
     } catch (error) {
       logger.debug({ err: error, messageId: id }, 'the text of an ended stream will expire by itself')
     }
@@ -56,7 +65,7 @@ export function createStreamSweeper({ messages, redis, streams, logger, times }:
       if (isVoid(row)) continue
       const [cid, messageId] = [row.cid.toHexString(), row._id.toHexString()]
       const content = await textOf(messageId, row.content)
-      if (await streams.fail(cid, messageId, content, before)) await forget(cid, messageId)
+      if (await streams.fail(cid, messageId, content, before)) await close(cid, messageId)
     }
   }
 
