@@ -550,6 +550,7 @@ describe('delivery', () => {
       if (path !== '/internal/agents/ready') return
       fake.afterEach(() => undefined)
       await gateway.publish([created(conversation, first), created(conversation, conversation.add('two'))])
+      await gateway.publish([edited(conversation, conversation.edit(first))])
     })
     const heard: [string, number][] = []
     const socket = await gateway.connect(gateway.token(bot.id, ORG, { type: bot.type }))
@@ -557,11 +558,14 @@ describe('delivery', () => {
       heard.push(['ready', ready.conversation.lastSeq]),
     )
     socket.on('message:new', ({ seq, prevSeq }: NewMessage) => heard.push([`after ${prevSeq}`, seq]))
-    await vi.waitFor(() => expect(heard).toHaveLength(1), { timeout: 5_000 })
+    socket.on('message:updated', ({ changeSeq }: Message) => heard.push(['change', changeSeq]))
+    await vi.waitFor(() => expect(heard).toHaveLength(3))
     await gateway.publish([created(conversation, conversation.add('three'))])
-    await vi.waitFor(() => expect(heard).toHaveLength(2))
+    await vi.waitFor(() => expect(heard).toHaveLength(4))
     expect(heard).toEqual([
-      ['ready', 2],
+      ['ready', 1],
+      ['after 1', 2],
+      ['change', 1],
       ['after 2', 3],
     ])
     socket.disconnect()
