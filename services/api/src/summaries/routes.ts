@@ -20,6 +20,13 @@ export async function summaryRoutes(
   app: HttpServer,
   { summaries, context }: { summaries: SummaryService; context: Context },
 ): Promise<void> {
+  // Who still waits when this process ends would get no answer at all.
+  const ending = new AbortController()
+  app.addHook('preClose', (done) => {
+    ending.abort()
+    done()
+  })
+
   app.post(
     '/:id/summary',
     {
@@ -35,7 +42,7 @@ export async function summaryRoutes(
       if (request.query.wait === 'true') {
         const gone = new AbortController()
         reply.raw.once('close', () => gone.abort())
-        const summary = await summaries.wait(wanted, gone.signal)
+        const summary = await summaries.wait(wanted, AbortSignal.any([gone.signal, ending.signal]))
         if (summary) {
           await request.reauthenticate()
           return summary
