@@ -44,6 +44,13 @@ beforeAll(async () => {
   app.get('/election', open, async () => {
     throw Object.assign(new Error('not primary'), { name: 'MongoServerError', code: 10107 })
   })
+  app.get('/cursor', open, async () => {
+    throw Object.assign(new Error('cursor id 1 not found'), { name: 'MongoServerError', code: 43 })
+  })
+  app.get('/bulk', open, async () => {
+    const closed = Object.assign(new Error('connection 6 closed'), { name: 'MongoNetworkError' })
+    throw Object.assign(new Error(closed.message), { name: 'MongoBulkWriteError', errorResponse: closed })
+  })
   app.get('/reset', open, async () => {
     const neighbour = createServer((socket) => socket.resetAndDestroy()).listen(0, '127.0.0.1')
     await once(neighbour, 'listening')
@@ -157,7 +164,9 @@ describe('errors', () => {
     const answer = await problemOf('/election')
     expect(answer).toMatchObject({ code: 'unavailable', status: 503, retryable: true })
     expect(answer.headers['retry-after']).toBe('1')
-    expect(await problemOf('/reset')).toMatchObject({ code: 'unavailable', status: 503 })
+    for (const url of ['/reset', '/bulk', '/cursor']) {
+      expect(await problemOf(url)).toMatchObject({ code: 'unavailable', status: 503 })
+    }
     expect((await problemOf('/refused')).headers['retry-after']).toBe('3')
   })
 

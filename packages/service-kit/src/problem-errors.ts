@@ -42,9 +42,13 @@ const DRIVER_ERRORS = new Set([
   'WaitQueueTimeoutError',
   'MaxRetriesPerRequestError',
 ])
-/** Server codes of MongoDB that say: not now. Elections, shutdown, time limits, write conflicts. */
+/**
+ * Server codes of MongoDB that say: not now. Elections, shutdown, time limits, locks, write conflicts; a cursor that a
+ * restart or a kill ended, a snapshot that is too old or too new.
+ */
 const TRANSIENT_CODES = new Set([
-  6, 7, 50, 64, 89, 91, 112, 189, 202, 251, 262, 317, 358, 9001, 10107, 11600, 11602, 13435, 13436,
+  6, 7, 24, 43, 46, 50, 64, 89, 91, 112, 133, 134, 189, 202, 237, 239, 246, 251, 262, 290, 317, 358, 9001,
+  10107, 11600, 11601, 11602, 13435, 13436,
 ])
 const TRANSIENT_LABELS = [
   'RetryableWriteError',
@@ -65,6 +69,9 @@ const SOCKET_ERRORS = new Set([
 /** A store or a neighbour that is away for the moment. */
 function isTransient(error: Error): boolean {
   if (DRIVER_ERRORS.has(error.name)) return true
+  // A bulk write wraps what ended it, and neither its name nor its labels say what that was.
+  if ('errorResponse' in error && error.errorResponse instanceof Error)
+    return isTransient(error.errorResponse)
   if ('code' in error && typeof error.code === 'string' && SOCKET_ERRORS.has(error.code)) return true
   if ('code' in error && typeof error.code === 'number' && TRANSIENT_CODES.has(error.code)) return true
   if (!('hasErrorLabel' in error) || typeof error.hasErrorLabel !== 'function') return false
