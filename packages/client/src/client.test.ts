@@ -1,4 +1,4 @@
-import type { Message } from '@parley/contract'
+import type { Change, Message } from '@parley/contract'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { createParley, type Parley, type ParleyOptions } from './client.ts'
 import { createWorld, type FakeServer, startFakeServer, tokenOf, type World } from './testing/fake-server.ts'
@@ -476,6 +476,41 @@ describe('receiving', () => {
     await room.leave()
     await room.join()
     expect([room.state, ...seqs(seen)]).toEqual(['live', 1, 2])
+  })
+
+  it('tells no older state of a conversation behind a newer one: what it fetched came later than the next join', async () => {
+    const { parley, room } = await joined()
+    const titles: string[] = []
+    room.on('conversation:updated', ({ conversation }) => titles.push(conversation.title))
+    // Of a conversation only its last change is kept.
+    const retitle = (changeSeq: number, title: string) => {
+      const conversation = { id: room.id, title } as NonNullable<Change['conversation']>
+      world.changes.splice(0, 1, { changeSeq, kind: 'conversation.updated', conversation })
+    }
+    retitle(1, 'old')
+    const late = Promise.withResolvers<void>()
+    const real = fetch
+    const asked = vi.spyOn(globalThis, 'fetch')
+    asked.mockImplementation(async (url, init) => {
+      const response = await real(url, init)
+      if (!String(url).includes('/changes')) return response
+      asked.mockRestore()
+      await late.promise
+      return response
+    })
+    server().emit('resync', { conversationId: room.id, reason: 'behind' })
+    await eventually(() => expect(vi.isMockFunction(globalThis.fetch)).toBe(false))
+    server().faults.swallowLive = 120
+    server(1).faults.swallowLive = 120
+    write(120)
+    retitle(2, 'new')
+    server().dropAll()
+    await eventually(() => expect(titles).toEqual(['new']))
+    expect([parley.state, room.state]).toEqual(['connected', 'filling'])
+    late.resolve()
+    await eventually(() => expect(room.state).toBe('live'))
+    expect(titles).toEqual(['new'])
+    expect(room.position.changeSeq).toBeGreaterThanOrEqual(1)
   })
 
   it('goes on filling where something on the way says that there is nothing', async () => {

@@ -296,7 +296,11 @@ export function createRoom(id: string, deps: RoomDependencies): RoomInside {
       timeline.changed(change.message)
       return
     }
-    if (!timeline.change(change.changeSeq) || !change.conversation) return
+    if (!change.conversation) {
+      timeline.change(change.changeSeq)
+      return
+    }
+    if (!timeline.conversationChanged(change.changeSeq)) return
     events.emit('conversation:updated', {
       conversationId: id,
       changeSeq: change.changeSeq,
@@ -334,7 +338,7 @@ export function createRoom(id: string, deps: RoomDependencies): RoomInside {
     'message:deleted': (message) => inOrder(() => timeline.changed(message)),
     'conversation:updated': (update) =>
       inOrder(() => {
-        if (timeline.change(update.changeSeq)) events.emit('conversation:updated', update)
+        if (timeline.conversationChanged(update.changeSeq)) events.emit('conversation:updated', update)
       }),
     'message:stream': (update) => {
       const progress = liveText.apply(update)

@@ -26,6 +26,8 @@ export function createTimeline(sink: TimelineSink) {
   /** States that are newer than the message handed out will be, or that came before it. */
   const ahead = new Map<string, Message>()
   const states = new Map<string, number>()
+  /** The change after which the conversation was told last. */
+  let conversationAt = 0
   /** Change numbers seen above the contiguous ones. */
   const changesSeen = new Set<number>()
 
@@ -83,6 +85,7 @@ export function createTimeline(sink: TimelineSink) {
       for (const known of [waiting, ahead, states, changesSeen]) known.clear()
       seq = atSeq
       changeSeq = atChangeSeq
+      conversationAt = 0
     },
 
     /** A live message. False: something before it is missing, it waits. */
@@ -118,6 +121,13 @@ export function createTimeline(sink: TimelineSink) {
       }
       remember(message)
       sink.update(message)
+    },
+
+    /** The conversation as it was after this change; false if that or a newer state of it was told before. */
+    conversationChanged(number: number): boolean {
+      if (!this.change(number) || number < conversationAt) return false
+      conversationAt = number
+      return true
     },
 
     /** A change number was seen; false if it had been before. */
