@@ -444,6 +444,14 @@ describe('receiving', () => {
     expect(room.position).toEqual({ seq: 2, changeSeq: 1 })
   })
 
+  it('goes on from where it left also where the place that it is given is undefined', async () => {
+    const { room, seen } = await joined()
+    await room.leave()
+    write(1)
+    await room.join({ afterSeq: undefined, afterChangeSeq: 0 })
+    expect(seqs(seen)).toEqual([1])
+  })
+
   it('tells again what changed where it says only after which change it begins', async () => {
     write(2)
     const { room, seen } = await joined()

@@ -21,6 +21,8 @@ export type {
   Problem,
   ProblemCode,
   ReadResult,
+  Receipt,
+  RoomConversation,
   SearchHit,
   StreamResult,
   UpdateConversation,

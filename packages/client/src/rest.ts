@@ -90,7 +90,7 @@ export function createRest(api: Http, gateway: Http) {
     /** Requests a summary of everything so far; `wait` answers with the summary, or after 30 s that it is queued. */
     summarize: (id: string, { wait = false, signal }: CallOptions & { wait?: boolean } = {}) =>
       call<SummaryResult>('POST', path('conversations', id, 'summary'), {
-        ...repeatable(undefined, signal ? { signal } : {}),
+        ...repeatable(undefined, { signal }),
         query: { wait: wait ? 'true' : undefined },
         timeoutMs: 40_000,
       }),

@@ -50,9 +50,9 @@ export interface RoomEvents {
 /** Where to begin in a room that is not followed yet. */
 export interface Place {
   /** Also deliver what came after this seq. Left out: after where the room was left; at first, from now on. */
-  afterSeq?: number
+  afterSeq?: number | undefined
   /** Also tell what changed after this change. Left out: after where the room was left; at first, from now on. */
-  afterChangeSeq?: number
+  afterChangeSeq?: number | undefined
 }
 
 export interface JoinOptions extends Place, CallOptions {}
@@ -178,10 +178,14 @@ export function createRoom(id: string, deps: RoomDependencies): RoomInside {
   }
 
   async function enter(place: Place, stayed: AbortSignal): Promise<JoinResult> {
-    const known = started ? { afterSeq: timeline.seq, afterChangeSeq: timeline.changeSeq } : {}
+    const known: Place = started ? { afterSeq: timeline.seq, afterChangeSeq: timeline.changeSeq } : {}
     const placed = place.afterSeq !== undefined || place.afterChangeSeq !== undefined
     const anew = !started || (!followed && placed)
-    const from = anew ? { ...known, ...place } : known
+    const { afterSeq, afterChangeSeq } = anew ? place : known
+    const from = {
+      afterSeq: afterSeq ?? known.afterSeq,
+      afterChangeSeq: afterChangeSeq ?? known.afterChangeSeq,
+    }
     const held: (() => void)[] = []
     behindJoin = held
     try {

@@ -32,7 +32,7 @@ export function createSender({ connection, rest, tokens, refresh, closed }: Send
   }
 
   const byRest = (message: OutgoingMessage, signal: AbortSignal | undefined): Promise<Message> =>
-    rest.messages.create(message, { attempts: 1, ...(signal ? { signal } : {}) })
+    rest.messages.create(message, { attempts: 1, signal })
 
   async function untilDefinite(message: OutgoingMessage, signal: AbortSignal | undefined): Promise<Message> {
     let renewals = 0

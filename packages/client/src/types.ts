@@ -12,7 +12,7 @@ export type MessageInput = string | Draft
 export type OutgoingMessage = ClientPayload<'message:send'> & Required<Pick<CreateMessage, 'clientMessageId'>>
 
 export interface CallOptions {
-  signal?: AbortSignal
+  signal?: AbortSignal | undefined
 }
 
 export interface SendOptions extends CallOptions {
