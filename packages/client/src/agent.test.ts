@@ -551,6 +551,33 @@ describe('agent', () => {
     expect(texts()).toEqual(['sent: well?', 'sent: I have to go.'])
   })
 
+  it('shows nothing of an answer that its handler begins as it stops, unless it has it whole', async () => {
+    let turns = 0
+    await answering(async (_message, { stream, signal }) => {
+      turns += 1
+      await new Promise((resolve) => signal.addEventListener('abort', resolve))
+      const answer = stream()
+      answer.write('Half ')
+      await answer.end({ usage: { inputTokens: 1, outputTokens: 1 } })
+    })
+    ask('well?')
+    await eventually(() => expect(turns).toBe(1))
+    await agent.stop()
+    expect(texts()).toEqual(['sent: well?'])
+
+    agent = createAgent({ url: server.url, token: 'bot' })
+    agent.on('error', ({ error }) => errors.push(error))
+    await answering(async (_message, { stream, signal }) => {
+      turns += 1
+      await new Promise((resolve) => signal.addEventListener('abort', resolve))
+      await stream().end({ content: 'I have to go.' })
+    })
+    await eventually(() => expect(turns).toBe(2))
+    await agent.stop()
+    expect(texts()).toEqual(['sent: well?', 'sent: I have to go.'])
+    expect(errors).toEqual([])
+  })
+
   it('is not handed what was deleted before its turn came, also as it came', async () => {
     const handed: string[] = []
     const release = Promise.withResolvers<void>()

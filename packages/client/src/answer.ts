@@ -20,7 +20,8 @@ export interface Answer {
   /**
    * Ends the answer; resolves with the message as stored, which has its cost. `content` replaces what was written. If
    * somebody else ended it before (a cancel), it resolves with that message. Once the agent stops, the text counts as
-   * half an answer: without `content` it ends as failed. Neither has its usage stored.
+   * half an answer: without `content` it ends as failed, or, where it was begun only then, comes to nothing (`aborted`).
+   * Neither has its usage stored.
    */
   end(result?: StreamResult): Promise<Message>
   /** Ends it as failed, with what was written. */
@@ -136,6 +137,8 @@ export function createAnswer(
     }
   }
 
+  const isBegun = (): boolean => messageId !== null || starting !== null
+
   function start(): Promise<Started> {
     starting ??= requestStart().finally(() => {
       starting = null
@@ -143,9 +146,11 @@ export function createAnswer(
     return starting
   }
 
-  /** Takes the message up again; ends here if it ended there. */
+  /** Begins, or takes the message up again; ends here if it ended there. */
   function resume(): void {
     flowing = false
+    // Begun now it would only be cut off: an end that has the whole begins it itself.
+    if (gone.aborted && !isBegun()) return
     start().then(
       ({ ended }) => {
         if (ended) cut()
@@ -159,6 +164,7 @@ export function createAnswer(
 
   async function settle(op: 'end' | 'abort', fields: StreamResult): Promise<Message> {
     if (refused) throw refused
+    if (op === 'abort' && !isBegun()) throw new ParleyError('aborted', 'The answer was not begun')
     let known: Started | null = messageId === null || !flowing ? await start() : { messageId, ended: null }
     for (let failures = 1; ; failures++) {
       if (refused) throw refused
