@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { Agent, get } from 'node:http'
 import { type AddressInfo, connect, createServer } from 'node:net'
 import { text } from 'node:stream/consumers'
-import { Problem, problem } from '@parley/contract'
+import { LIMITS, Problem, problem } from '@parley/contract'
 import type { InjectOptions } from 'fastify'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { z } from 'zod'
@@ -22,7 +22,7 @@ let ready = true
 const open = { config: { permission: 'open' } }
 
 beforeAll(async () => {
-  app = createHttpServer({ logger, bodyLimit: 1_024 })
+  app = createHttpServer({ logger })
   problemErrors(app)
   health(app, { isReady: () => ready, degraded: () => ['redis'] })
   await metrics(app, { registry: createRegistry('test') })
@@ -99,7 +99,10 @@ describe('errors', () => {
     })
     expect(await post('')).toMatchObject({ code: 'validation_failed' })
     expect(await post('[]')).toMatchObject({ code: 'validation_failed' })
-    expect(await post('x'.repeat(2_000))).toMatchObject({ code: 'payload_too_large', status: 413 })
+    expect(await post('x'.repeat(LIMITS.requestBytes + 1))).toMatchObject({
+      code: 'payload_too_large',
+      status: 413,
+    })
     expect(await post('hello', { 'content-type': 'text/plain' })).toMatchObject({ status: 415 })
   })
 
@@ -176,7 +179,7 @@ describe('errors', () => {
     socket.on('data', (chunk) => {
       heard += chunk
     })
-    const half = 'x'.repeat(1_000)
+    const half = 'x'.repeat(LIMITS.requestBytes * 0.6)
     socket.write('POST /things HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n')
     socket.write(`Content-Length: ${2 * half.length}\r\n\r\n${half}`)
     await vi.waitFor(() => expect(heard).toMatch(/^HTTP\/1.1 413 .*payload_too_large/s))

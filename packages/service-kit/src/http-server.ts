@@ -77,17 +77,11 @@ function unparsedProblem(code: string): ProblemError {
   }
 }
 
-export interface HttpServerOptions {
-  logger: Logger
-  /** Bytes of a request's body; default 1 MiB. */
-  bodyLimit?: number
-}
-
 /**
  * An HTTP server as all services have it: bounded in every direction, zod on the way in, plain `JSON.stringify` on the
  * way out (answers are checked against their schemas by the tests, not at run time), a request id on every answer.
  */
-export function createHttpServer({ logger, bodyLimit = LIMITS.requestBytes }: HttpServerOptions): HttpServer {
+export function createHttpServer({ logger }: { logger: Logger }): HttpServer {
   const app = fastify({
     loggerInstance: logger as FastifyBaseLogger,
     // A line per request costs more than most requests; the URL may hold a search text.
@@ -96,7 +90,7 @@ export function createHttpServer({ logger, bodyLimit = LIMITS.requestBytes }: Ht
     childLoggerFactory: (parent) => parent,
     genReqId: requestId,
     requestIdHeader: false,
-    bodyLimit,
+    bodyLimit: LIMITS.requestBytes,
     requestTimeout: 30_000,
     connectionTimeout: 60_000,
     keepAliveTimeout: 72_000,
