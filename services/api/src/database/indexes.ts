@@ -2,7 +2,7 @@ import { type Db, type IndexDescription, MongoServerError } from 'mongodb'
 
 type Named = IndexDescription & { name: string }
 
-/** The rows of a participant, by activity. A query names `inactive`, if need be as {@link ANY_STATUS}. */
+/** The rows of a participant, by activity. A query in that order names `inactive`, if need be as {@link ANY_STATUS}. */
 export const OWN_ROWS = { org: 1, key: 1, inactive: 1, activityAt: -1, cid: -1 } as const
 export const ANY_STATUS = { $in: [null, true] } as unknown as { $in: true[] }
 

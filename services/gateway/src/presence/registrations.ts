@@ -9,7 +9,7 @@ import { BATCH_SIZE, type PresenceWrites } from './writes.ts'
  *
  * | wanted | `heldBy` | what is done next |
  * | --- | --- | --- |
- * | yes | the present generation | nothing |
+ * | yes | the present generation | nothing, unless a removal was sent and not answered: then written |
  * | yes | none, or an earlier one | written |
  * | no | the present generation | removed; not found there: once more at the next flush |
  * | no | none, or an earlier one | removed, and forgotten here |
