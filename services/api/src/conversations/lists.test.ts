@@ -171,12 +171,16 @@ describe('lists', () => {
     })
     await service.conversations.setStatus(ada, cid, 'closed')
     await vi.waitFor(() => expect(marking).toHaveBeenCalledOnce())
-    await world.service().conversations.setStatus(ada, cid, 'active')
+    const other = world.service()
+    await other.conversations.setStatus(ada, cid, 'active')
+    await other.participants.add(ada, cid, { type: 'user', id: 'newcomer' })
     late.resolve()
     await service.changes.idle()
     marking.mockRestore()
-    const { data } = await service.lists.list(ada, { status: 'active' })
-    expect(data.map(({ id }) => id)).toContain(cid)
+    for (const who of [ada, caller('newcomer')]) {
+      const { data } = await service.lists.list(who, { status: 'active' })
+      expect(data.map(({ id }) => id)).toContain(cid)
+    }
   })
 
   test('a conversation is closed beside those who read in it: no change of theirs collides with that', async () => {
