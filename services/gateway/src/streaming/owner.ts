@@ -319,6 +319,11 @@ export function createStreamOwner(
 
     onEndedElsewhere,
 
+    /** Redis may have begun with an older file: the text is written again with the next piece or checkpoint. */
+    onReconnected(): void {
+      behind = true
+    },
+
     /** Its text; null if another gateway continues it. */
     async read(): Promise<string | null> {
       await confirm()

@@ -261,6 +261,10 @@ export function createStreams(options: {
     }
   }
 
+  const onReconnected = () => {
+    for (const owner of owners.values()) owner.onReconnected()
+  }
+  redis.on('ready', onReconnected)
   bus.handle('cancel', (_channel, messageId) => onEnded(messageId))
   lifecycle.on('disconnected', (socket) => {
     for (const owner of owners.values()) owner.onAgentGone(socket)
@@ -314,6 +318,7 @@ export function createStreams(options: {
     /** Leaves all streams to whoever takes them over. */
     async close(): Promise<void> {
       closing = true
+      redis.off('ready', onReconnected)
       await Promise.all([...owners.values()].map((owner) => owner.leave()))
     },
   }

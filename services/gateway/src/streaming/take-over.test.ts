@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import {
+  joinStreamText,
   LIMITS,
   type Message,
   roomChannel,
@@ -129,6 +130,22 @@ test('an answer that was taken by another connection here is not ended without w
   second.emit('message:stream', { op: 'delta', messageId, index: 5, text: ', world' })
   expect(await second.emitWithAck('message:stream', { op: 'end', messageId })).toMatchObject({ ok: true })
   expect(ended).toMatchObject([{ result: { content: 'Hello, world' } }])
+})
+
+test('an answer is whole in Redis again after Redis came back with an older file', async () => {
+  const agent = await connectAgent()
+  const { messageId } = await agent.emitWithAck('message:stream', begin('d'))
+  agent.emit('message:stream', { op: 'delta', messageId, index: 0, text: 'Hel' })
+  await isStored('Hel')
+  agent.emit('message:stream', { op: 'delta', messageId, index: 3, text: 'lo' })
+  await isStored('lo')
+  await gateway.redis.hdel(streamTextKey(messageId), '3')
+  gateway.redis.stream.destroy()
+  await vi.waitFor(() => expect(gateway.redis.status).not.toBe('ready'))
+  await vi.waitFor(() => expect(gateway.redis.status).toBe('ready'))
+  agent.emit('message:stream', { op: 'delta', messageId, index: 5, text: ', world' })
+  await isStored('world')
+  expect(joinStreamText(await gateway.redis.hgetall(streamTextKey(messageId)))).toBe('Hello, world')
 })
 
 test('a socket has only so many answers open, however often each is started', async () => {
