@@ -24,6 +24,8 @@ export const STREAM_TIMES = {
   checkpointMs: 2_000,
   /** Milliseconds until the next try to add to a text that is held. */
   heldMs: 50,
+  /** Milliseconds after which a text is held anew while the api is asked to end it. */
+  holdAgainMs: 2_000,
   /** Milliseconds for an agent that was cut off to come back. */
   orphanMs: 10_000,
 }

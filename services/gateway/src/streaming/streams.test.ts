@@ -300,6 +300,10 @@ it('shows nothing of an answer that is being cancelled beyond what is stored of 
     appended.mockClear()
     await write(6, 'ghi')
     await isTold(3)
+    // The api takes its time.
+    const held = () => gateway.redis.hget(streamTextKey(messageId), 'held')
+    const until = Number(await held())
+    await vi.waitFor(async () => expect(Number(await held())).toBeGreaterThan(until), { timeout: 4_000 })
   }
   expect(await cancel()).toMatchObject({ ok: true })
   expect(ended.at(-1)).toMatchObject({ messageId, status: 'cancelled', result: { content: 'abcdef' } })

@@ -237,13 +237,21 @@ export function createStreams(options: {
     end: (text: string | null) => InternalStreamFinish,
   ): Promise<InternalStreamFinishResult> {
     let won = false
+    let holding: NodeJS.Timeout | undefined
     try {
       const request = end(await hold(messageId))
+      // The api may take longer than a stream is held.
+      holding = setInterval(() => {
+        store.hold(messageId).catch((error: unknown) => {
+          logger.debug({ err: error, messageId }, 'a stream may go on before it is ended')
+        })
+      }, times.holdAgainMs)
       const { conversationId } = request
       const answer = await api.internal('/internal/streams/finish', request, { key: conversationId })
       won = answer.won
       return answer
     } finally {
+      clearInterval(holding)
       if (!won) await store.release(messageId)
     }
   }
