@@ -7,6 +7,8 @@ export interface ParleyErrorOptions {
   /** Milliseconds that the server asked to wait before the next try. */
   retryAfterMs?: number
   problem?: Problem
+  /** HTTP status of an answer that is no problem of Parley's. */
+  status?: number
   cause?: unknown
 }
 
@@ -32,7 +34,7 @@ export class ParleyError extends Error {
     this.name = 'ParleyError'
     this.code = code
     this.problem = options.problem
-    this.status = options.problem?.status ?? 0
+    this.status = options.problem?.status ?? options.status ?? 0
     this.retryable = options.problem?.retryable ?? (code === 'network' || code === 'timeout')
     this.retryAfterMs = options.retryAfterMs
     this.errors = options.problem?.errors ?? []

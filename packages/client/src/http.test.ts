@@ -39,6 +39,12 @@ const say =
         ),
       )
 
+/** From a balancer, say. */
+const stray =
+  (status: number): Answer =>
+  (_, response) =>
+    response.writeHead(status, { 'content-type': 'text/html' }).end('<h1>No</h1>')
+
 describe('calls', () => {
   let closed: AbortController
   const http = (...urls: string[]) => createHttp(urls, createTokenSource('token'), closed.signal)
@@ -54,6 +60,16 @@ describe('calls', () => {
     expect(once.asked.length).toBe(1)
     const twice = await startApi(cut, fine)
     expect(await http(twice.url).request('POST', '/', { repeatable: true })).toEqual({ fine: true })
+  })
+
+  it('say with which status something on the way answered, and go by it as by one of the api', async () => {
+    const forbidden = await startApi(stray(403))
+    const failed = { code: 'bad_request', status: 403 }
+    await expect(http(forbidden.url).request('GET', '/')).rejects.toMatchObject(failed)
+    const busy = await startApi(stray(429), stray(502))
+    const gone = { code: 'network', status: 502 }
+    await expect(http(busy.url).request('POST', '/')).rejects.toMatchObject(gone)
+    expect(busy.asked.length).toBe(2)
   })
 
   it('send what they were given, whatever its owner does with it meanwhile', async () => {

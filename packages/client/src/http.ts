@@ -146,6 +146,7 @@ function answeredError(response: Response, text: string, url: string): ParleyErr
   // From a balancer in between, not Parley.
   const busy = response.status === 429 || response.status >= 500
   return new ParleyError(busy ? 'network' : 'bad_request', `${url} answered ${response.status}`, {
+    status: response.status,
     ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
   })
 }
