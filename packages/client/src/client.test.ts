@@ -841,6 +841,18 @@ describe('small signals', () => {
     expect(next.state).toBe('live')
   })
 
+  it('goes on hearing a conversation whose forgotten room is left once more', async () => {
+    const { parley, room } = await joined()
+    await room.leave()
+    parley.forget(room.id)
+    const next = parley.conversation(room.id)
+    await next.join()
+    await room.leave()
+    write(1)
+    await eventually(() => expect(next.position.seq).toBe(1))
+    expect(server().of('conversation:leave')).toHaveLength(1)
+  })
+
   it('sends read positions as they are asked for, however high or wrong one before was', async () => {
     const { room } = await joined()
     await room.read(99)

@@ -150,7 +150,8 @@ export function assemble(options: ParleyOptions): {
       const id = given.toLowerCase()
       const known = rooms.get(id)
       if (known) return known
-      const room = createRoom(id, { connection, rest, sender, role, closed })
+      const isReplaced = () => rooms.get(id) !== room && rooms.has(id)
+      const room: RoomInside = createRoom(id, { connection, rest, sender, role, closed, isReplaced })
       rooms.set(id, room)
       return room
     },

@@ -172,9 +172,7 @@ export function createFollowing(options: FollowingOptions) {
     if (position) left.set(id, { queue, position })
     const [oldest] = left.keys()
     if (oldest !== undefined && left.size > LEFT_KEPT) left.delete(oldest)
-    const leaving = insist(async () => {
-      if (!followed.has(id)) await room.leave()
-    }, stopping)
+    const leaving = insist(() => room.leave(), stopping)
     parley.forget(id)
     await leaving
     if (inbox.settled) lookBack(id, room.position.seq).catch((error: unknown) => report(error, id))

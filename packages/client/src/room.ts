@@ -105,6 +105,8 @@ export interface RoomDependencies {
   sender: Sender
   role: 'user' | 'assistant'
   closed: AbortSignal
+  /** Another room has taken this one's place. */
+  isReplaced(): boolean
 }
 
 /** Where a change is learnt of afterwards, it isn't known which of these it touched. */
@@ -285,7 +287,7 @@ export function createRoom(id: string, deps: RoomDependencies): RoomInside {
 
   async function depart(): Promise<void> {
     stop('out', new ParleyError('aborted', 'The room was left'))
-    if (connection.state !== 'connected') return
+    if (connection.state !== 'connected' || deps.isReplaced()) return
     try {
       await connection.request('conversation:leave', { conversationId: id })
     } catch (error) {

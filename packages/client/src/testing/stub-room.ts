@@ -24,6 +24,14 @@ export function stubRoom(answer: (event: string, payload: object, signal?: Abort
   const http = createHttp(['http://127.0.0.1:9'], tokens, closed)
   const rest = createRest(http, http)
   const sender = createSender({ connection, rest, tokens, refresh: () => Promise.resolve(), closed })
-  const room = createRoom(world.conversationId, { connection, rest, sender, role: 'user', closed })
+  const isReplaced = () => false
+  const room = createRoom(world.conversationId, {
+    connection,
+    rest,
+    sender,
+    role: 'user',
+    closed,
+    isReplaced,
+  })
   return { room, world, connection, rest, closed }
 }
