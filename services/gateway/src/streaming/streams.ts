@@ -67,9 +67,14 @@ export function createStreams(options: {
   const beat = createBeat(times.beatMs)
   let closing = false
 
+  /** As many are remembered as it may have open. */
   function onTaken(messageId: string, writer: ChatSocket): void {
-    taken.set(writer, (taken.get(writer) ?? new Set()).add(messageId))
+    const own = taken.get(writer) ?? new Set<string>()
+    taken.set(writer, own.add(messageId))
+    const [oldest] = own
+    if (own.size > LIMITS.streamsPerSocket && oldest !== undefined) own.delete(oldest)
   }
+
   function onOver(owner: StreamOwner): void {
     if (owners.get(owner.messageId) === owner) owners.delete(owner.messageId)
     bus.release(roomChannel(owner.conversationId))

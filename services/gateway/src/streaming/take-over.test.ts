@@ -9,7 +9,8 @@ import {
   streamTextKey,
 } from '@parley/contract'
 import type { ApiClient } from '@parley/service-kit'
-import { afterEach, beforeEach, expect, test, vi } from 'vitest'
+import type { Socket } from 'socket.io-client'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { z } from 'zod'
 import { busMessage } from '../bus/bus.ts'
 import { createFakeApi, createFakeConversation, newId } from '../testing/fake-api.ts'
@@ -148,24 +149,46 @@ test('an answer is whole in Redis again after Redis came back with an older file
   expect(joinStreamText(await gateway.redis.hgetall(streamTextKey(messageId)))).toBe('Hello, world')
 })
 
-test('a socket has only so many answers open, however often each is started', async () => {
-  const messages = new Map<string, Message>()
-  onStart = async (key) => {
-    const message = messages.get(key) ?? { ...answer, id: newId() }
-    messages.set(key, message)
-    return message
-  }
-  const agent = await connectAgent()
-  const names = Array.from({ length: LIMITS.streamsPerSocket }, (_, n) => String(n))
-  for (let times = 0; times < 2; times++) {
+describe('of many answers', () => {
+  const ALL = Array.from({ length: LIMITS.streamsPerSocket }, (_, n) => String(n))
+  let messages: Map<string, Message>
+  beforeEach(() => {
+    messages = new Map()
+    onStart = async (key) => {
+      const message = messages.get(key) ?? { ...answer, id: newId() }
+      messages.set(key, message)
+      return message
+    }
+  })
+
+  async function startAll(agent: Socket): Promise<void> {
     // No more than may wait at once.
-    for (const part of [names.slice(0, 500), names.slice(500)]) {
+    for (const part of [ALL.slice(0, 500), ALL.slice(500)]) {
       const starts = part.map((name) => agent.emitWithAck('message:stream', begin(name)))
       expect((await Promise.all(starts)).filter(({ ok }) => !ok)).toEqual([])
     }
   }
-  const one = await agent.emitWithAck('message:stream', begin('more'))
-  expect(one).toMatchObject({ ok: false, error: { code: 'conflict' } })
+
+  test('a socket has only so many open, however often each is started', async () => {
+    const agent = await connectAgent()
+    await startAll(agent)
+    await startAll(agent)
+    const one = await agent.emitWithAck('message:stream', begin('more'))
+    expect(one).toMatchObject({ ok: false, error: { code: 'conflict' } })
+  })
+
+  test('only so many are remembered as taken from a socket', async () => {
+    const [former, agent] = [await connectAgent(), await connectAgent()]
+    await startAll(former)
+    await startAll(agent)
+    const end = (socket: Socket, name: string) =>
+      socket.emitWithAck('message:stream', { op: 'end', messageId: messages.get(name)?.id })
+    expect(await end(former, '0')).toMatchObject({ ok: false, error: { code: 'conflict' } })
+    expect(await end(agent, '1')).toMatchObject({ ok: true })
+    for (const socket of [former, agent]) await socket.emitWithAck('message:stream', begin('more'))
+    expect(await end(former, '0')).toMatchObject({ ok: true })
+    expect(await end(former, '2')).toMatchObject({ ok: false, error: { code: 'conflict' } })
+  })
 })
 
 test('who joins first as an answer begins gets the text that it has', async () => {
