@@ -6,9 +6,10 @@ export default defineConfig({
   ssr: { resolve: { conditions: ['@parley/source', 'module', 'node', 'development|production'] } },
   test: {
     globalSetup: [`${devstack}/global-setup.ts`],
-    setupFiles: [`${devstack}/quiet.ts`],
+    setupFiles: [`${devstack}/quiet.ts`, `${devstack}/patient.ts`],
     pool: 'forks',
     execArgv: ['--conditions=@parley/source'],
+    expect: { poll: { timeout: 10_000 } },
     testTimeout: 30_000,
     hookTimeout: 60_000,
     projects: [

@@ -48,7 +48,7 @@ beforeAll(async () => {
   }
   // What runs behind the sends comes to rest first.
   const unsettled = () => mongo.db().collection('messages').countDocuments({ unsettled: true })
-  await vi.waitFor(async () => expect(await unsettled()).toBe(0), { timeout: 10_000, interval: 50 })
+  await vi.waitFor(async () => expect(await unsettled()).toBe(0), { interval: 50 })
   before = await stored()
 })
 afterAll(async () => {

@@ -185,7 +185,7 @@ it.each(CALLS)('%s looks at no more than it must', async (call, who, documents) 
 it('what runs by itself is served by indexes, too', async () => {
   const operations = await profiled(async () => {
     const end = performance.now() + 2_500
-    await vi.waitFor(() => expect(performance.now()).toBeGreaterThan(end), { timeout: 10_000, interval: 100 })
+    await vi.waitFor(() => expect(performance.now()).toBeGreaterThan(end), { interval: 100 })
   })
   expect(operations.length).toBeGreaterThan(2)
   for (const { ns, planSummary = '', docsExamined = 0, command } of operations) {

@@ -748,5 +748,4 @@ describe('agent', () => {
   })
 })
 
-/** The machine may be busy with other tests: a condition gets all the time that it could need. */
-const eventually = (check: () => void) => vi.waitFor(check, { timeout: 10_000, interval: 10 })
+const eventually = (check: () => void) => vi.waitFor(check, { interval: 10 })

@@ -31,6 +31,6 @@ it.for([
     collectGarbage()
     expect(question.deref() === undefined).toBe(true)
   }
-  await vi.waitFor(isGone, { timeout: 10_000 })
+  await vi.waitFor(isGone)
   expect(report).not.toHaveBeenCalled()
 })

@@ -54,7 +54,7 @@ test('killed with -9, it leaves neither a process nor a folder behind', async ()
   await vi.waitFor(async () => {
     for (const pid of Object.values<number>(pids)) expect(isAlive(pid)).toBe(false)
     await expect(access(dataDir)).rejects.toThrow()
-  }, 5_000)
+  })
 })
 
 test.each([

@@ -41,7 +41,7 @@ test('a Redis that does not answer makes no request wait for long, or fail, and 
       { current: 1 },
       { current: 2 },
     ])
-    await vi.waitFor(() => expect(Date.now()).toBeGreaterThan(started + 1_100), { timeout: 5_000 })
+    await vi.waitFor(() => expect(Date.now()).toBeGreaterThan(started + 1_100))
     expect(await count('ada', 60_000)).toMatchObject({ current: 3 })
     expect(warn).toHaveBeenCalledOnce()
   } finally {

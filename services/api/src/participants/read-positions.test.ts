@@ -54,7 +54,7 @@ describe('read positions', () => {
     const { reads, note, stored, write, events } = await scene(['user:ada'])
     for (const seq of [1, 2, 3]) reads.note(note('user:ada', seq))
     expect(write).not.toHaveBeenCalled()
-    await expect.poll(() => stored('user:ada'), { timeout: 5_000 }).toBe(3)
+    await expect.poll(() => stored('user:ada')).toBe(3)
     expect(write).toHaveBeenCalledTimes(1)
     expect(events).toEqual([])
     reads.note(note('user:ada', 4))
@@ -66,7 +66,7 @@ describe('read positions', () => {
     const { reads, note, stored, write } = await scene(['user:ada'])
     write.mockRejectedValueOnce(new Error('no primary'))
     reads.note(note('user:ada', 1))
-    await expect.poll(() => stored('user:ada'), { timeout: 5_000 }).toBe(1)
+    await expect.poll(() => stored('user:ada')).toBe(1)
     write.mockRejectedValue(new Error('no primary'))
     reads.note(note('user:ada', 2))
     await reads.idle()
@@ -102,7 +102,7 @@ describe('read positions', () => {
     await reads.mark(at('user:ada', 1))
     await reads.idle()
     expect(events).toEqual([])
-    await expect.poll(() => events, { timeout: 5_000 }).toHaveLength(1)
+    await expect.poll(() => events).toHaveLength(1)
   })
 
   test('of senders are written later also if a mark shared the write that failed', async () => {

@@ -743,7 +743,7 @@ describe('delivery', () => {
     const [, , , four] = conversation.messages
     const deleted = { ...four, content: '', changeSeq: 1, deletedAt: new Date(0).toISOString() }
     await gateway.publish([gateway.event('message.deleted', conversation, { change: 1, data: deleted })])
-    await vi.waitFor(() => expect(heard).toHaveLength(2), { timeout: 3_000 })
+    await vi.waitFor(() => expect(heard).toHaveLength(2))
     expect(heard).toMatchObject([
       { lastSeq: 1, lastMessage: { preview: 'one' } },
       { lastSeq: 4, lastMessage: { preview: '' } },

@@ -102,7 +102,7 @@ describe('coming and going', () => {
 
     const last = await join(first, conversation)
     await elsewhere.come(cyd, conversation)
-    await vi.waitFor(() => expect(watcher.named('joined')).toEqual([cyd]), { timeout: 3_000 })
+    await vi.waitFor(() => expect(watcher.named('joined')).toEqual([cyd]))
     expect([watcher.named('online'), watcher.single.length]).toEqual([[cyd], 2])
 
     // As many as before, but an aggregate that waits is not overtaken by what follows it.
@@ -110,7 +110,7 @@ describe('coming and going', () => {
     await last.emitWithAck('conversation:leave', { conversationId: conversation.id })
     await elsewhere.come(cyd, conversation)
     await elsewhere.go(bob, conversation)
-    await vi.waitFor(() => expect(watcher.named('left')).toEqual([bob]), { timeout: 3_000 })
+    await vi.waitFor(() => expect(watcher.named('left')).toEqual([bob]))
     expect(watcher.present).toContain(cyd)
     await elsewhere.go(cyd, conversation)
     await vi.waitFor(() => expect(watcher.single).toContain(`${cyd} left`))
@@ -122,23 +122,17 @@ describe('coming and going', () => {
     await Promise.all(Array.from({ length: 100 }, () => join(first, conversation)))
     const crowd = names.slice(1)
     await Promise.all(crowd.map((id) => elsewhere.come(id, conversation)))
-    await vi.waitFor(
-      () => {
-        expect(watcher.named('joined').sort()).toEqual(crowd.toSorted())
-        expect(watcher.named('online').sort()).toEqual(crowd.toSorted())
-      },
-      { timeout: 3_000 },
-    )
+    await vi.waitFor(() => {
+      expect(watcher.named('joined').sort()).toEqual(crowd.toSorted())
+      expect(watcher.named('online').sort()).toEqual(crowd.toSorted())
+    })
     expect(watcher.together.length).toBeLessThanOrEqual(2)
     watcher.together.length = 0
     await Promise.all(crowd.map((id) => elsewhere.go(id, conversation)))
-    await vi.waitFor(
-      () => {
-        expect(watcher.named('left').sort()).toEqual(crowd.toSorted())
-        expect(watcher.named('offline').sort()).toEqual(crowd.toSorted())
-      },
-      { timeout: 3_000 },
-    )
+    await vi.waitFor(() => {
+      expect(watcher.named('left').sort()).toEqual(crowd.toSorted())
+      expect(watcher.named('offline').sort()).toEqual(crowd.toSorted())
+    })
     expect(watcher.together.length).toBeLessThanOrEqual(2)
     expect(watcher.single).toEqual([])
   })
@@ -151,12 +145,12 @@ describe('coming and going', () => {
     await elsewhere.come(hundredth, conversation)
     await vi.waitFor(() => expect(watcher.single).toContain(`${hundredth} joined`))
     await elsewhere.come(next, conversation)
-    await vi.waitFor(() => expect(watcher.named('joined')).toEqual([next]), { timeout: 3_000 })
+    await vi.waitFor(() => expect(watcher.named('joined')).toEqual([next]))
     expect(watcher.single).not.toContain(`${next} joined`)
     for (const id of [hundredth, next]) await elsewhere.go(id, conversation)
-    await vi.waitFor(() => expect(watcher.named('left')).toContain(hundredth), { timeout: 3_000 })
+    await vi.waitFor(() => expect(watcher.named('left')).toContain(hundredth))
     await elsewhere.come(next, conversation)
-    await vi.waitFor(() => expect(watcher.single).toContain(`${next} joined`), { timeout: 3_000 })
+    await vi.waitFor(() => expect(watcher.single).toContain(`${next} joined`))
   })
 
   it('is not told to those who open the room after it was closed', async () => {
@@ -174,7 +168,7 @@ describe('coming and going', () => {
     await elsewhere.come(bob, conversation)
     const newcomer = await openWatcher(first, conversation)
     await elsewhere.go(cyd, conversation)
-    await vi.waitFor(() => expect(newcomer.named('left')).toContain(cyd), { timeout: 3_000 })
+    await vi.waitFor(() => expect(newcomer.named('left')).toContain(cyd))
     expect(newcomer.named('left')).toEqual([cyd])
   })
 })

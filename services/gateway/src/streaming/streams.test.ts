@@ -212,7 +212,7 @@ it('finds the running answers of a room that opened while Redis was away', async
   await ada.emitWithAck('conversation:join', { conversationId: blind.id })
   await gateway.redis.del(roomStreamsKey(blind.id))
   await gateway.redis.hset(roomStreamsKey(blind.id), live.id, live.seq)
-  await vi.waitFor(() => expect(told).toMatchObject([{ op: 'snapshot', text: 'Hello' }]), { timeout: 5_000 })
+  await vi.waitFor(() => expect(told).toMatchObject([{ op: 'snapshot', text: 'Hello' }]))
 })
 
 it('continues an answer while somebody else is removed from the conversation', async () => {

@@ -210,9 +210,7 @@ test('who joins first as an answer begins gets the text that it has', async () =
     await delay(200)
   })
   await ada.emitWithAck('conversation:join', { conversationId: begun.id, afterSeq: 0 })
-  await vi.waitFor(() => expect(told.some(({ text }) => text?.includes('Hello'))).toBe(true), {
-    timeout: 5_000,
-  })
+  await vi.waitFor(() => expect(told.some(({ text }) => text?.includes('Hello'))).toBe(true))
 })
 
 const clientMessageIdOf = (body: unknown): string =>

@@ -45,7 +45,7 @@ export async function startTestGateway(api: ApiClient, env: Record<string, strin
   await gateway.start()
   const figure = async (name: string) => (await registry.getSingleMetric(name)?.get())?.values[0]?.value
   // Before that it may have missed something, and asks the api.
-  await vi.waitFor(async () => expect(await figure('gateway_streams_live')).toBe(1), { timeout: 5_000 })
+  await vi.waitFor(async () => expect(await figure('gateway_streams_live')).toBe(1))
   const publisher = createPublisher({ redis, logger })
   const sockets: Socket[] = []
 

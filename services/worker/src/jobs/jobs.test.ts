@@ -121,7 +121,7 @@ test('two workers, a job for each bucket, in any order: one effect each, in orde
   startConsumer(api)
   await Promise.all([5, 1, 3, 2, 4].map((bucket) => add(1, bucket)))
   await Promise.all([2, 3, 1].map((bucket) => add(2, bucket)))
-  await expect.poll(jobsLeft, { timeout: 10_000 }).toBe(0)
+  await expect.poll(jobsLeft).toBe(0)
   expect(api.effects.filter((effect) => effect.startsWith(id(1)))).toEqual(
     [10, 20, 30, 40, 50].map((seq) => `${id(1)} ${seq}`),
   )
@@ -188,7 +188,7 @@ test('a worker that froze holding a job: another takes it over, and its late wri
     })
   })
   startConsumer(api)
-  await expect.poll(() => api.effects, { timeout: 8_000 }).toEqual([`${id(6)} 10`])
+  await expect.poll(() => api.effects).toEqual([`${id(6)} 10`])
   thawNow()
   expect(await late).toEqual({ applied: false })
   expect(api.effects).toHaveLength(1)
