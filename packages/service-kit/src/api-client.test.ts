@@ -145,7 +145,7 @@ it('asks a process that hangs once, and leaves it alone as long as it does', asy
   const client = clientOf(hanging.url, working.url)
   const asked = () => hanging.seen.filter(({ url }) => url === '/internal/heads').length
   const looks = () => hanging.seen.filter(({ url }) => url === '/health/ready').length
-  const ask = (n: number) => client.internal('/internal/heads', NONE, { key: `room ${n}`, timeoutMs: 100 })
+  const ask = (n: number) => client.internal('/internal/heads', NONE, { key: `room ${n}`, timeoutMs: 1_000 })
   for (let n = 0; n < 20; n++) expect(await ask(n)).toEqual({ fine: true })
   expect(asked()).toBe(1)
   await expect.poll(looks).toBe(1)
