@@ -27,7 +27,7 @@ describe('a connection', () => {
   it('is refused to a person who connects too often, with a time to come back, and to nobody else', async () => {
     const token = gateway.token('eager', 'acme')
     for (let n = 0; n < 3; n++) (await gateway.connect(token)).disconnect()
-    await expect(gateway.connect(token)).rejects.toMatchObject({
+    await expect(gateway.tryConnect(token)).rejects.toMatchObject({
       data: { code: 'overloaded', reconnectAfterMs: expect.any(Number) },
     })
     const other = await gateway.connect(gateway.token('patient', 'acme'))
@@ -178,7 +178,7 @@ describe('a newcomer', () => {
     const unsure = await startTestGateway(fake.api, keys)
     const header = Buffer.from('{"alg":"EdDSA"}').toString('base64url')
     try {
-      await expect(unsure.connect(`${header}.e30.AAAA`)).rejects.toMatchObject({
+      await expect(unsure.tryConnect(`${header}.e30.AAAA`)).rejects.toMatchObject({
         data: { code: 'overloaded', reconnectAfterMs: expect.any(Number) },
       })
     } finally {
@@ -248,7 +248,7 @@ describe('a revocation', () => {
     try {
       const [revoked, sound] = [early.token('ada', 'acme'), early.token('bob', 'acme')]
       for (const token of [revoked, sound]) {
-        await expect(early.connect(token)).rejects.toMatchObject({
+        await expect(early.tryConnect(token)).rejects.toMatchObject({
           data: { code: 'overloaded', reconnectAfterMs: expect.any(Number) },
         })
       }

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import { signUserToken } from '@parley/auth'
 import type { PublishedEvent, PublishedEventType } from '@parley/contract'
 import { startRedis, throwAwayFolder } from '@parley/devstack'
@@ -49,6 +50,23 @@ export async function startTestGateway(api: ApiClient, env: Record<string, strin
   const publisher = createPublisher({ redis, logger })
   const sockets: Socket[] = []
 
+  /** A bare client; resolves when it is connected, rejects with the `connect_error`. */
+  async function tryConnect(token: string, options: object = {}): Promise<Socket> {
+    const socket = io(`${url}/chat`, {
+      transports: ['websocket'],
+      auth: { token },
+      forceNew: true,
+      reconnection: false,
+      ...options,
+    })
+    sockets.push(socket)
+    await new Promise<void>((resolve, reject) => {
+      socket.once('connect', resolve)
+      socket.once('connect_error', reject)
+    })
+    return socket
+  }
+
   return {
     url,
     gateway,
@@ -56,21 +74,18 @@ export async function startTestGateway(api: ApiClient, env: Record<string, strin
     redisServer: redisServer.process,
     token: (sub: string, orgId: string, more: object = {}) =>
       signUserToken(SECRETS.JWT_SECRET, { sub, orgId, ...more }),
-    /** A bare client; resolves when it is connected, rejects with the `connect_error`. */
+    tryConnect,
+    /** The same, but comes back when it is told to: as clients do, where the gateway has too much to do just now. */
     async connect(token: string, options: object = {}): Promise<Socket> {
-      const socket = io(`${url}/chat`, {
-        transports: ['websocket'],
-        auth: { token },
-        forceNew: true,
-        reconnection: false,
-        ...options,
-      })
-      sockets.push(socket)
-      await new Promise<void>((resolve, reject) => {
-        socket.once('connect', resolve)
-        socket.once('connect_error', reject)
-      })
-      return socket
+      for (let tries = 1; ; tries++) {
+        try {
+          return await tryConnect(token, options)
+        } catch (error) {
+          const { data } = error as { data?: { code?: string; reconnectAfterMs?: number } }
+          if (data?.code !== 'overloaded' || tries === 10) throw error
+          await delay(data.reconnectAfterMs)
+        }
+      }
     },
     /** Conversations that somebody here follows. */
     rooms: () => figure('gateway_rooms'),
