@@ -91,9 +91,10 @@ test('an answer that was taken from its agent unnoticed is not ended without wha
   await isStored('Hello')
   // As another gateway does on which it seems to start again.
   await gateway.redis.hset(streamTextKey(messageId), { owner: 'elsewhere' })
+  const appended = vi.spyOn(gateway.redis, 'streamAppend')
   agent.emit('message:stream', { op: 'delta', messageId, index: 5, text: ', world' })
-  // By now it has been noticed here, and the agent has not been told.
-  await delay(300)
+  // As in stream-append.lua: by now it has been noticed here, and the agent has not been told.
+  await vi.waitFor(() => expect(appended.mock.settledResults.map(({ value }) => value)).toEqual([0]))
   const first = await agent.emitWithAck('message:stream', { op: 'end', messageId })
   expect(first).toMatchObject({ ok: false, error: { code: 'conflict' } })
   const again = await agent.emitWithAck('message:stream', begin('b'))
