@@ -41,7 +41,15 @@ test('one that dies before it is ready fails at once, with its last words', asyn
 })
 
 test('one that never gets ready fails after its time, with its last lines', async () => {
-  const { process } = managed(`console.log('waiting for Redis'); ${stays}`, { readyTimeoutMs: 700 })
+  const { process } = managed(`console.log('waiting for Redis'); ${stays}`, {
+    readyTimeoutMs: 700,
+    // However long it takes to come that far.
+    readiness: () =>
+      vi.waitFor(() => {
+        expect(process.lines).toHaveLength(1)
+        return 'it has not said so'
+      }),
+  })
   await expect(process.start()).rejects.toThrow(
     /^api-0 was not ready after 0\.7 s \(it has not said so\)\. Its last lines:\n {2}waiting for Redis$/,
   )

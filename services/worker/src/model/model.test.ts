@@ -191,7 +191,7 @@ describe('retries', () => {
 
 test('a model that keeps failing is left alone, then tried again', async () => {
   server.behave(fails(400))
-  const model = modelWith({ resilience: { failures: 3, openMs: 200 } })
+  const model = modelWith({ resilience: { failures: 3, openMs: 1_000 } })
   for (let i = 0; i < 6; i++) {
     await expect(model.summarise(workOf(['x']), never)).rejects.toThrow()
   }
