@@ -239,8 +239,9 @@ test('so it does when its gateway was told to end in mid-sentence, which stored 
   const answer = await stream(before, id)
   const { messageId } = answer
   const long = TEXT.repeat(6)
+  // So slowly that it is not done however long the gateway takes.
   const writing = (async () => {
-    for (let end = 10; before.socket.connected; end += 10) {
+    for (let end = 1; before.socket.connected; end++) {
       await answer.write(long, end)
       await delay(10)
     }
