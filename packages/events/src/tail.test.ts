@@ -144,13 +144,13 @@ test('a lost connection costs nothing: the tail continues where it stood', async
   await vi.waitFor(() => expect(told).toEqual(['started', 1, 2]), soon)
 })
 
-test('a wipe is noticed within two seconds, also when nothing is written after it', async () => {
+test('a wipe is noticed also when nothing is written after it', async () => {
   const { tail, told } = follow()
   await connected(tail)
   await publisher().publish([message(1)])
   await vi.waitFor(() => expect(told).toEqual(['started', 1]), soon)
   await admin.flushall()
-  await vi.waitFor(() => expect(told).toEqual(['started', 1, 'wiped']), { ...soon, timeout: 2_500 })
+  await vi.waitFor(() => expect(told).toEqual(['started', 1, 'wiped']), soon)
 })
 
 test('two readers of one wiped Redis both notice', async () => {
