@@ -1,4 +1,5 @@
 import { randomInt } from 'node:crypto'
+import { createSocket } from 'node:dgram'
 import { createServer } from 'node:net'
 import { codeOf, StackError } from './errors.ts'
 
@@ -7,7 +8,6 @@ import { codeOf, StackError } from './errors.ts'
  * still free when it comes back.
  */
 const range = { from: 20_000, to: 32_000 }
-const given = new Set<number>()
 
 /** Whether 127.0.0.1:`port` can be listened on now. */
 export function isPortFree(port: number): Promise<boolean> {
@@ -22,13 +22,29 @@ export function isPortFree(port: number): Promise<boolean> {
   })
 }
 
-/** A free port that this process hands out only once. */
+/**
+ * Keeps the port from all others that look for one, as long as this process lives, and says whether it was the first:
+ * between a choice and the moment somebody listens there lie seconds, as between a death and the next start. Kept by
+ * its namesake for UDP, which nobody here speaks.
+ */
+function reserve(port: number): Promise<boolean> {
+  return new Promise((resolve, reject) => {
+    const namesake = createSocket('udp4').unref()
+    namesake.once('error', (error) => {
+      namesake.close()
+      const code = codeOf(error)
+      if (code === 'EADDRINUSE' || code === 'EACCES') resolve(false)
+      else reject(error)
+    })
+    namesake.bind({ port, address: '127.0.0.1', exclusive: true }, () => resolve(true))
+  })
+}
+
+/** A free port that is handed out only once, whichever process asks. */
 export async function freePort(): Promise<number> {
   for (let attempt = 0; attempt < 200; attempt += 1) {
     const port = randomInt(range.from, range.to)
-    if (given.has(port) || !(await isPortFree(port))) continue
-    given.add(port)
-    return port
+    if ((await isPortFree(port)) && (await reserve(port))) return port
   }
   throw new StackError(
     `No free port found on 127.0.0.1 between ${range.from} and ${range.to}: stop some servers and try again.`,
