@@ -10,7 +10,8 @@ export default defineConfig({
     pool: 'forks',
     execArgv: ['--conditions=@parley/source'],
     expect: { poll: { timeout: 10_000 } },
-    testTimeout: 30_000,
+    // Several times what any of them needs on an idle machine.
+    testTimeout: 60_000,
     hookTimeout: 60_000,
     projects: [
       {
@@ -28,7 +29,6 @@ export default defineConfig({
           name: 'blackbox',
           include: ['tests/**/*.test.ts'],
           exclude: ['**/node_modules/**', 'tests/faults/**'],
-          testTimeout: 60_000,
           // Each file starts services of its own, and waits for timers of theirs most of its time.
           maxWorkers: 2,
           sequence: { groupOrder: 1 },
