@@ -191,6 +191,25 @@ describe('lists', () => {
     }
   })
 
+  test('a reopened one is marked as active before that is answered: until then no list of active ones has it', async () => {
+    const { participants } = world.database
+    const cid = await open(service, ada)
+    await service.conversations.setStatus(ada, cid, 'closed')
+    await service.changes.idle()
+    const order: string[] = []
+    const updateMany = participants.updateMany.bind(participants)
+    const marks = vi.spyOn(participants, 'updateMany').mockImplementation(async (rows = {}, ...more) => {
+      const done = await updateMany(rows, ...more)
+      if (id(cid).equals(rows.cid as ObjectId)) order.push('marked')
+      return done
+    })
+    await service.conversations.setStatus(ada, cid, 'active')
+    order.push('answered')
+    await service.changes.idle()
+    marks.mockRestore()
+    expect(order).toEqual(['marked', 'answered'])
+  })
+
   test('a conversation is closed beside those who read in it: no change of theirs collides with that', async () => {
     const cid = await open(service, ada, { participants: [{ type: 'user', id: 'bob' }] })
     const inTransaction: unknown[] = []
