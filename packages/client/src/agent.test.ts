@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { type Agent, createAgent } from './agent.ts'
+import { ParleyError } from './errors.ts'
 import { createWorld, type FakeServer, startFakeServer, type World } from './testing/fake-server.ts'
 import type { MessageHandler } from './turns.ts'
 
@@ -639,6 +640,18 @@ describe('agent', () => {
     expect(errors.map(({ message }) => message)).toEqual([fault])
     ask('again?')
     await eventually(() => expect(world.messages).toHaveLength(4))
+  })
+
+  it('stores an answer that its gateway disowns as the api is away', async () => {
+    await answering((_message, { stream }) => stream().write('All of it'))
+    const asked = vi
+      .spyOn(agent.parley.messages, 'get')
+      .mockRejectedValueOnce(new ParleyError('network', 'The api is away'))
+    server.faults.disownEnds = 1
+    ask('well?')
+    await eventually(() => expect(texts()).toEqual(['sent: well?', 'sent: All of it']))
+    expect(asked).toHaveBeenCalledTimes(2)
+    expect(errors).toEqual([])
   })
 
   it('fails an answer whose end is refused: it was left streaming', async () => {

@@ -3,7 +3,7 @@ import type { Connection } from './connection.ts'
 import { ParleyError, toParleyError } from './errors.ts'
 import { asSent } from './json.ts'
 import type { Rest } from './rest.ts'
-import { backoff, sleep } from './timing.ts'
+import { backoff, insist, sleep } from './timing.ts'
 
 export interface AnswerOptions {
   model?: string
@@ -182,7 +182,8 @@ export function createAnswer(
         const error = toParleyError(thrown)
         if (error.code === 'conflict' || error.code === 'not_found') {
           // It was ended by somebody else, or its owner forgot it: the stored message says how it stands.
-          const stored = await rest.messages.get(known.messageId)
+          const { messageId: id } = known
+          const stored = await insist(() => rest.messages.get(id), closed)
           if (stored.status !== 'streaming') return stored
         } else if (!error.retryable) throw error
         await sleep(backoff(failures, error.retryAfterMs), closed)

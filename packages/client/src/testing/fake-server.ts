@@ -48,6 +48,8 @@ export interface Faults {
   strayRest: number
   /** Tell nobody outside of a room that something was written, as in a conversation of many. */
   quiet: boolean
+  /** Know nothing of an answer that is to end, this many times. */
+  disownEnds: number
   /** Refuse this step of streamed answers. */
   refuseStep: 'delta' | 'end' | null
 }
@@ -143,6 +145,7 @@ export async function startFakeServer(...worlds: World[]) {
     restGone: false,
     strayRest: 0,
     quiet: false,
+    disownEnds: 0,
     refuseStep: null,
   }
   const calls: { event: string; payload: unknown }[] = []
@@ -270,6 +273,10 @@ export async function startFakeServer(...worlds: World[]) {
     })
     on('auth:refresh', () => ({ expiresAt: new Date(Date.now() + 60_000).toISOString() }))
     on<ClientPayload<'message:stream'>>('message:stream', (step) => {
+      if (step.op === 'end' && faults.disownEnds > 0) {
+        faults.disownEnds -= 1
+        return problem('conflict', 409, false)
+      }
       if (step.op === faults.refuseStep) return problem('payload_too_large', 413, false)
       const world =
         step.op === 'start'
