@@ -2,6 +2,7 @@ import { LIMITS } from '@parley/contract'
 import type { Logger } from '@parley/service-kit'
 import type { ObjectId } from 'mongodb'
 import type { Collections, MessageRow } from '../database/collections.ts'
+import { isHeldUp, MAX_WRITE_MS, writeApart } from '../database/held-up.ts'
 import { type Fold, foldTail } from './fold.ts'
 import type { MessageStore } from './store.ts'
 
@@ -44,6 +45,14 @@ const HEAD = {
   updatedBy: 1,
   changeSeq: 1,
 } as const
+
+type Head = Fold & { _id: ObjectId; org: string; changeSeq: number }
+
+/** A head as read, and as it is with what was counted. */
+interface Move {
+  head: Head
+  next: Head
+}
 
 export interface HeadUpdaterOptions {
   conversations: Collections['conversations']
@@ -119,10 +128,7 @@ export function createHeadUpdater({
   /** Reads heads, then tails, and writes what moved; a head that changed in between is read again. */
   async function fold(cids: ObjectId[]): Promise<void> {
     const heads = await conversations
-      .find<Fold & { _id: ObjectId; org: string; changeSeq: number }>(
-        { _id: { $in: cids } },
-        { projection: HEAD, batchSize: BATCH_SIZE },
-      )
+      .find<Head>({ _id: { $in: cids } }, { projection: HEAD, batchSize: BATCH_SIZE })
       .toArray()
     const tailOf = await store.tails(
       heads.map(({ _id, settledSeq }) => ({ cid: _id, settledSeq })),
@@ -134,21 +140,13 @@ export function createHeadUpdater({
     })
     let done = new Set(moves.map(({ head }) => head._id.toHexString()))
     if (moves.length > 0) {
-      const result = await conversations.bulkWrite(
-        moves.map(({ head, next: { _id, org, changeSeq, ...counted } }) => ({
-          updateOne: {
-            filter: { _id, settledSeq: head.settledSeq, changeSeq },
-            update: {
-              $set: {
-                ...counted,
-                ...(crosses(head.settledSeq, counted.settledSeq) ? { summaryDue: true as const } : {}),
-              },
-            },
-          },
-        })),
-        { ordered: false },
-      )
-      if (result.matchedCount < moves.length) done = await arrived(moves)
+      const written = await write(moves).catch(async (error: unknown) => {
+        if (!isHeldUp(error)) throw error
+        // Those that are not written are found below, and wait.
+        await writeApart(moves, (move) => write([move]).catch(() => 0))
+        return 0
+      })
+      if (written < moves.length) done = await arrived(moves)
     }
     for (const { head } of moves) if (!done.has(head._id.toHexString())) touch(head._id)
     const counted = moves.filter(({ head }) => done.has(head._id.toHexString()))
@@ -167,7 +165,26 @@ export function createHeadUpdater({
     )
   }
 
-  /** Some heads changed meanwhile, and the write's reply does not say which: finds those that were updated. */
+  /** Resolves to how many heads are as they were read, and were written. */
+  async function write(moves: readonly Move[]): Promise<number> {
+    const { matchedCount } = await conversations.bulkWrite(
+      moves.map(({ head, next: { _id, org, changeSeq, ...counted } }) => ({
+        updateOne: {
+          filter: { _id, settledSeq: head.settledSeq, changeSeq },
+          update: {
+            $set: {
+              ...counted,
+              ...(crosses(head.settledSeq, counted.settledSeq) ? { summaryDue: true as const } : {}),
+            },
+          },
+        },
+      })),
+      { ordered: false, maxTimeMS: MAX_WRITE_MS },
+    )
+    return matchedCount
+  }
+
+  /** Some heads changed meanwhile, or are locked, and the write's reply does not say which: finds those that were updated. */
   async function arrived(
     moves: readonly { next: { _id: ObjectId; settledSeq: number } }[],
   ): Promise<Set<string>> {

@@ -464,6 +464,31 @@ describe('the fold', () => {
     expect(heads.map(({ settledSeq }) => settledSeq)).toEqual(cids.map(() => 10))
   })
 
+  test('waits for no other conversation, though a process died there in the middle of a change', async () => {
+    const { database } = world
+    const process = world.process()
+    const cids = await Promise.all(numbers(20).map(() => world.conversation(people)))
+    await Promise.all(cids.map((cid) => send(process, cid, 'user:ada', 'line')))
+    const [locked, others] = [cids.slice(0, 1), cids.slice(1)]
+    const session = database.client.startSession()
+    session.startTransaction()
+    await database.conversations.updateOne(
+      { _id: { $in: locked } },
+      { $set: { title: 'changed' } },
+      { session },
+    )
+    await process.headUpdater.foldNow(cids)
+    const folded = await database.conversations.find({ _id: { $in: cids }, settledSeq: 1 }).toArray()
+    // Its lock was held until now.
+    await session.commitTransaction()
+    await session.endSession()
+    expect(new Set(folded.map(({ _id }) => _id.toHexString()))).toEqual(
+      new Set(others.map((cid) => cid.toHexString())),
+    )
+    await process.headUpdater.flush()
+    expect(await database.conversations.countDocuments({ _id: { $in: cids }, settledSeq: 1 })).toBe(20)
+  })
+
   test('500 unfolded messages are folded at once', async () => {
     const process = world.process()
     const cid = await world.conversation(people)

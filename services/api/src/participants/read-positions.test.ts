@@ -123,6 +123,27 @@ describe('read positions', () => {
     expect(await stored('user:ada')).toBe(2)
   })
 
+  test('wait for no other conversation, though a process died there in the middle of a change', async () => {
+    const [{ reads, at, note, stored }, other] = [
+      await scene(['user:ada', 'user:eve']),
+      await scene(['user:bob']),
+    ]
+    const session = client.startSession()
+    session.startTransaction()
+    const left = { $set: { role: 'observer' as const } }
+    await participants.updateMany({ cid: note('', 0).cid }, left, { session })
+    const held = reads.mark(at('user:ada', 1))
+    reads.note(note('user:eve', 3))
+    await reads.mark(other.at('user:bob', 2))
+    expect(await other.stored('user:bob')).toBe(2)
+    await expect(held).rejects.toThrow('time limit')
+    // Its lock was held until now.
+    await session.commitTransaction()
+    await session.endSession()
+    await reads.mark(at('user:ada', 1))
+    await expect.poll(() => stored('user:eve'), { timeout: 10_000 }).toBe(3)
+  })
+
   test('that cannot be written are not acknowledged', async () => {
     const { reads, at, write, stored } = await scene(['user:ada'])
     write.mockRejectedValueOnce(new Error('no primary'))

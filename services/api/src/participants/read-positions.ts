@@ -4,6 +4,7 @@ import type { Publisher } from '@parley/events'
 import { createHighest, type Logger } from '@parley/service-kit'
 import type { ObjectId } from 'mongodb'
 import type { Collections } from '../database/collections.ts'
+import { isHeldUp, MAX_WRITE_MS, writeApart } from '../database/held-up.ts'
 
 /** Positions in one write. */
 const BATCH_SIZE = 1_000
@@ -36,13 +37,17 @@ export interface Mark extends ReadPosition {
 type Waiting = ReadPosition & Partial<Pick<Mark, 'row'>>
 const isMark = (position: Waiting): position is Mark => position.row !== undefined
 
-interface Batch {
-  positions: Map<string, Waiting>
-  /** Somebody waits for it. */
-  urgent: boolean
-  written: Promise<void>
+interface Pending {
+  position: Waiting
+  promise: Promise<void>
   resolve(): void
   reject(error: unknown): void
+}
+
+interface Batch {
+  pending: Map<string, Pending>
+  /** Somebody waits for it. */
+  urgent: boolean
 }
 
 export interface ReadPositionsOptions {
@@ -77,21 +82,19 @@ export function createReadPositions({ participants, publisher, logger }: ReadPos
   /** Receipts not known to be published: the furthest of each person in a conversation. */
   const untold = new Map<string, ReadPosition>()
 
-  function newBatch(): Batch {
-    const { promise, resolve, reject } = Promise.withResolvers<void>()
-    // Nobody waits for a noted position, and the writer has logged what went wrong.
-    promise.catch(() => undefined)
-    return { positions: new Map(), urgent: false, written: promise, resolve, reject }
-  }
-
   function put(position: Waiting): Promise<void> {
-    gathering ??= newBatch()
-    const { positions, written } = gathering
+    gathering ??= { pending: new Map(), urgent: false }
+    const { pending } = gathering
     const place = placeOf(position)
-    positions.set(place, { ...position, seq: Math.max(position.seq, positions.get(place)?.seq ?? 0) })
+    const known = pending.get(place)
+    const written = known ?? Promise.withResolvers<void>()
+    // Nobody waits for a noted position, and the writer has logged what went wrong.
+    written.promise.catch(() => undefined)
+    const seq = Math.max(position.seq, known?.position.seq ?? 0)
+    pending.set(place, { ...written, position: { ...position, seq } })
     if (isMark(position)) gathering.urgent = true
     schedule()
-    return written
+    return written.promise
   }
 
   function schedule(): void {
@@ -115,16 +118,27 @@ export function createReadPositions({ participants, publisher, logger }: ReadPos
     const batch = gathering
     if (!batch) return
     gathering = undefined
+    await settle([...batch.pending.values()])
+  }
+
+  async function settle(pending: Pending[]): Promise<void> {
     try {
-      await write([...batch.positions.values()])
+      await write(pending.map(({ position }) => position))
       failing = false
-      batch.resolve()
+      for (const { resolve } of pending) resolve()
     } catch (error) {
+      const apart = [...Map.groupBy(pending, ({ position }) => position.cid.toHexString()).values()]
+      if (isHeldUp(error) && apart.length > 1) {
+        await writeApart(apart, settle)
+        return
+      }
       failing = true
-      logger.warn({ err: error, positions: batch.positions.size }, 'read positions were not written')
-      batch.reject(error)
-      // A mark that failed is reported and repeated by its caller; a note is not.
-      for (const position of batch.positions.values()) if (!isMark(position)) void put(position)
+      logger.warn({ err: error, positions: pending.length }, 'read positions were not written')
+      for (const { position, reject } of pending) {
+        reject(error)
+        // A mark that failed is reported and repeated by its caller; a note is not.
+        if (!isMark(position)) void put(position)
+      }
     }
   }
 
@@ -137,7 +151,7 @@ export function createReadPositions({ participants, publisher, logger }: ReadPos
             update: { $max: { readSeq: seq, ...(row ? { readAt: new Date() } : {}) } },
           },
         })),
-        { ordered: false },
+        { ordered: false, maxTimeMS: MAX_WRITE_MS },
       )
     }
     tell(positions.filter(isMark))
