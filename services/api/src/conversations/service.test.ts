@@ -86,6 +86,19 @@ describe('creating', () => {
     ).toBe('none')
   })
 
+  test('an external id is free again, also for somebody who just found its conversation before it was deleted', async () => {
+    const { conversations } = world.database
+    const externalId = fresh()
+    const cid = await open(service, ada, { externalId })
+    vi.spyOn(conversations, 'findOne').mockImplementationOnce(async (...query) => {
+      const found = await conversations.findOne(...query)
+      await service.conversations.remove(ada, cid)
+      return found
+    })
+    const { conversation, created } = await service.conversations.create(ada, { externalId })
+    expect([created, conversation.id === cid]).toEqual([true, false])
+  })
+
   test('names come from the tokens people have shown, then and later', async () => {
     const name = fresh()
     const person = caller(name, { name: 'Grace', picture: null })

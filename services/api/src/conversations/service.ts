@@ -57,8 +57,11 @@ export function createConversationService(options: ConversationServiceOptions) {
     const head = await conversations.findOne({ org: caller.orgId, externalId })
     if (!head) return null
     const conversation = await view(caller, head)
-    if (!conversation.me) throw problem('conflict', { detail: 'The externalId is in use' })
-    return conversation
+    if (conversation.me) return conversation
+    // Nobody takes part in one that was deleted after its head was read, and its name is free again.
+    const still = await conversations.findOne({ _id: head._id, externalId }, { projection: { _id: 1 } })
+    if (!still) return null
+    throw problem('conflict', { detail: 'The externalId is in use' })
   }
 
   /**
