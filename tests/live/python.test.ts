@@ -6,7 +6,10 @@ import { startStack } from '@parley/devstack'
 import { expect, test } from 'vitest'
 import { pythonWith } from '../support/python.ts'
 
-test('a client in another language talks by what is documented: the lines of docs/sockets.md', async () => {
+// Its package comes from PyPI, in whatever time that takes.
+test('a client in another language talks by what is documented: the lines of docs/sockets.md', {
+  timeout: 180_000,
+}, async () => {
   const page = await readFile(join(import.meta.dirname, '../../docs/sockets.md'), 'utf8')
   const script = /```python\n(.+?)```/s.exec(page)?.[1] ?? ''
   const [stack, python] = await Promise.all([
