@@ -280,6 +280,16 @@ describe('updating', () => {
     const event = service.events.find((one) => one.cid === cid && one.type === 'conversation.deleted')
     expect(event).toMatchObject({ change: 1, to: ['user:ada', 'agent:bot'], data: 'null' })
   })
+
+  test('no summary is due of a conversation that was deleted before its messages were counted', async () => {
+    const cid = await open(service, ada)
+    for (let n = 0; n < LIMITS.summaryBucket; n++) await say(service, ada, cid, `line ${n}`)
+    await service.conversations.remove(ada, cid)
+    await service.headUpdater.flush()
+    const head = await world.database.conversations.findOne({ _id: id(cid) })
+    expect(head).toMatchObject({ settledSeq: LIMITS.summaryBucket, deletedAt: expect.any(Date) })
+    expect(head).not.toHaveProperty('summaryDue')
+  })
 })
 
 describe('the auto conversation', () => {

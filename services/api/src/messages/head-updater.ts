@@ -1,7 +1,7 @@
 import { LIMITS } from '@parley/contract'
 import type { Logger } from '@parley/service-kit'
 import type { ObjectId } from 'mongodb'
-import type { Collections, MessageRow } from '../database/collections.ts'
+import type { Collections, ConversationDocument, MessageRow } from '../database/collections.ts'
 import { isHeldUp, MAX_WRITE_MS, writeApart } from '../database/held-up.ts'
 import { type Fold, foldTail } from './fold.ts'
 import type { MessageStore } from './store.ts'
@@ -44,14 +44,17 @@ const HEAD = {
   updatedAt: 1,
   updatedBy: 1,
   changeSeq: 1,
+  deletedAt: 1,
 } as const
 
-type Head = Fold & { _id: ObjectId; org: string; changeSeq: number }
+type Head = Fold & Pick<ConversationDocument, '_id' | 'org' | 'changeSeq' | 'deletedAt'>
 
 /** A head as read, and as it is with what was counted. */
 interface Move {
   head: Head
   next: Head
+  /** Enough was counted for another summary. */
+  isDue: boolean
 }
 
 export interface HeadUpdaterOptions {
@@ -136,7 +139,8 @@ export function createHeadUpdater({
     )
     const moves = heads.flatMap((head) => {
       const next = foldTail(head, tailOf.get(head._id.toHexString()) ?? [])
-      return next.settledSeq > head.settledSeq ? [{ head, next }] : []
+      const isDue = !head.deletedAt && crosses(head.settledSeq, next.settledSeq)
+      return next.settledSeq > head.settledSeq ? [{ head, next, isDue }] : []
     })
     let done = new Set(moves.map(({ head }) => head._id.toHexString()))
     if (moves.length > 0) {
@@ -151,10 +155,8 @@ export function createHeadUpdater({
     for (const { head } of moves) if (!done.has(head._id.toHexString())) touch(head._id)
     const counted = moves.filter(({ head }) => done.has(head._id.toHexString()))
     touched(counted.map(({ head, next }) => ({ cid: head._id, at: next.updatedAt })))
-    for (const { head, next } of counted) {
-      if (crosses(head.settledSeq, next.settledSeq)) {
-        summaryDue({ cid: head._id, org: head.org, settledSeq: next.settledSeq })
-      }
+    for (const { head, next, isDue } of counted) {
+      if (isDue) summaryDue({ cid: head._id, org: head.org, settledSeq: next.settledSeq })
     }
     const settledOf = new Map(counted.map(({ next }) => [next._id.toHexString(), next.settledSeq]))
     await settle(
@@ -168,14 +170,11 @@ export function createHeadUpdater({
   /** Resolves to how many heads are as they were read, and were written. */
   async function write(moves: readonly Move[]): Promise<number> {
     const { matchedCount } = await conversations.bulkWrite(
-      moves.map(({ head, next: { _id, org, changeSeq, ...counted } }) => ({
+      moves.map(({ head, next: { _id, org, changeSeq, deletedAt, ...counted }, isDue }) => ({
         updateOne: {
           filter: { _id, settledSeq: head.settledSeq, changeSeq },
           update: {
-            $set: {
-              ...counted,
-              ...(crosses(head.settledSeq, counted.settledSeq) ? { summaryDue: true as const } : {}),
-            },
+            $set: { ...counted, ...(isDue ? { summaryDue: true as const } : {}) },
           },
         },
       })),
