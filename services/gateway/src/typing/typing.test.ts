@@ -171,3 +171,12 @@ test('who was silent for six seconds is told to have stopped, though it was told
   vi.advanceTimersByTime(200)
   expect(told).toEqual(['ada true', 'ada true', 'ada false'])
 })
+
+test('who types on is not told to have stopped, though they said so twice at once', () => {
+  const { typing, told } = open()
+  for (const _ of [1, 2]) typing.signal(ada, ROOM, true)
+  vi.advanceTimersByTime(4_000)
+  typing.signal(ada, ROOM, true)
+  vi.advanceTimersByTime(2_500)
+  expect(told).toEqual(['ada true', 'ada true', 'ada true'])
+})

@@ -30,8 +30,7 @@ interface Typist {
   typing: boolean
   /** When they were last announced as typing: milliseconds of the monotonic clock. */
   toldAt: number
-  /** When they last said that they type; the same clock. */
-  heardAt: number
+  /** Runs as long as something was heard of them in the last 6 s. */
   expiry: NodeJS.Timeout
 }
 
@@ -89,29 +88,26 @@ export function createTyping({
       if (known) rest(known)
       return
     }
-    const heardAt = now()
-    if (!known || heardAt >= known.toldAt + REPEAT_MS) {
-      begin(caller, conversationId, heardAt)
+    if (!known) {
+      const expiry = setTimeout(() => {
+        typists.delete(name)
+        rest(typist)
+      }, LIMITS.typingMs).unref()
+      const typist: Typist = { caller, conversationId, typing: true, toldAt: 0, expiry }
+      typists.set(name, typist)
+      announce(typist)
       return
     }
-    known.heardAt = heardAt
+    known.expiry.refresh()
     if (waiting.has(known)) return
-    const waitMs = known.toldAt + REPEAT_MS - heardAt
-    waiting.set(known, setTimeout(() => begin(caller, conversationId, known.heardAt), waitMs).unref())
+    const waitMs = known.toldAt + REPEAT_MS - now()
+    if (waitMs <= 0) announce(known)
+    else waiting.set(known, setTimeout(announce, waitMs, known).unref())
   }
 
-  function begin(caller: Caller, conversationId: string, heardAt: number): void {
-    const name = nameOf(caller, conversationId)
-    const before = typists.get(name)
-    if (before) forget(before)
-    const toldAt = now()
-    const leftMs = heardAt + LIMITS.typingMs - toldAt
-    const expiry = setTimeout(() => {
-      typists.delete(name)
-      rest(typist)
-    }, leftMs).unref()
-    const typist: Typist = { caller, conversationId, typing: true, toldAt, heardAt, expiry }
-    typists.set(name, typist)
+  function announce(typist: Typist): void {
+    waiting.delete(typist)
+    typist.toldAt = now()
     tell(typist, true)
   }
 
@@ -124,11 +120,6 @@ export function createTyping({
   function hush(typist: Typist): void {
     clearTimeout(waiting.get(typist))
     waiting.delete(typist)
-  }
-
-  function forget(typist: Typist): void {
-    hush(typist)
-    clearTimeout(typist.expiry)
   }
 
   // Somebody who leaves stops typing; if another device of theirs goes on, it says so within 3 s.
@@ -147,7 +138,10 @@ export function createTyping({
   return {
     signal,
     close(): void {
-      for (const typist of typists.values()) forget(typist)
+      for (const typist of typists.values()) {
+        hush(typist)
+        clearTimeout(typist.expiry)
+      }
       typists.clear()
     },
   }
