@@ -303,6 +303,41 @@ describe('agent', () => {
     await eventually(() => expect(texts()).toEqual(['sent: meanwhile', 'sent: re meanwhile']))
   })
 
+  it('goes on with an answer in a conversation that it leaves as its token is revoked', async () => {
+    server.faults.roomLimit = 1
+    const finish = Promise.withResolvers<void>()
+    let isCut = false
+    await answering(async (_message, { stream, signal }) => {
+      const answer = stream()
+      answer.write('Half')
+      await finish.promise
+      isCut = signal.aborted
+      answer.write(' and whole')
+    })
+    ask('well?')
+    await eventually(() => expect(texts()).toEqual(['sent: well?', 'streaming: Half']))
+    const release = Promise.withResolvers<void>()
+    server.faults.holdLeaves = release.promise
+    announce(others[0])
+    await eventually(() => expect(server.of('conversation:leave')).toHaveLength(1))
+    const removed = vi.fn()
+    agent.parley.on('conversation:removed', removed)
+    // Sent behind it to the same socket.
+    const told = new Promise((resolve) => agent.parley.once('presence:update', resolve))
+    server.emit('conversation:removed', { conversationId: world.conversationId, reason: 'revoked' })
+    server.emit('presence:update', {})
+    await told
+    expect(removed).not.toHaveBeenCalled()
+    server.dropAll()
+    server.faults.holdLeaves = null
+    release.resolve()
+    await eventually(() => expect(agent.parley.state).toBe('connected'))
+    finish.resolve()
+    await eventually(() => expect(texts()[1]).not.toContain('streaming'))
+    expect(texts()).toEqual(['sent: well?', 'sent: Half and whole'])
+    expect(isCut).toBe(false)
+  })
+
   it('answers once a conversation that was closed goes on, also where nobody else would tell it', async () => {
     server.faults.quiet = true
     await answering(({ content }, { reply }) => reply(`re ${content}`).then(() => undefined))

@@ -82,7 +82,10 @@ export function createConnection(
 
   function listen(opened: Socket): void {
     opened.onAny((event: ServerEvent, payload: ServerPayload<ServerEvent>) => {
-      if (opened === socket) events.emit(event, payload as ConnectionEvents[ServerEvent])
+      // Rooms that end with the token are not over for its bearer: the socket is closed right behind, and another token
+      // brings them back.
+      if (opened !== socket || ('reason' in payload && payload.reason === 'revoked')) return
+      events.emit(event, payload as ConnectionEvents[ServerEvent])
     })
     opened.once('server:draining', ({ reconnectAfterMs }: ServerPayload<'server:draining'>) => {
       // Leaves before it is put out, for another gateway where there is one.

@@ -355,10 +355,7 @@ export function createRoom(id: string, deps: RoomDependencies): RoomInside {
     'user:typing': typists.apply,
     'user:joined': (joined) => events.emit('user:joined', joined),
     'user:left': (left) => events.emit('user:left', left),
-    'conversation:removed': (payload) => {
-      // Of a token, not of its bearer: the connection ends, and one with another token joins again.
-      if (payload.reason !== 'revoked') removed(payload)
-    },
+    'conversation:removed': removed,
     resync: () => catchUp.start(),
   }
 
