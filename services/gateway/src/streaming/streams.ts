@@ -112,10 +112,12 @@ export function createStreams(options: {
     starts.add(attempt)
     try {
       const ack = await open(socket, payload)
-      // Only now: the start itself may have taken it from an owner that was behind.
-      taken.get(socket)?.delete(ack.messageId)
+      const owner = owners.get(ack.messageId)
+      // Only now, since the start itself may have taken it from an owner that was behind; and not if another connection
+      // has started it meanwhile.
+      if (!owner || owner.ownedBy(socket)) taken.get(socket)?.delete(ack.messageId)
       // Its agent was removed after the api stored it and before it had an owner here: nobody else would end it.
-      if (isExpelled) void owners.get(ack.messageId)?.failForLostAccess()
+      if (isExpelled) void owner?.failForLostAccess()
       return ack
     } finally {
       starts.delete(attempt)

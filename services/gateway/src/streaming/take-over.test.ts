@@ -134,6 +134,28 @@ test('an answer that was taken by another connection here is not ended without w
   expect(ended).toMatchObject([{ result: { content: 'Hello, world' } }])
 })
 
+test('an answer that two connections here start at the same moment is ended by the one that has it alone', async () => {
+  const [first, second] = [await connectAgent(), await connectAgent()]
+  const both = Promise.withResolvers<void>()
+  let asked = 0
+  onStart = async () => {
+    if (++asked === 2) both.resolve()
+    await both.promise
+    return answer
+  }
+  const [{ messageId }] = await Promise.all([
+    first.emitWithAck('message:stream', begin('c')),
+    second.emitWithAck('message:stream', begin('c')),
+  ])
+  const ends = []
+  for (const agent of [first, second]) {
+    agent.emit('message:stream', { op: 'delta', messageId, index: 0, text: 'Hello' })
+    ends.push(await agent.emitWithAck('message:stream', { op: 'end', messageId }))
+  }
+  expect(ends.map(({ ok }) => ok).sort()).toEqual([false, true])
+  expect(ended).toMatchObject([{ result: { content: 'Hello' } }])
+})
+
 test('an answer is whole in Redis again after Redis came back with an older file', async () => {
   const agent = await connectAgent()
   const { messageId } = await agent.emitWithAck('message:stream', begin('d'))
