@@ -140,11 +140,16 @@ export function createStreamFollower({
     else if (!complete && isFollowed(live)) setTimeout(() => void read(live), RETRY_MS)
   }
 
-  function take(conversationId: string, { messageId, seq, index, text }: StreamPiece): void {
+  /** `isOwn`: of an answer that this gateway owns, told while Redis is away. */
+  function take(
+    conversationId: string,
+    { messageId, seq, index, text }: StreamPiece,
+    { isOwn }: { isOwn: boolean },
+  ): void {
     const room = rooms.get(conversationId)
     if (!room?.isOpen || ended.has(messageId)) return
     const known = lives.get(room)?.get(messageId)
-    if (!known && seq <= room.position.seq) {
+    if (!known && !isOwn && seq <= room.position.seq) {
       // The room is past its message and does not follow it: it may have ended before, unheard of by its owner.
       void find(room)
       return
@@ -174,7 +179,7 @@ export function createStreamFollower({
   }
 
   bus.handle('stream', (channel, payload) => {
-    take(conversationOfChannel(channel), decodePiece(payload))
+    take(conversationOfChannel(channel), decodePiece(payload), { isOwn: false })
   })
   bus.onRestored(() => {
     for (const ofRoom of lives.values()) for (const live of ofRoom.values()) void read(live)
@@ -278,5 +283,9 @@ export function createStreamFollower({
     else end(one, status === 'sent' ? 'end' : status === 'failed' ? 'failed' : 'cancelled', content)
   })
 
-  return { deliver: take }
+  return {
+    /** Tells a room here while Redis can't. */
+    deliver: (conversationId: string, piece: StreamPiece): void =>
+      take(conversationId, piece, { isOwn: true }),
+  }
 }

@@ -225,3 +225,18 @@ it('lacks nothing in Redis if it goes on after an end that came while it was hel
   await vi.waitFor(async () => expect(await store.read(owner.messageId)).toBe('Hello, world'))
   owner.drop()
 })
+
+it('is told without another piece where its text was held as Redis came back, and that came to nothing', async () => {
+  const { owner, store } = await openAnswer({ internal: vi.fn() })
+  vi.useRealTimers()
+  await store.append(owner.messageId, 'first', { index: 0, text: 'Hel' }, 'nowhere', '')
+  await store.hold(owner.messageId)
+  owner.onReconnected()
+  owner.append(3, 'lo')
+  const restore = vi.spyOn(redis, 'streamRestore')
+  await vi.waitFor(() => expect(restore).toHaveBeenCalled())
+  restore.mockRestore()
+  await store.release(owner.messageId)
+  await vi.waitFor(async () => expect(await store.read(owner.messageId)).toBe('Hello'))
+  owner.drop()
+})

@@ -119,19 +119,23 @@ export function createStreamOwner(
 
   async function pass(piece: StreamPiece): Promise<void> {
     const message = busMessage('stream', encodePiece(piece))
-    const append = () => asOwner((by) => store.append(messageId, by, piece, channel, message))
+    async function write(): Promise<Ownership> {
+      const restored = behind ? await restore() : 'owned'
+      return restored === 'owned'
+        ? asOwner((by) => store.append(messageId, by, piece, channel, message))
+        : restored
+    }
     try {
       for (;;) {
-        if (behind && !(await restore())) return
-        const owned = await append()
-        // Somebody is about to end it. If that comes to nothing, it goes on.
-        if (owned === 'held' && !ending) await delay(times.heldMs)
-        else if (owned === 'lost') behind = true
-        else {
-          // Its own end tells all of it. If that comes to nothing too, this is written with the next piece.
-          if (owned === 'held') behind = true
-          return
+        const owned = await write()
+        if (owned === 'held' && !ending) {
+          // Somebody is about to end it. If that comes to nothing, it goes on.
+          await delay(times.heldMs)
+          continue
         }
+        // Held for its own end, which tells all of it. If that comes to nothing, this is written with the next piece.
+        behind ||= owned === 'held' || owned === 'lost'
+        if (owned !== 'lost') return
       }
     } catch (error) {
       logger.debug(
@@ -164,11 +168,11 @@ export function createStreamOwner(
     }
   }
 
-  /** Whether the stream is still this gateway's. */
-  async function restore(): Promise<boolean> {
+  /** Writes all of its text again. */
+  async function restore(): Promise<Ownership> {
     const owned = await asOwner((by) => store.restore(conversationId, messageId, seq, by, text.whole))
     if (owned === 'owned') behind = false
-    return owned === 'owned'
+    return owned
   }
 
   async function ownership(): Promise<Ownership> {

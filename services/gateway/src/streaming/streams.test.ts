@@ -31,6 +31,8 @@ const behind = fake.add(createFakeConversation('acme', [BOT, ADA]))
 const moved = fake.add(createFakeConversation('acme', [BOT, ADA]))
 const continued: Message = { ...moved.add(''), status: 'streaming' }
 const checkpointed = fake.add(createFakeConversation('acme', [BOT, ADA]))
+const unheard = fake.add(createFakeConversation('acme', [BOT, ADA]))
+const begun: Message = Object.assign(unheard.add(''), { status: 'streaming', role: 'assistant' } as const)
 const stored: Message = { ...checkpointed.add('abcdef'), status: 'streaming' }
 const cut = fake.add(createFakeConversation('acme', [BOT, ADA]))
 const shown: Message = Object.assign(cut.add(''), { status: 'streaming', role: 'assistant' } as const)
@@ -53,6 +55,7 @@ const api: ApiClient = {
     if (path === '/internal/streams/start') {
       if (JSON.stringify(body).includes(moved.id)) return { message: continued, created: true } as never
       if (JSON.stringify(body).includes(cut.id)) return { message: shown, created: true } as never
+      if (JSON.stringify(body).includes(unheard.id)) return { message: begun, created: true } as never
       if (JSON.stringify(body).includes(resumed.id)) return { message: paused, created: false } as never
       isAsked = true
       await started.promise
@@ -213,6 +216,21 @@ it('finds the running answers of a room that opened while Redis was away', async
   await gateway.redis.del(roomStreamsKey(blind.id))
   await gateway.redis.hset(roomStreamsKey(blind.id), live.id, live.seq)
   await vi.waitFor(() => expect(told).toMatchObject([{ op: 'snapshot', text: 'Hello' }]))
+})
+
+it('shows an answer to a room here that opened after its start, though Redis is away', async () => {
+  const agent = await gateway.connect(gateway.token('bot', 'acme', { type: 'agent' }))
+  const start = { op: 'start', conversationId: unheard.id, clientMessageId: 'unheard' }
+  const { messageId } = await agent.emitWithAck('message:stream', start)
+  for (const key of [streamTextKey(messageId), roomStreamsKey(unheard.id)]) {
+    await gateway.redis.del(key)
+    await gateway.redis.set(key, 'no answer')
+  }
+  const ada = await gateway.connect(gateway.token('ada', 'acme'))
+  const told = new Promise((resolve) => ada.once('message:stream', resolve))
+  await ada.emitWithAck('conversation:join', { conversationId: unheard.id })
+  agent.emit('message:stream', { op: 'delta', messageId, index: 0, text: 'Hello' })
+  expect(await told).toMatchObject({ messageId, op: 'delta', text: 'Hello' })
 })
 
 it('continues an answer while somebody else is removed from the conversation', async () => {
