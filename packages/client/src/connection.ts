@@ -125,27 +125,22 @@ export function createConnection(
     let failures = 0
     /** Tokens refused since the last connection. */
     let refusals = 0
-    let isRefused = false
     setState('connecting')
     while (!closed.aborted) {
       let lasted = 0
       let atLeastMs = 0
       try {
-        if (isRefused) await raceSignal(tokens.renew(), closed)
-        isRefused = false
         lasted = await session()
         refusals = 0
       } catch (thrown) {
         if (closed.aborted) break
         const error = toParleyError(thrown)
-        // Still refused: the token issuer is away.
-        if (isRefused) atLeastMs = RENEW_AGAIN_MS
         if (FATAL.has(error.code)) {
           refusals += 1
           const isFinal = !tokens.renewable || error.code === 'origin_not_allowed'
           if (isFinal || refusals > RENEWALS) return error
           if (refusals > 1) atLeastMs = RENEW_AGAIN_MS
-          isRefused = true
+          tokens.drop()
         }
         atLeastMs = Math.max(atLeastMs, error.retryAfterMs ?? 0)
       }

@@ -86,19 +86,16 @@ export function createHttp(urls: readonly string[], tokens: TokenSource, closed:
     const repeatable = options.repeatable ?? method !== 'POST'
     const attempts = options.attempts ?? 5
     let renewals = 0
-    let isRefused = false
     /** An earlier try may have been carried out. */
     let unsure = false
     for (let failures = 0; ; ) {
       try {
-        if (isRefused) await raceSignal(tokens.renew(), signal)
-        isRefused = false
         return await attempt(url, what)
       } catch (thrown) {
         const error = toParleyError(thrown)
         if (error.status === 401 && tokens.renewable && renewals < RENEWALS) {
           renewals += 1
-          isRefused = true
+          tokens.drop()
           if (renewals > 1) await sleep(RENEW_AGAIN_MS, signal)
           continue
         }

@@ -9,6 +9,8 @@ export interface TokenSource {
   get(): Promise<string>
   /** Another token; a fixed one stays what it is. */
   renew(): Promise<string>
+  /** The present one was refused: the next `get` asks for another. */
+  drop(): void
   /** A refused token can be replaced. */
   readonly renewable: boolean
 }
@@ -51,7 +53,7 @@ async function inTime(asked: Promise<string>): Promise<string> {
 export function createTokenSource(input: TokenInput): TokenSource {
   if (typeof input === 'function') return createFetchedTokens(input)
   const given = () => Promise.resolve(input)
-  return { get: given, renew: given, renewable: false }
+  return { get: given, renew: given, drop: () => undefined, renewable: false }
 }
 
 function createFetchedTokens(input: () => string | Promise<string>): TokenSource {
@@ -92,6 +94,9 @@ function createFetchedTokens(input: () => string | Promise<string>): TokenSource
       return current !== null && Date.now() < goodUntil ? Promise.resolve(current) : renew()
     },
     renew,
+    drop: () => {
+      goodUntil = 0
+    },
     renewable: true,
   }
 }
