@@ -62,12 +62,11 @@ export function connectRedis(
  */
 function endEarlier(redis: Redis, logger: Logger | undefined): void {
   /** Connections that may not be closed yet, by the numbers that Redis knows them by. */
-  const earlier = new Set<string>()
+  const earlier = new Set<{ id: string; addr: string }>()
   redis.on('ready', () => {
     for (const one of earlier) {
-      const [id = '', addr = ''] = one.split(' ')
       // Both, since another Redis may have given the id to somebody else.
-      redis.call('CLIENT', 'KILL', 'ID', id, 'ADDR', addr).then(
+      redis.call('CLIENT', 'KILL', 'ID', one.id, 'ADDR', one.addr).then(
         () => earlier.delete(one),
         (error: unknown) => {
           if (error instanceof ReplyError) earlier.delete(one)
@@ -78,7 +77,7 @@ function endEarlier(redis: Redis, logger: Logger | undefined): void {
     redis.client('INFO').then(
       (info) => {
         const [, id, addr] = /\bid=(\d+) addr=(\S+)/.exec(String(info)) ?? []
-        if (id && addr) earlier.add(`${id} ${addr}`)
+        if (id && addr) earlier.add({ id, addr })
       },
       (error: unknown) => logger?.debug({ err: error }, 'a connection is not known by name'),
     )

@@ -71,7 +71,7 @@ export async function createServices(options: ServicesOptions) {
   const build = createEventBuilder({ messages, participants, roomViews: reader.roomViews })
   const outbox = createOutbox({ outbox: outboxRows, publisher, build, logger })
   const relay = createRelay({ rows: database, outbox, logger })
-  const changes = createChanges({ client, rows: database, outbox, touched: activity.touch })
+  const changes = createChanges({ client, rows: database, outbox, touched: activity.touch, logger })
 
   const queue = createSummaryQueue({ redis: queueRedis, logger })
   const pages = createMessagePages({ messages, store })

@@ -1,4 +1,5 @@
 import { type ChangeKind, type ConversationField, ProblemError, problem } from '@parley/contract'
+import type { Logger } from '@parley/service-kit'
 import { type MongoClient, MongoError, ObjectId } from 'mongodb'
 import type {
   AuditDocument,
@@ -94,8 +95,9 @@ export function createChanges(options: {
   outbox: Outbox
   /** Somebody changed a conversation itself, which counts as activity. */
   touched(moved: readonly { cid: ObjectId; at: Date }[]): void
+  logger: Pick<Logger, 'debug'>
 }) {
-  const { client, rows, outbox, touched } = options
+  const { client, rows, outbox, touched, logger } = options
   const lanes = new Map<string, Lane>()
   const ready: Lane[] = []
   const active = new Set<Promise<void>>()
@@ -131,8 +133,9 @@ export function createChanges(options: {
       outbox.publish(done.events, done.messages)
       const { head, now } = done.unit?.transaction ?? {}
       if (head && head.updatedAt === now && !head.deletedAt) touched([{ cid: head._id, at: now }])
-      // Where it fails, lists are slower, no more.
-      await done.unit?.settle().catch(() => undefined)
+      await done.unit?.settle().catch((error: unknown) => {
+        logger.debug({ err: error }, 'lists of active conversations look at more rows than they need')
+      })
     } catch (error) {
       for (const { reject } of batch) reject(error)
     }

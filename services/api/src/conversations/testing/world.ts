@@ -67,7 +67,7 @@ function openService(world: Awaited<ReturnType<typeof openWorld>>) {
   const build = createEventBuilder({ messages, participants, roomViews: reader.roomViews })
   const outbox = createOutbox({ outbox: database.outbox, publisher, build, logger })
   const { touch: touched } = createActivity({ participants, logger })
-  const changes = createChanges({ client, rows: database, outbox, touched })
+  const changes = createChanges({ client, rows: database, outbox, touched, logger })
   const readPositions = createReadPositions({ participants, publisher, logger })
   const make = createConversationMaker({ client, rows: database, profiles, outbox })
   const lists = createConversationLists({ rows: database, reader })

@@ -18,6 +18,7 @@ export async function openSummaryWorld(mongodbUri: string) {
     rows: database,
     outbox,
     touched: () => undefined,
+    logger: { debug: () => undefined },
   })
   const reader = createSummaryWorkReader(database)
   const write = createSummaryWriter({
