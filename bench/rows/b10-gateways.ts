@@ -22,15 +22,17 @@ const SELDOM: Pace = { rate: 10, count: 100 }
 /**
  * Messages that each system gets before anything is counted, once all are open. A gateway of four sees a quarter of the
  * sockets, so its code would otherwise be compiled later than that of the one it is held against; and whichever was
- * opened first, and waited for the other, would do its housekeeping while it is measured: that alone made 0.2 of a ratio.
+ * opened first, and waited for the other, would do its housekeeping while it is measured: that alone made 0.2 of a
+ * ratio.
  */
 const WARM_UP: Pace = { rate: 80, count: 800 }
 /** How many gateways share the room. */
 const SIZES = [2, 4]
 
 /**
- * Processor time of all gateways together for a delivery to a room of 1,000, as they become more; and of bare loops that
- * send what they read from a stream to as many sockets: what the machine makes of one process that becomes several.
+ * Processor time of all gateways together for a delivery to a room of 1,000, as they become more; and of bare loops
+ * that send what they read from a stream to as many sockets: what the machine makes of one process that becomes
+ * several.
  */
 export const row: Row = {
   id: 'B10',

@@ -8,7 +8,9 @@ import type { BystanderLogs, BystanderTimes, BystanderWork } from './bystanders.
 /** Milliseconds within which the reader has what was acknowledged. */
 const SETTLE_MS = 15_000
 
-/** The thread of {@link startBystanders}: it is told `talk`, `stop` (which it answers with times) and `end` (with logs). */
+/**
+ * The thread of {@link startBystanders}: it is told `talk`, `stop` (which it answers with times) and `end` (with logs).
+ */
 const { sender, reader, gatewayUrls, restMs, ...common } = workerData as BystanderWork
 const sentAt = new Map<string | null, number>()
 const acknowledged: Delivered[] = []

@@ -23,8 +23,8 @@ export interface BystanderLogs {
 }
 
 /**
- * Two people on two gateways who talk while a row makes trouble for others. In a thread of their own: what is measured is
- * the gateways' patience, not that of the thread that makes the trouble.
+ * Two people on two gateways who talk while a row makes trouble for others. In a thread of their own: what is measured
+ * is the gateways' patience, not that of the thread that makes the trouble.
  */
 export async function startBystanders(
   bed: Bed,

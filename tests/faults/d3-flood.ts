@@ -40,7 +40,9 @@ const deafTo = {
   polling: openRawPolling,
 }
 
-/** Throws malformed packets at the first gateway, as `insider`, who takes part in the conversation, and as a stranger. */
+/**
+ * Throws malformed packets at the first gateway, as `insider`, who takes part in the conversation, and as a stranger.
+ */
 export function createFlood(
   bed: Bed,
   random: Random,

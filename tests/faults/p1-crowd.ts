@@ -43,7 +43,9 @@ export interface Difference {
   text: string
 }
 
-/** People and agents in rooms of twenty, some with two devices, who come back on another gateway when they are cut off. */
+/**
+ * People and agents in rooms of twenty, some with two devices, who come back on another gateway when they are cut off.
+ */
 export async function createCrowd(
   bed: Bed,
   random: Random,

@@ -9,8 +9,8 @@ const GHOST_MS = 15_000
 /** Milliseconds for everybody to be connected again once the gateway is. */
 const RETURN_MS = 30_000
 /**
- * Milliseconds from then on until everybody is seen, and nobody else: a debounce of two seconds or, where a gateway lost
- * its connection while it stood still, six until it tells its rooms what it missed.
+ * Milliseconds from then on until everybody is seen, and nobody else: a debounce of two seconds or, where a gateway
+ * lost its connection while it stood still, six until it tells its rooms what it missed.
  */
 const SEEN_MS = 10_000
 

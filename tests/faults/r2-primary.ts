@@ -105,7 +105,9 @@ const preferredBack = (bed: Bed): Promise<boolean> =>
     what: 'the preferred primary is back',
   })
 
-/** Ten seconds after the end of each disaster sends are fast again; how fast they were right before it is told beside. */
+/**
+ * Ten seconds after the end of each disaster sends are fast again; how fast they were right before it is told beside.
+ */
 function disaster(bed: Bed, name: string, log: (line: string) => void): ChatStep {
   return async (chat) => {
     const sender = chat.rooms[0]?.members[0]

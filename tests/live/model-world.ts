@@ -58,8 +58,8 @@ export const KINDS = ['sdk', 'websocket', 'polling', 'upgrade', 'late'] as const
 let worlds = 0
 
 /**
- * A new conversation of five, spread over the gateways: four in the room by the SDK, a bare websocket, bare polling, and
- * polling that becomes a websocket; the fifth not yet.
+ * A new conversation of five, spread over the gateways: four in the room by the SDK, a bare websocket, bare polling,
+ * and polling that becomes a websocket; the fifth not yet.
  */
 export async function openWorld(bed: Bed): Promise<World> {
   const prefix = `world${++worlds}`

@@ -14,7 +14,9 @@ let db: Db
 const MESSAGES = 400
 const CONVERSATIONS = 60
 const LIMIT = 10
-/** Rows of participants that a page of conversations shows with them: seven each, and some that a filter passes over. */
+/**
+ * Rows of participants that a page of conversations shows with them: seven each, and some that a filter passes over.
+ */
 const SHOWN = 10 * LIMIT
 
 const orgId = `org-${randomUUID()}`

@@ -38,7 +38,9 @@ function newAgent(): { agent: Agent; id: string; errors: Error[] } {
   return { agent, id, errors }
 }
 
-/** A person's view of a conversation with the agent: messages in their latest state, and answers as they were written. */
+/**
+ * A person's view of a conversation with the agent: messages in their latest state, and answers as they were written.
+ */
 async function talk(agentId?: string) {
   const ada = person('ada')
   const { id } = await ada.conversations.create({ title: 'A question', ...(agentId && { agentId }) })

@@ -1,6 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises'
 
-/** Asks again and again until the answer is truthy; after `timeoutMs` throws, naming `what`, which is asked for then. */
+/**
+ * Asks again and again until the answer is truthy; after `timeoutMs` throws, naming `what`, which is asked for then.
+ */
 export async function until<T>(
   check: () => T | Promise<T>,
   {

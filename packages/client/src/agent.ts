@@ -25,7 +25,9 @@ export interface AgentOptions extends Omit<ParleyOptions, 'as'> {
 
 export interface Agent {
   readonly parley: Parley
-  /** Called for each message that others write, in order, one at a time per conversation. One handler: the last given. */
+  /**
+   * Called for each message that others write, in order, one at a time per conversation. One handler: the last given.
+   */
   onMessage(handler: MessageHandler): void
   /** Connects; follows every active conversation, and those that the agent is added to. */
   start(): Promise<void>

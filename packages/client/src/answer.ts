@@ -20,8 +20,8 @@ export interface Answer {
   /**
    * Ends the answer; resolves with the message as stored, which has its cost. `content` replaces what was written. If
    * somebody else ended it before (a cancel), it resolves with that message. Once the agent stops, the text counts as
-   * half an answer: without `content` it ends as failed, or, where it was begun only then, comes to nothing (`aborted`).
-   * Neither has its usage stored.
+   * half an answer: without `content` it ends as failed, or, where it was begun only then, comes to nothing
+   * (`aborted`). Neither has its usage stored.
    */
   end(result?: StreamResult): Promise<Message>
   /** Ends it as failed, with what was written. */

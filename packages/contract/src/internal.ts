@@ -139,7 +139,9 @@ export const InternalStreamFinish = z.strictObject({
   messageId: Id,
   status: z.enum(['sent', 'failed', 'cancelled']),
   result: StreamResult,
-  /** Who ended it; checked to be the author for `sent` and `failed`, to take part for `cancelled`; null: the service. */
+  /**
+   * Who ended it; checked to be the author for `sent` and `failed`, to take part for `cancelled`; null: the service.
+   */
   caller: Caller.nullable(),
   /** Not where it has given a sign of life in these last milliseconds, by the api's clock. */
   silentMs: z.int().min(0).optional(),
@@ -148,7 +150,9 @@ export type InternalStreamFinish = z.infer<typeof InternalStreamFinish>
 export const InternalStreamFinishResult = z.strictObject({ message: Message, won: z.boolean() })
 export type InternalStreamFinishResult = z.infer<typeof InternalStreamFinishResult>
 
-/** One sentence worth keeping, and the message that it comes from: what a summary is rebuilt from without that message. */
+/**
+ * One sentence worth keeping, and the message that it comes from: what a summary is rebuilt from without that message.
+ */
 export const SummaryNote = z.strictObject({
   seq: Seq,
   /** The author. */

@@ -14,3 +14,13 @@ export function joinStreamText(fields: Record<string, string>): string {
   }
   return whole
 }
+
+/**
+ * What is left of the text of a stream that has ended: nobody owns it, so what a late owner still has to say is refused.
+ * It takes the text's place in one step, or gateways would begin the stream anew for the next to join.
+ */
+export const ENDED_STREAM = {
+  fields: { owner: '' },
+  /** Milliseconds for which it is kept. */
+  keptMs: 60_000,
+} as const

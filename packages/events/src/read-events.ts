@@ -54,8 +54,8 @@ export function readEvents(reader: Reader, wants: Wants): Batch {
 
 /**
  * The fields of one entry. Of an entry in another version only the envelope is kept, so that its reader fetches the
- * state instead of guessing at it. null: not an event that this version knows; undefined: nobody wants it. One that does
- * not say whose it is counts as wanted.
+ * state instead of guessing at it. null: not an event that this version knows; undefined: nobody wants it. One that
+ * does not say whose it is counts as wanted.
  */
 function readEvent(reader: Reader, wants: Wants): Omit<TailEvent, 'at'> | null | undefined {
   const event: Omit<TailEvent, 'at'> = { type: 'message.created', org: '', cid: '' }

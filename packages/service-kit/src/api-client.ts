@@ -116,8 +116,8 @@ function problemOf(status: number, text: string, retryAfter: string | undefined)
 
 /**
  * Calls to the api processes. One that gives no answer in time, or a 502, 503 or 504, is asked last until it is there
- * again; the call turns to the next process, where repeating it is harmless. Then the error is the api's own problem, or
- * `unavailable`.
+ * again; the call turns to the next process, where repeating it is harmless. Then the error is the api's own problem,
+ * or `unavailable`.
  */
 export function createApiClient(options: ApiClientOptions): ApiClient {
   const { serviceSecret, userAgent, connections = 128, probeMs = 1_000 } = options

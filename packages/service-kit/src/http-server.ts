@@ -111,7 +111,8 @@ export function createHttpServer({ logger }: { logger: Logger }): HttpServer {
     reply.header('x-request-id', request.id)
     done()
   })
-  // What is idle when the end begins is closed. What is answered later would stay open, kept alive, and hold the end up.
+  // What is idle when the end begins is closed. What is answered later would stay open, kept alive, and hold the end
+  // up.
   let ending = false
   app.addHook('preClose', (done) => {
     ending = true
@@ -121,9 +122,9 @@ export function createHttpServer({ logger }: { logger: Logger }): HttpServer {
     if (ending) reply.header('connection', 'close')
     done()
   })
-  // Decoding would replace what is no UTF-8 by something else, and that would be stored. JSON.parse makes `__proto__` an
-  // ordinary own key, which the schemas then refuse by name and place. An empty body is no body, whatever its type says:
-  // clients send the header out of habit.
+  // Decoding would replace what is no UTF-8 by something else, and that would be stored. JSON.parse makes `__proto__`
+  // an ordinary own key, which the schemas then refuse by name and place. An empty body is no body, whatever its type
+  // says: clients send the header out of habit.
   app.removeContentTypeParser(['application/json', 'text/plain'])
   app.addContentTypeParser<Buffer>('application/json', { parseAs: 'buffer' }, ({ headers }, body, done) => {
     if (body.length === 0) {

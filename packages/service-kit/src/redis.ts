@@ -5,12 +5,12 @@ import type { Logger } from './logging.ts'
 /**
  * - `fast`: a command fails at once while Redis is away and after 2 s where it stalls, so that no request waits on it.
  *   A connection on which nothing comes for 3 s though something was asked is left for a new one: its host may be gone
- *   and its address lead elsewhere by now, which TCP alone would find out after a quarter of an hour. What was sent on it
- *   takes no effect once the new one is ready.
+ *   and its address lead elsewhere by now, which TCP alone would find out after a quarter of an hour. What was sent on
+ *   it takes no effect once the new one is ready.
  * - `subscribing`: for code that itself subscribes again on each connection, and pings it every 2 s: a silent
  *   connection is given up after 6 s, and no command that was meant for it is repeated on the next.
- * - `waiting`: as BullMQ's workers want it: commands wait for the connection. A silent one is given up after 13 s: they ask
- *   Redis to wait for up to ten.
+ * - `waiting`: as BullMQ's workers want it: commands wait for the connection. A silent one is given up after 13 s: they
+ *   ask Redis to wait for up to ten.
  */
 type RedisKind = 'fast' | 'subscribing' | 'waiting'
 

@@ -9,7 +9,9 @@ interface Phase {
 export interface Shutdown {
   /** Adds a phase: they run in the order added, each for at most `timeoutMs` milliseconds. */
   phase(name: string, timeoutMs: number, run: () => Promise<unknown> | unknown): void
-  /** Runs the phases once; further calls wait for the same run. Never rejects: what fails is logged, the rest goes on. */
+  /**
+   * Runs the phases once; further calls wait for the same run. Never rejects: what fails is logged, the rest goes on.
+   */
   run(): Promise<void>
   /** True from the moment it begins. */
   readonly draining: boolean

@@ -149,8 +149,8 @@ export function createConversationLists({
     ): Promise<Page<Conversation>> {
       if (isAdmin(caller)) return everybodys(caller, 'conversations', filter, { limit, cursor })
       if (filter.externalId === undefined) return mine(caller, 'conversations', filter, { limit, cursor })
-      // An external id names one conversation of the org: look there, not through all of the caller's. If there is none,
-      // all the same, or the queries would tell.
+      // An external id names one conversation of the org: look there, not through all of the caller's. If there is
+      // none, all the same, or the queries would tell.
       const head = await conversations.findOne(
         { org: caller.orgId, externalId: filter.externalId },
         { projection: { _id: 1 } },

@@ -9,8 +9,8 @@ const PAUSE_MS = 200
  * reads from before its term until a write of its own term is on a majority. Such a write is made here, and reads wait
  * for it; they fail while it does.
  *
- * They are held where the driver (7.9.0) chooses their server, since nothing else sees them all: those that were waiting
- * for a primary when this one was found, and those that the driver repeats there.
+ * They are held where the driver (7.9.0) chooses their server, since nothing else sees them all: those that were
+ * waiting for a primary when this one was found, and those that the driver repeats there.
  *
  * Call it once connected. Returns a function that ends it.
  */

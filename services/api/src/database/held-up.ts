@@ -2,8 +2,8 @@ import { MongoBulkWriteError } from 'mongodb'
 
 /**
  * Milliseconds that a write of rows of several conversations may take; one that takes longer is repeated for each
- * conversation by itself. A change whose process died in the middle locks rows of its conversation, by MongoDB's default
- * for a minute, and what was to be written for all others would wait behind these.
+ * conversation by itself. A change whose process died in the middle locks rows of its conversation, by MongoDB's
+ * default for a minute, and what was to be written for all others would wait behind these.
  */
 export const MAX_WRITE_MS = 1_500
 /** How many are then written at once. */

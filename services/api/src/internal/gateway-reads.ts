@@ -136,7 +136,9 @@ export function createGatewayReads(options: {
       }))
     },
 
-    /** Conversations that these people were added to since then, {@link MAX_ADDED} additions at a time. Five queries. */
+    /**
+     * Conversations that these people were added to since then, {@link MAX_ADDED} additions at a time. Five queries.
+     */
     async added({ people, since, conversationId, after }: InternalAdded): Promise<InternalAddedResult> {
       const from = new Date(since)
       const only = conversationId === undefined ? {} : { cid: new ObjectId(conversationId) }

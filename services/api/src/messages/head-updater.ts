@@ -183,7 +183,10 @@ export function createHeadUpdater({
     return matchedCount
   }
 
-  /** Some heads changed meanwhile, or are locked, and the write's reply does not say which: finds those that were updated. */
+  /**
+   * Some heads changed meanwhile, or are locked, and the write's reply does not say which: finds those that were
+   * updated.
+   */
   async function arrived(
     moves: readonly { next: { _id: ObjectId; settledSeq: number } }[],
   ): Promise<Set<string>> {

@@ -26,8 +26,8 @@ const BATCH_BYTES = 8 * 1024 * 1024
 /** Milliseconds after which an unanswered send gets a 503; it may still be stored. */
 const SEND_TIMEOUT_MS = 10_000
 /**
- * Milliseconds that a conversation waits after so many batches of which nothing was stored. What MongoDB refuses for good
- * would otherwise turn into void after void until its sender is told.
+ * Milliseconds that a conversation waits after so many batches of which nothing was stored. What MongoDB refuses for
+ * good would otherwise turn into void after void until its sender is told.
  */
 const pauseMs = (setbacks: number): number => Math.min(10 * 2 ** (setbacks - 1), 1_000)
 

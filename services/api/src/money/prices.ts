@@ -2,7 +2,10 @@ import { z } from 'zod'
 
 /** A model's price in dollars per 1,000 tokens, in and out. */
 const Price = z.strictObject({ input: z.number().min(0), output: z.number().min(0) })
-/** The variable `MODEL_PRICES`: JSON, by model name, dollars per 1,000 tokens: `{"small": {"input": 0.1, "output": 0.4}}` */
+/**
+ * The variable `MODEL_PRICES`: JSON, by model name, dollars per 1,000 tokens:
+ * `{"small": {"input": 0.1, "output": 0.4}}`
+ */
 export const ModelPrices = z.record(z.string(), Price)
 export type ModelPrices = z.infer<typeof ModelPrices>
 

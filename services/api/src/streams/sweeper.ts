@@ -1,4 +1,4 @@
-import { joinStreamText, roomStreamsKey, streamTextKey } from '@parley/contract'
+import { ENDED_STREAM, joinStreamText, roomStreamsKey, streamTextKey } from '@parley/contract'
 import { createPeriodic, type Logger } from '@parley/service-kit'
 import type { Redis } from 'ioredis'
 import type { Collections } from '../database/collections.ts'
@@ -12,8 +12,6 @@ const SWEEP_TIMES = {
   /** Once MongoDB answers again, gateways whose checkpoints could not be stored get this long first. */
   firstMs: 10_000,
 }
-/** Milliseconds for which the owner of a stream, should it live on, is told by Redis that it has ended. */
-const CLOSED_MS = 60_000
 /** Rows read at once. */
 const BATCH_SIZE = 100
 
@@ -42,15 +40,12 @@ export function createStreamSweeper({ messages, redis, streams, logger, times }:
     }
   }
 
-  /**
-   * Removes the text from Redis, or gateways would begin the stream anew for the next to join. What is left says that
-   * nobody owns it: an owner that only the api lost sight of would write it again, and its agent would go on.
-   */
+  /** An owner that only the api lost sight of would write the text again, and its agent would go on. */
   async function close(cid: string, id: string): Promise<void> {
     const key = streamTextKey(id)
     try {
       await Promise.all([
-        redis.multi().del(key).hset(key, 'owner', '').pexpire(key, CLOSED_MS).exec(),
+        redis.multi().del(key).hset(key, ENDED_STREAM.fields).pexpire(key, ENDED_STREAM.keptMs).exec(),
         redis.hdel(roomStreamsKey(cid), id),
       ])
     } catch (error) {

@@ -26,7 +26,9 @@ export interface ContextRequest {
   recent?: number | undefined
 }
 
-/** What a prompt has of a message: its text, attachments, and tool calls with their results. Thinking is no part of it. */
+/**
+ * What a prompt has of a message: its text, attachments, and tool calls with their results. Thinking is no part of it.
+ */
 const promptText = ({ content, toolCalls, toolCallId, attachments }: Message): string =>
   [content, toolCalls.length > 0 ? JSON.stringify(toolCalls) : '', toolCallId ?? '', ...attachments]
     .filter((text) => text !== '')

@@ -326,7 +326,9 @@ describe('delivery', () => {
     expect(removals).toEqual([])
   })
 
-  /** What somebody who is in no room is told of their part in conversations; `settle` waits for all that was published. */
+  /**
+   * What somebody who is in no room is told of their part in conversations; `settle` waits for all that was published.
+   */
   async function openOutsider() {
     const bob = await openClient('bob')
     const told: string[] = []

@@ -79,7 +79,10 @@ export function createRoom(options: {
     participants,
     /** Former participants told of their removal by a recheck: the event, when it arrives, does not tell them again. */
     dismissed,
-    /** How far they have read, by participant key, as the room was told or its first join showed; before that, as was heard. */
+    /**
+     * How far they have read, by participant key, as the room was told or its first join showed; before that, as was
+     * heard.
+     */
     readPositions,
     /** Whether it is further than was known. */
     raiseRead({ participantType: type, participantId: id, readSeq }: Receipt): boolean {

@@ -86,8 +86,8 @@ export function createAggregates({
       of(room).receipts.set(participantKey({ type, id }), receipt)
     },
     /**
-     * Only a person's last transition is kept, even if it undoes an earlier one: a socket that joined in between may have
-     * seen either.
+     * Only a person's last transition is kept, even if it undoes an earlier one: a socket that joined in between may
+     * have seen either.
      */
     transition(room: Room, transition: Transition, key: string): void {
       const { transitions } = of(room)

@@ -29,8 +29,8 @@ interface Live {
   /** The room had the message: pieces go out. */
   open: boolean
   /**
-   * Operation of the first piece, sent once `ready` and `open` both hold: `delta` if the room saw the stream start, else
-   * `snapshot`.
+   * Operation of the first piece, sent once `ready` and `open` both hold: `delta` if the room saw the stream start,
+   * else `snapshot`.
    */
   first: Piece['op']
   reading: boolean
@@ -186,8 +186,8 @@ export function createStreamFollower({
   })
 
   /**
-   * What the api says of it: one that ended while Redis or its owner was away may have left its text there. Undefined if
-   * the message can't be seen yet.
+   * What the api says of it: one that ended while Redis or its owner was away may have left its text there. Undefined
+   * if the message can't be seen yet.
    */
   async function statusOf(
     { conversationId, position }: Room,

@@ -1,4 +1,4 @@
-import { joinStreamText, roomStreamsKey, streamTextKey } from '@parley/contract'
+import { ENDED_STREAM, joinStreamText, roomStreamsKey, streamTextKey } from '@parley/contract'
 import { defineScript, type Logger } from '@parley/service-kit'
 import type { Redis, Result } from 'ioredis'
 
@@ -6,8 +6,6 @@ import type { Redis, Result } from 'ioredis'
 const TEXT_MS = 10 * 60_000
 /** Milliseconds for which a stream is held at most: whoever was to end it may have died. */
 const HOLD_MS = 5_000
-/** Milliseconds for which a late owner is still told that a stream has ended. */
-const CLOSED_MS = 60_000
 /** Seconds for which a conversation's list of streams is kept. */
 const LIST_SECONDS = 24 * 60 * 60
 
@@ -25,13 +23,12 @@ declare module 'ioredis' {
     streamRestore(key: string, token: string, ms: number, text: string): Result<number, Context>
     streamTouch(key: string, token: string, ms: number): Result<number, Context>
     streamHold(key: string, ms: number): Result<string[], Context>
-    streamClose(key: string, ms: number): Result<number, Context>
   }
 }
 
 /**
- * Whether a token still owns a stream; `ended`: nobody does any more; `held`: it does, but may add nothing for a moment;
- * `lost`: Redis no longer has the stream.
+ * Whether a token still owns a stream; `ended`: nobody does any more; `held`: it does, but may add nothing for a
+ * moment; `lost`: Redis no longer has the stream.
  */
 export type Ownership = 'owned' | 'taken' | 'ended' | 'held' | 'lost'
 const OWNERSHIP: Record<number, Ownership> = { 1: 'owned', 0: 'taken', 2: 'ended', 3: 'held', [-1]: 'lost' }
@@ -50,7 +47,6 @@ export function createStreamStore({ redis, logger }: { redis: Redis; logger: Log
     ['streamRestore', 'stream-restore'],
     ['streamTouch', 'stream-touch'],
     ['streamHold', 'stream-hold'],
-    ['streamClose', 'stream-close'],
   ] as const
   for (const [command, file] of scripts) {
     defineScript(redis, command, 1, new URL(`../../lua/${file}.lua`, import.meta.url))
@@ -104,8 +100,8 @@ export function createStreamStore({ redis, logger }: { redis: Redis; logger: Log
     },
 
     /**
-     * Its owner adds nothing to it until `release` or `close`, or for 5 s: what is returned is all that anybody has been
-     * shown. null where Redis has no text, or the stream has ended.
+     * Its owner adds nothing to it until `release` or `close`, or for 5 s: what is returned is all that anybody has
+     * been shown. null where Redis has no text, or the stream has ended.
      */
     async hold(messageId: string): Promise<string | null> {
       const fields = await redis.streamHold(streamTextKey(messageId), HOLD_MS)
@@ -121,9 +117,10 @@ export function createStreamStore({ redis, logger }: { redis: Redis; logger: Log
 
     /** It has ended: a gateway that still believes it owns it can no longer write. Best effort. */
     async close(conversationId: string, messageId: string): Promise<void> {
+      const key = streamTextKey(messageId)
       try {
         await Promise.all([
-          redis.streamClose(streamTextKey(messageId), CLOSED_MS),
+          redis.multi().del(key).hset(key, ENDED_STREAM.fields).pexpire(key, ENDED_STREAM.keptMs).exec(),
           redis.hdel(roomStreamsKey(conversationId), messageId),
         ])
       } catch (error) {

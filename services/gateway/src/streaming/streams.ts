@@ -52,7 +52,9 @@ export function createStreams(options: {
   const times = { ...STREAM_TIMES, ...options.times }
   const store = createStreamStore({ redis, logger })
   const owners = new Map<string, StreamOwner>()
-  /** Answers taken from agents that may still write here. What they wrote last may be lost: they have to start again. */
+  /**
+   * Answers taken from agents that may still write here. What they wrote last may be lost: they have to start again.
+   */
   const taken = new WeakMap<ChatSocket, Set<string>>()
   /** Starts under way, whose agent may be removed meanwhile. */
   const starts = new Set<{

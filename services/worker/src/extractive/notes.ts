@@ -55,7 +55,9 @@ function weigh(sentence: Sentence, role: SummaryMessage['role']): number {
 export const standing = (note: SummaryNote, seq: number): number =>
   note.weight * (0.5 + 0.5 * 2 ** (-(seq - note.seq) / HALF_LIFE))
 
-/** Old and new notes, the strongest {@link MAX_NOTES} of them; of two that say the same, the newer. Ascending by seq. */
+/**
+ * Old and new notes, the strongest {@link MAX_NOTES} of them; of two that say the same, the newer. Ascending by seq.
+ */
 export function mergeNotes(old: readonly SummaryNote[], taken: readonly SummaryNote[]): SummaryNote[] {
   const last = taken.reduce((seq, note) => Math.max(seq, note.seq), old.at(-1)?.seq ?? 0)
   const kept: { note: SummaryNote; words: Set<string> }[] = []

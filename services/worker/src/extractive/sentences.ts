@@ -49,7 +49,9 @@ function english(text: string): WinkMethods {
 const segmenter = new Intl.Segmenter(undefined, { granularity: 'sentence' })
 const words = new Intl.Segmenter(undefined, { granularity: 'word' })
 
-/** Cuts a text into sentences: English by wink-nlp, anything that isn't written in Latin letters by its Unicode rules. */
+/**
+ * Cuts a text into sentences: English by wink-nlp, anything that isn't written in Latin letters by its Unicode rules.
+ */
 export function sentencesOf(text: string): Sentence[] {
   const looked =
     text.length > HEAD + TAIL ? `${text.slice(0, HEAD)}\n${text.slice(-TAIL)}`.toWellFormed() : text

@@ -1,4 +1,6 @@
-/** At most `length` UTF-16 units on one line, ended by an ellipsis where something is left out; never half a character. */
+/**
+ * At most `length` UTF-16 units on one line, ended by an ellipsis where something is left out; never half a character.
+ */
 export function shorten(text: string, length: number): string {
   const line = text.replaceAll(/[\s\p{Cc}]+/gu, ' ').trim()
   if (line.length <= length) return line

@@ -1,4 +1,7 @@
-/** A conversation of ten messages, and the facts in it that a summary should still have when ten more rounds have gone by. */
+/**
+ * A conversation of ten messages, and the facts in it that a summary should still have when ten more rounds have gone
+ * by.
+ */
 export interface Dialogue {
   name: string
   lines: [author: string, text: string][]
