@@ -97,9 +97,13 @@ export function redisReady(redis: Redis, timeoutMs: number): Promise<boolean> {
   })
 }
 
-/** Gives the connection a command that runs the Lua script in `file`, on as many keys as are named. */
-export function defineScript(redis: Redis, command: string, numberOfKeys: number, file: URL): void {
-  redis.defineCommand(command, { numberOfKeys, lua: readFileSync(file, 'utf8') })
+/**
+ * Gives the connection a command that runs the Lua script in `file` on so many keys; null: its first argument says how
+ * many.
+ */
+export function defineScript(redis: Redis, command: string, numberOfKeys: number | null, file: URL): void {
+  const keys = numberOfKeys === null ? {} : { numberOfKeys }
+  redis.defineCommand(command, { ...keys, lua: readFileSync(file, 'utf8') })
 }
 
 /** Ends a connection in whatever state it is. */

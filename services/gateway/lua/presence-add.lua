@@ -1,11 +1,15 @@
--- KEYS: sockets of a person, when they were last seen to come or go. ARGV: member, channel, message, milliseconds since
--- 1970, milliseconds for which that is remembered, '1' to note and tell of the first one. Adding the first one, noting
--- it and telling of it are one step: whoever is online has a time of coming. Returns 1 where the set was empty before;
--- members of a dead gateway count until they are reaped.
-if redis.call('SADD', KEYS[1], ARGV[1]) == 0 then return 0 end
-if redis.call('SCARD', KEYS[1]) > 1 then return 0 end
-if ARGV[6] == '1' then
-  redis.call('SET', KEYS[2], ARGV[4], 'PX', ARGV[5])
-  redis.call('PUBLISH', ARGV[2], ARGV[3])
+-- KEYS: for each person, their sockets, and when they were last seen to come or go. ARGV: channel, milliseconds since
+-- 1970, milliseconds for which that is remembered; then for each person: member, message, '1' to note and tell of the
+-- first one. Adding the first one, noting it and telling of it are one step: whoever is online has a time of coming.
+-- Members of a dead gateway count until they are reaped. What is to be told goes out as one list.
+local told = {}
+for i = 1, #KEYS / 2 do
+  local sockets, seen = KEYS[2 * i - 1], KEYS[2 * i]
+  local member, message, tell = ARGV[3 * i + 1], ARGV[3 * i + 2], ARGV[3 * i + 3]
+  local isFirst = redis.call('SADD', sockets, member) == 1 and redis.call('SCARD', sockets) == 1
+  if isFirst and tell == '1' then
+    redis.call('SET', seen, ARGV[2], 'PX', ARGV[3])
+    told[#told + 1] = message
+  end
 end
-return 1
+if #told > 0 then redis.call('PUBLISH', ARGV[1], 'presence [' .. table.concat(told, ',') .. ']') end

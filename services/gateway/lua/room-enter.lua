@@ -1,14 +1,12 @@
--- KEYS[1] who is in a room: id -> the gateway generations that hold a socket of it, separated by spaces.
--- ARGV: id, generation, channel, message, '1' to tell of the first one.
--- Returns 1 where no generation held the person before.
-local held = redis.call('HGET', KEYS[1], ARGV[1])
-if held then
-  for generation in string.gmatch(held, '%S+') do
-    if generation == ARGV[2] then return 0 end
+-- KEYS: for each entry, who is in its room: id -> the gateway generations that hold a socket of it, separated by spaces.
+-- ARGV, for each: id, generation, channel, message, '1' to tell where no generation held the person before.
+for i = 1, #KEYS do
+  local id, generation, channel, message, tell = unpack(ARGV, 5 * i - 4, 5 * i)
+  local held = redis.call('HGET', KEYS[i], id)
+  if not held then
+    redis.call('HSET', KEYS[i], id, generation)
+    if tell == '1' then redis.call('PUBLISH', channel, message) end
+  elseif not string.find(' ' .. held .. ' ', ' ' .. generation .. ' ', 1, true) then
+    redis.call('HSET', KEYS[i], id, held .. ' ' .. generation)
   end
-  redis.call('HSET', KEYS[1], ARGV[1], held .. ' ' .. ARGV[2])
-  return 0
 end
-redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
-if ARGV[5] == '1' then redis.call('PUBLISH', ARGV[3], ARGV[4]) end
-return 1

@@ -26,51 +26,42 @@ const MAX_ATTACHED_BYTES = 64 * 1024
  * goes through `outbound`. Anything that no chat client does ends the connection before Socket.IO sees it.
  */
 export function guard(io: ChatServer): void {
-  const tries = createCount(MAX_TRIES)
-  const probes = createCount(MAX_PROBES)
-  const attached = new WeakMap<Connection, number>()
+  io.engine.on('connection', guardOne)
+}
 
-  function isBearable(conn: Connection, data: unknown): boolean {
-    if (Buffer.isBuffer(data)) return attach(conn, (attached.get(conn) ?? 0) + data.length)
+function guardOne(conn: Connection): void {
+  let tries = 0
+  let probes = 0
+  let attachedBytes = 0
+
+  function isBearable(data: unknown): boolean {
+    if (Buffer.isBuffer(data)) {
+      attachedBytes += data.length
+      return attachedBytes <= MAX_ATTACHED_BYTES
+    }
     if (typeof data !== 'string') return false
     switch (data[0]) {
       case CONNECT:
-        return data.length <= MAX_TRY_CHARACTERS && tries.take(conn)
+        tries += 1
+        return tries <= MAX_TRIES && data.length <= MAX_TRY_CHARACTERS
       case BINARY_EVENT:
       case BINARY_ACK:
-        return attach(conn, data.length)
+        attachedBytes = data.length
+        return attachedBytes <= MAX_ATTACHED_BYTES
       default:
         return true
     }
   }
-  function attach(conn: Connection, bytes: number): boolean {
-    attached.set(conn, bytes)
-    return bytes <= MAX_ATTACHED_BYTES
-  }
 
-  function onPacket(this: Connection, { type, data }: { type: string; data?: unknown }): void {
-    if (type === 'message' && !isBearable(this, data)) terminate(this)
-  }
-  function onProbe(this: Connection): void {
-    // Not during the event: Engine.IO starts a timer right after it, which only a later close clears.
-    if (!probes.take(this)) queueMicrotask(() => terminate(this))
-  }
-
-  io.engine.on('connection', (conn: Connection) => {
-    conn.on('packet', onPacket)
-    if (conn.transport.name === 'polling') conn.on('upgrading', onProbe)
+  conn.on('packet', ({ type, data }: { type: string; data?: unknown }) => {
+    if (type === 'message' && !isBearable(data)) terminate(conn)
   })
-}
-
-function createCount(max: number) {
-  const counts = new WeakMap<Connection, number>()
-  return {
-    take(conn: Connection): boolean {
-      const count = (counts.get(conn) ?? 0) + 1
-      counts.set(conn, count)
-      return count <= max
-    },
-  }
+  if (conn.transport.name !== 'polling') return
+  conn.on('upgrading', () => {
+    probes += 1
+    // Not during the event: Engine.IO starts a timer right after it, which only a later close clears.
+    if (probes > MAX_PROBES) queueMicrotask(() => terminate(conn))
+  })
 }
 
 /** Pieces of a message that has not fully arrived: 1 MiB makes some 720 in packets of Ethernet's size. */
@@ -78,7 +69,8 @@ const MAX_FRAGMENTS = 4_096
 
 /**
  * Websockets that keep few pieces of a message, however small, and one answer to pings, however many: the newest is
- * answered once the previous answer has been written (RFC 6455, 5.5.3).
+ * answered once the previous answer has been written (RFC 6455, 5.5.3). The first packet of Engine.IO, which follows at
+ * once, leaves with the answer to the upgrade: a write less for each who connects.
  */
 export class GuardedWebSockets extends WebSocketServer {
   constructor(options: ServerOptions) {
@@ -91,6 +83,8 @@ export class GuardedWebSockets extends WebSocketServer {
     head: Buffer,
     done: (websocket: WebSocket, request: IncomingMessage) => void,
   ): void {
+    socket.cork()
+    setImmediate(() => socket.uncork())
     super.handleUpgrade(request, socket, head, (websocket) => {
       websocket.on('ping', onPing)
       done(websocket, request)

@@ -36,7 +36,7 @@ test('a socket that shares many rooms with somebody is told once that they came'
   })
   const at = new Date(0).toISOString()
   const came = { orgId: 'acme', type: 'user', id: 'ada', status: 'online', at }
-  handlers.get('presence')?.('presence', JSON.stringify(came))
+  handlers.get('presence')?.('presence', JSON.stringify([came]))
   expect(written.filter((text) => text.includes('presence:update'))).toHaveLength(1)
 })
 

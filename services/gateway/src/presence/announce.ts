@@ -7,7 +7,7 @@ import type { ChatSocket } from '../sockets.ts'
 import type { Aggregates } from './aggregates.ts'
 import type { Audience } from './audience.ts'
 import type { Rosters } from './rosters.ts'
-import { StatusChange } from './writes.ts'
+import { type StatusChange, StatusChanges } from './writes.ts'
 
 /** Passes presence changes published by the Lua scripts on to sockets here. */
 export function announcePresence({
@@ -23,8 +23,7 @@ export function announcePresence({
   aggregates: Aggregates
   rosters: Pick<Rosters, 'apply'>
 }): void {
-  bus.handle('presence', (_channel, payload) => {
-    const { orgId, type, id, status, at } = StatusChange.parse(JSON.parse(payload))
+  function announce({ orgId, type, id, status, at }: StatusChange): void {
     const key = participantKey({ type, id })
     const concerned = audience.of(orgId, key)
     if (concerned.size === 0) return
@@ -44,6 +43,9 @@ export function announcePresence({
         outbound.write(socket, [frame], frame.wire, room.conversationId, true)
       }
     }
+  }
+  bus.handle('presence', (_channel, payload) => {
+    for (const change of StatusChanges.parse(JSON.parse(payload))) announce(change)
   })
 
   const onTransition = (isPresent: boolean) => (channel: string, payload: string) => {

@@ -34,8 +34,8 @@ beforeAll(async () => {
   const listener = connect('subscribing')
   await vi.waitFor(() => expect(listener.status).toBe('ready'))
   listener.on('message', (_, message: string) => {
-    const { id, status }: StatusChange = JSON.parse(message.slice('presence '.length))
-    told.push(`${id} ${status}`)
+    const changes: StatusChange[] = JSON.parse(message.slice('presence '.length))
+    told.push(...changes.map(({ id, status }) => `${id} ${status}`))
   })
   await listener.subscribe(PRESENCE_CHANNEL)
 })

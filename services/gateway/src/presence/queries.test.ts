@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { type Presence, presenceKey, roomChannel, roomPresenceKey } from '@parley/contract'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
-import { openPresenceStore, person, settled, statusChangeIn } from '../testing/presence.ts'
+import { openPresenceStore, person, settled, statusChangesIn } from '../testing/presence.ts'
 import type { Registration } from './registration.ts'
 
 const store = openPresenceStore(10)
@@ -17,8 +17,7 @@ describe('people', () => {
     const ids = Array.from({ length: 50 }, (_, index) => `u${index}`)
     const statuses: Promise<Presence>[] = []
     const onMessage = (_: string, message: string) => {
-      const change = statusChangeIn(message, org)
-      if (change) statuses.push(one.queries.status(change))
+      statuses.push(...statusChangesIn(message, org).map(one.queries.status))
     }
     subscriber.on('message', onMessage)
     for (const id of ids) one.registrations.add(person(org, 's', id))

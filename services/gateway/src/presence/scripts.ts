@@ -1,44 +1,16 @@
 import { defineScript } from '@parley/service-kit'
 import type { Redis, Result } from 'ioredis'
 
+/** What became of one removal: whether it was announced, what remains (members or generations), whether it was there. */
+export type RemovalAnswer = [told: number, rest: string[], found: number]
+type Arguments = readonly (string | number)[]
+
 declare module 'ioredis' {
   interface RedisCommander<Context> {
-    presenceAdd(
-      key: string,
-      seen: string,
-      member: string,
-      channel: string,
-      message: string,
-      at: number,
-      seenMs: number,
-      tell: '0' | '1',
-    ): Result<number, Context>
-    presenceRemove(
-      key: string,
-      seen: string,
-      member: string,
-      channel: string,
-      message: string,
-      at: number,
-      seenMs: number,
-      always: '0' | '1',
-    ): Result<[told: number, remaining: string[], found: number], Context>
-    roomEnter(
-      key: string,
-      id: string,
-      generation: string,
-      channel: string,
-      message: string,
-      tell: '0' | '1',
-    ): Result<number, Context>
-    roomLeave(
-      key: string,
-      id: string,
-      generation: string,
-      channel: string,
-      message: string,
-      always: '0' | '1',
-    ): Result<[told: number, remaining: string[], found: number], Context>
+    presenceAdd(keys: number, ...keysAndArguments: Arguments): Result<null, Context>
+    presenceRemove(keys: number, ...keysAndArguments: Arguments): Result<RemovalAnswer[], Context>
+    roomEnter(keys: number, ...keysAndArguments: Arguments): Result<null, Context>
+    roomLeave(keys: number, ...keysAndArguments: Arguments): Result<RemovalAnswer[], Context>
     leaseTake(key: string, generation: string, ms: number, epoch: string): Result<string, Context>
     leaseRenew(
       key: string,
@@ -52,10 +24,10 @@ declare module 'ioredis' {
 /** Each script is described in its file. */
 export function definePresenceScripts(redis: Redis): void {
   const scripts = [
-    ['presenceAdd', 'presence-add', 2],
-    ['presenceRemove', 'presence-remove', 2],
-    ['roomEnter', 'room-enter', 1],
-    ['roomLeave', 'room-leave', 1],
+    ['presenceAdd', 'presence-add', null],
+    ['presenceRemove', 'presence-remove', null],
+    ['roomEnter', 'room-enter', null],
+    ['roomLeave', 'room-leave', null],
     ['leaseTake', 'lease-take', 1],
     ['leaseRenew', 'lease-renew', 1],
     ['leaseList', 'lease-list', 1],

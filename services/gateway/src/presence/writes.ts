@@ -14,6 +14,7 @@ import { z } from 'zod'
 import { busMessage } from '../bus/bus.ts'
 import { inOneWrite } from './one-write.ts'
 import { encodeRegistration, type Person, type Registration } from './registration.ts'
+import type { RemovalAnswer } from './scripts.ts'
 
 /** Milliseconds in which changes are gathered: when many come and go, most commands then serve all of them. */
 const GATHER_MS = 10
@@ -23,15 +24,18 @@ export const BATCH_SIZE = 500
 const SEEN_MS = 30 * 24 * 60 * 60 * 1_000
 
 /** What {@link PRESENCE_CHANNEL} carries under the kind `presence`. */
-export const StatusChange = z.object({
-  orgId: z.string(),
-  type: ParticipantType,
-  id: z.string(),
-  status: z.enum(['online', 'offline']),
-  at: z.string(),
-})
-export type StatusChange = z.infer<typeof StatusChange>
+export const StatusChanges = z.array(
+  z.object({
+    orgId: z.string(),
+    type: ParticipantType,
+    id: z.string(),
+    status: z.enum(['online', 'offline']),
+    at: z.string(),
+  }),
+)
+export type StatusChange = z.infer<typeof StatusChanges>[number]
 
+type Of<K extends Registration['kind']> = Extract<Registration, { kind: K }>
 interface Addition {
   generation: string
   registration: Registration
@@ -44,6 +48,12 @@ interface Removal {
   /** Announce an empty set even if the registration was not in it: Redis had lost it. */
   always: boolean
 }
+/** What the scripts are told of one of them: `flag` is `tell` or `always`. */
+interface Change<R = Registration> {
+  generation: string
+  registration: R
+  flag: boolean
+}
 /** `rest`: members or generations that still hold the same, if they are few; `found`: it was there. */
 interface Removed {
   rest: string[]
@@ -53,95 +63,79 @@ interface Removed {
 export type PresenceWrites = ReturnType<typeof createPresenceWrites>
 
 /**
- * Writes and removes the registrations of a gateway generation in Redis. The script that finds an entry to be the first
- * or the last announces it; whatever failed here only has to be repeated. `redis` has the scripts of presence defined.
+ * Writes and removes the registrations of a gateway generation in Redis, those of a moment by one call of a script. It
+ * announces what it finds to be the first entry or the last; whatever failed here only has to be repeated. `redis` has
+ * the scripts of presence defined. A Redis Cluster would want one call for each of its slots.
  */
 export function createPresenceWrites(redis: Redis, now: () => Date = () => new Date()) {
-  const together = {
-    cache: false,
-    maxBatchSize: BATCH_SIZE,
-    batchScheduleFn: (run: () => void) => void setTimeout(run, GATHER_MS),
-  }
-  const additions = new DataLoader<Addition, void>(addAll, together)
-  const removals = new DataLoader<Removal, Removed>(removeAll, together)
+  const people = createBatches<Of<'person'>>(addPeople, removePeople)
+  const rooms = createBatches<Of<'room'>>(enterRooms, leaveRooms)
 
-  const byGeneration = (items: readonly (Addition | Removal)[]): [key: string, members: string[]][] =>
-    [...Map.groupBy(items, ({ generation }) => generation)].map(([generation, own]) => [
+  function aboutPeople(changes: readonly Change<Of<'person'>>[], status: StatusChange['status']) {
+    const at = now()
+    const keys = changes.flatMap(({ registration: { orgId, type, id } }) => [
+      presenceKey(orgId, type, id),
+      seenKey(orgId, type, id),
+    ])
+    const each = changes.flatMap(({ generation, registration: { orgId, type, id, socket }, flag }) => {
+      const told: StatusChange = { orgId, type, id, status, at: at.toISOString() }
+      return [`${generation}:${socket}`, JSON.stringify(told), flag ? '1' : '0']
+    })
+    return [keys.length, ...keys, PRESENCE_CHANNEL, at.getTime(), SEEN_MS, ...each] as const
+  }
+  function aboutRooms(changes: readonly Change<Of<'room'>>[], transition: 'joined' | 'left') {
+    const keys = changes.map(({ registration: { conversationId, type } }) =>
+      roomPresenceKey(conversationId, type),
+    )
+    const each = changes.flatMap(({ generation, registration: { conversationId, type, id }, flag }) => {
+      const told = busMessage(transition, JSON.stringify({ type, id }))
+      return [id, generation, roomChannel(conversationId), told, flag ? '1' : '0']
+    })
+    return [keys.length, ...keys, ...each] as const
+  }
+
+  const byGeneration = (changes: readonly Change[]): [key: string, members: string[]][] =>
+    [...Map.groupBy(changes, ({ generation }) => generation)].map(([generation, own]) => [
       heldKey(generation),
       own.map(({ registration }) => encodeRegistration(registration)),
     ])
+  /** Written before the sets, so that clearing up finds all that is in them. */
+  const hold = (changes: readonly Change[]) =>
+    Promise.all(byGeneration(changes).map(([key, members]) => redis.sadd(key, ...members)))
+  const letGo = (changes: readonly Change[]) =>
+    Promise.all(byGeneration(changes).map(([key, members]) => redis.srem(key, ...members)))
+
+  async function addPeople(changes: readonly Change<Of<'person'>>[]): Promise<void> {
+    inOneWrite(redis)
+    await Promise.all([
+      hold(changes),
+      redis.presenceAdd(...aboutPeople(changes, 'online')),
+      listOnline(changes.map(({ registration }) => registration)),
+    ])
+  }
+
+  async function enterRooms(changes: readonly Change<Of<'room'>>[]): Promise<void> {
+    inOneWrite(redis)
+    await Promise.all([hold(changes), redis.roomEnter(...aboutRooms(changes, 'joined'))])
+  }
+
+  async function removePeople(changes: readonly Change<Of<'person'>>[]): Promise<Removed[]> {
+    const answers = await redis.presenceRemove(...aboutPeople(changes, 'offline'))
+    const last = changes.filter((_, index) => answers[index]?.[0] === 1)
+    inOneWrite(redis)
+    await Promise.all([letGo(changes), listOffline(last.map(({ registration }) => registration))])
+    return answers.map(removedOf)
+  }
+
+  async function leaveRooms(changes: readonly Change<Of<'room'>>[]): Promise<Removed[]> {
+    const answers = await redis.roomLeave(...aboutRooms(changes, 'left'))
+    await letGo(changes)
+    return answers.map(removedOf)
+  }
+
   const byList = (people: readonly Person[]): [key: string, people: Person[]][] => [
     ...Map.groupBy(people, ({ orgId, type }) => onlineKey(orgId, type)),
   ]
-
-  type Of<K extends Registration['kind']> = Extract<Registration, { kind: K }>
-  const aboutPerson = (generation: string, registration: Of<'person'>, status: StatusChange['status']) => {
-    const { orgId, type, id, socket } = registration
-    const at = now()
-    const told: StatusChange = { orgId, type, id, status, at: at.toISOString() }
-    return [
-      presenceKey(orgId, type, id),
-      seenKey(orgId, type, id),
-      `${generation}:${socket}`,
-      PRESENCE_CHANNEL,
-      busMessage('presence', JSON.stringify(told)),
-      at.getTime(),
-      SEEN_MS,
-    ] as const
-  }
-  const aboutRoom = (generation: string, registration: Of<'room'>, transition: 'joined' | 'left') => {
-    const { conversationId, type, id } = registration
-    const told = busMessage(transition, JSON.stringify({ type, id }))
-    return [roomPresenceKey(conversationId, type), id, generation, roomChannel(conversationId), told] as const
-  }
-
-  function enter({ generation, registration, tell }: Addition): Promise<unknown> {
-    const flag = tell ? '1' : '0'
-    return registration.kind === 'person'
-      ? redis.presenceAdd(...aboutPerson(generation, registration, 'online'), flag)
-      : redis.roomEnter(...aboutRoom(generation, registration, 'joined'), flag)
-  }
-
-  function leave({ generation, registration, always }: Removal): Promise<[number, string[], number]> {
-    const flag = always ? '1' : '0'
-    return registration.kind === 'person'
-      ? redis.presenceRemove(...aboutPerson(generation, registration, 'offline'), flag)
-      : redis.roomLeave(...aboutRoom(generation, registration, 'left'), flag)
-  }
-
-  /**
-   * The list of what the generation holds is written before the sets, so that clearing up finds all that is in them.
-   */
-  async function addAll(wanted: readonly Addition[]): Promise<(Error | undefined)[]> {
-    inOneWrite(redis)
-    const people = wanted.flatMap(({ registration }) =>
-      registration.kind === 'person' ? [registration] : [],
-    )
-    const listed = Promise.all(byGeneration(wanted).map(([key, members]) => redis.sadd(key, ...members)))
-    const [outcomes] = await Promise.all([Promise.allSettled(wanted.map(enter)), listed, listOnline(people)])
-    return outcomes.map(errorOf)
-  }
-
-  async function removeAll(unwanted: readonly Removal[]): Promise<(Error | Removed)[]> {
-    inOneWrite(redis)
-    const outcomes = await Promise.allSettled(unwanted.map(leave))
-    const gone = unwanted.filter((_, index) => outcomes[index]?.status === 'fulfilled')
-    const last = unwanted.flatMap(({ registration }, index) => {
-      const outcome = outcomes[index]
-      const isTold = outcome?.status === 'fulfilled' && outcome.value[0] === 1
-      return isTold && registration.kind === 'person' ? [registration] : []
-    })
-    inOneWrite(redis)
-    await Promise.all([
-      ...byGeneration(gone).map(([key, members]) => redis.srem(key, ...members)),
-      listOffline(last),
-    ])
-    return outcomes.map((outcome) => {
-      if (outcome.status === 'rejected') return errorOf(outcome) ?? new Error('not removed')
-      const [, rest, found] = outcome.value
-      return { rest, found: found === 1 }
-    })
-  }
 
   async function listOnline(people: readonly Person[]): Promise<void> {
     await Promise.all(
@@ -160,16 +154,42 @@ export function createPresenceWrites(redis: Redis, now: () => Date = () => new D
   return {
     listOffline,
     /** Rejects if Redis is away; to be repeated then. */
-    add: (addition: Addition): Promise<void> => additions.load(addition),
+    add({ generation, registration, tell: flag }: Addition): Promise<void> {
+      return registration.kind === 'person'
+        ? people.add({ generation, registration, flag })
+        : rooms.add({ generation, registration, flag })
+    },
     /** The same. */
-    remove: (removal: Removal): Promise<Removed> => removals.load(removal),
+    remove({ generation, registration, always: flag }: Removal): Promise<Removed> {
+      return registration.kind === 'person'
+        ? people.remove({ generation, registration, flag })
+        : rooms.remove({ generation, registration, flag })
+    },
   }
 }
 
-function errorOf(outcome: PromiseSettledResult<unknown>): Error | undefined {
-  if (outcome.status === 'fulfilled') return undefined
-  return outcome.reason instanceof Error ? outcome.reason : new Error('failed', { cause: outcome.reason })
+/** Gathers the additions and the removals of one kind of registration. */
+function createBatches<R extends Registration>(
+  addAll: (changes: readonly Change<R>[]) => Promise<void>,
+  removeAll: (changes: readonly Change<R>[]) => Promise<Removed[]>,
+) {
+  const together = {
+    cache: false,
+    maxBatchSize: BATCH_SIZE,
+    batchScheduleFn: (run: () => void) => void setTimeout(run, GATHER_MS),
+  }
+  const additions = new DataLoader<Change<R>, void>(async (changes) => {
+    await addAll(changes)
+    return changes.map(() => undefined)
+  }, together)
+  const removals = new DataLoader<Change<R>, Removed>(removeAll, together)
+  return {
+    add: (change: Change<R>) => additions.load(change),
+    remove: (change: Change<R>) => removals.load(change),
+  }
 }
+
+const removedOf = ([, rest, found]: RemovalAnswer): Removed => ({ rest, found: found === 1 })
 
 /** The generation in a member of a person's set. */
 export const generationOf = (member: string): string => {

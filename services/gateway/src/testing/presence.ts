@@ -57,10 +57,9 @@ export function openPresenceStore(database: number) {
       const end = randomUUID()
       await redis.publish(PRESENCE_CHANNEL, end)
       await vi.waitFor(() => expect(heard.some(({ message }) => message === end)).toBe(true))
-      return heard.flatMap(({ message }) => {
-        const change = statusChangeIn(message, orgId)
-        return change ? [`${change.id} ${change.status}`] : []
-      })
+      return heard
+        .flatMap(({ message }) => statusChangesIn(message, orgId))
+        .map(({ id, status }) => `${id} ${status}`)
     },
     sockets: (orgId: string, id = 'ada') => redis.scard(presenceKey(orgId, 'user', id)),
   }
@@ -81,8 +80,8 @@ export async function settled(...gateways: Gateway[]): Promise<void> {
   }
 }
 
-export function statusChangeIn(message: string, orgId: string): StatusChange | null {
-  if (!message.startsWith('presence ')) return null
-  const change: StatusChange = JSON.parse(message.slice('presence '.length))
-  return change.orgId === orgId ? change : null
+export function statusChangesIn(message: string, orgId: string): StatusChange[] {
+  if (!message.startsWith('presence ')) return []
+  const changes: StatusChange[] = JSON.parse(message.slice('presence '.length))
+  return changes.filter((change) => change.orgId === orgId)
 }
