@@ -69,8 +69,7 @@ const MAX_FRAGMENTS = 4_096
 
 /**
  * Websockets that keep few pieces of a message, however small, and one answer to pings, however many: the newest is
- * answered once the previous answer has been written (RFC 6455, 5.5.3). The first packet of Engine.IO, which follows at
- * once, leaves with the answer to the upgrade: a write less for each who connects.
+ * answered once the previous answer has been written (RFC 6455, 5.5.3).
  */
 export class GuardedWebSockets extends WebSocketServer {
   constructor(options: ServerOptions) {
@@ -83,8 +82,6 @@ export class GuardedWebSockets extends WebSocketServer {
     head: Buffer,
     done: (websocket: WebSocket, request: IncomingMessage) => void,
   ): void {
-    socket.cork()
-    setImmediate(() => socket.uncork())
     super.handleUpgrade(request, socket, head, (websocket) => {
       websocket.on('ping', onPing)
       done(websocket, request)
