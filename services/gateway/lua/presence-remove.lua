@@ -1,16 +1,16 @@
--- KEYS: for each person, their sockets, and when they were last seen to come or go. ARGV: channel, milliseconds since
--- 1970, milliseconds for which that is remembered; then for each person: member, message, '1' to tell of an empty set
--- even where a Redis that lost its data no longer had the member.
+-- KEYS: for each person, their sockets, and when they were last seen to come or go. ARGV: channel, what begins a
+-- message of this kind, milliseconds since 1970, milliseconds for which that is remembered; then for each person:
+-- member, message, '1' to tell of an empty set even where a Redis that lost its data no longer had the member.
 -- Removing the last one, noting it and telling of it are one step, so that exactly one remover tells.
 -- Returns for each person {1 where it is told, members that remain if they are few, 1 where the member was there}.
 local told, answers = {}, {}
 for i = 1, #KEYS / 2 do
   local sockets, seen = KEYS[2 * i - 1], KEYS[2 * i]
-  local member, message, always = ARGV[3 * i + 1], ARGV[3 * i + 2], ARGV[3 * i + 3]
+  local member, message, always = ARGV[3 * i + 2], ARGV[3 * i + 3], ARGV[3 * i + 4]
   local removed = redis.call('SREM', sockets, member)
   local left = redis.call('SCARD', sockets)
   if left == 0 and (removed == 1 or always == '1') then
-    redis.call('SET', seen, ARGV[2], 'PX', ARGV[3])
+    redis.call('SET', seen, ARGV[3], 'PX', ARGV[4])
     told[#told + 1] = message
     answers[i] = { 1, {}, removed }
   elseif left > 8 then
@@ -19,5 +19,5 @@ for i = 1, #KEYS / 2 do
     answers[i] = { 0, redis.call('SMEMBERS', sockets), removed }
   end
 end
-if #told > 0 then redis.call('PUBLISH', ARGV[1], 'presence [' .. table.concat(told, ',') .. ']') end
+if #told > 0 then redis.call('PUBLISH', ARGV[1], ARGV[2] .. '[' .. table.concat(told, ',') .. ']') end
 return answers

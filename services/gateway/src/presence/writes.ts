@@ -65,7 +65,7 @@ export type PresenceWrites = ReturnType<typeof createPresenceWrites>
 /**
  * Writes and removes the registrations of a gateway generation in Redis, those of a moment by one call of a script. It
  * announces what it finds to be the first entry or the last; whatever failed here only has to be repeated. `redis` has
- * the scripts of presence defined. A Redis Cluster would want one call for each of its slots.
+ * the scripts of presence defined (docs/decisions/0012).
  */
 export function createPresenceWrites(redis: Redis, now: () => Date = () => new Date()) {
   const people = createBatches<Of<'person'>>(addPeople, removePeople)
@@ -81,7 +81,8 @@ export function createPresenceWrites(redis: Redis, now: () => Date = () => new D
       const told: StatusChange = { orgId, type, id, status, at: at.toISOString() }
       return [`${generation}:${socket}`, JSON.stringify(told), flag ? '1' : '0']
     })
-    return [keys.length, ...keys, PRESENCE_CHANNEL, at.getTime(), SEEN_MS, ...each] as const
+    const kind = busMessage('presence', '')
+    return [keys.length, ...keys, PRESENCE_CHANNEL, kind, at.getTime(), SEEN_MS, ...each] as const
   }
   function aboutRooms(changes: readonly Change<Of<'room'>>[], transition: 'joined' | 'left') {
     const keys = changes.map(({ registration: { conversationId, type } }) =>
