@@ -1,9 +1,8 @@
 -- KEYS: for each entry, who is in its room, as in room-enter.lua. ARGV, for each: id, generation, channel, message, '1'
 -- to tell even where a Redis that lost its data no longer had the entry.
 -- Returns for each {1 where the person's last one left and it was told, generations that remain, 1 where this one was
--- there}.
-local answers = {}
-for i = 1, #KEYS do
+-- there}, or the error that kept this one in; the others are out.
+local function leave(i)
   local id, generation, channel, message, always = unpack(ARGV, 5 * i - 4, 5 * i)
   local rest, found, told = {}, 0, 0
   for one in string.gmatch(redis.call('HGET', KEYS[i], id) or '', '%S+') do
@@ -15,6 +14,11 @@ for i = 1, #KEYS do
     redis.call('PUBLISH', channel, message)
     told = 1
   end
-  answers[i] = { told, rest, found }
+  return { told, rest, found }
+end
+local answers = {}
+for i = 1, #KEYS do
+  local ok, answer = pcall(leave, i)
+  answers[i] = ok and answer or redis.error_reply(answer.err or answer)
 end
 return answers

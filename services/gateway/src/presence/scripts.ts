@@ -1,16 +1,21 @@
 import { defineScript } from '@parley/service-kit'
 import type { Redis, Result } from 'ioredis'
 
-/** What became of one removal: whether it was announced, what remains (members or generations), whether it was there. */
+/**
+ * What became of one removal: whether it was announced, what remains (generations, or members if they are few), whether
+ * it was there.
+ */
 export type RemovalAnswer = [told: number, rest: string[], found: number]
+/** Of each in a call, what became of it: an error concerns only the one in whose place it stands. */
+export type Answers<T> = (T | Error)[]
 type Arguments = readonly (string | number)[]
 
 declare module 'ioredis' {
   interface RedisCommander<Context> {
-    presenceAdd(keys: number, ...keysAndArguments: Arguments): Result<null, Context>
-    presenceRemove(keys: number, ...keysAndArguments: Arguments): Result<RemovalAnswer[], Context>
-    roomEnter(keys: number, ...keysAndArguments: Arguments): Result<null, Context>
-    roomLeave(keys: number, ...keysAndArguments: Arguments): Result<RemovalAnswer[], Context>
+    presenceAdd(keys: number, ...keysAndArguments: Arguments): Result<Answers<number>, Context>
+    presenceRemove(keys: number, ...keysAndArguments: Arguments): Result<Answers<RemovalAnswer>, Context>
+    roomEnter(keys: number, ...keysAndArguments: Arguments): Result<Answers<number>, Context>
+    roomLeave(keys: number, ...keysAndArguments: Arguments): Result<Answers<RemovalAnswer>, Context>
     leaseTake(key: string, generation: string, ms: number, epoch: string): Result<string, Context>
     leaseRenew(
       key: string,

@@ -1,11 +1,12 @@
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { type AddressInfo, createServer } from 'node:net'
-import { presenceKey, roomPresenceKey, seenKey } from '@parley/contract'
+import { heldKey, presenceKey, roomPresenceKey, seenKey } from '@parley/contract'
 import fc from 'fast-check'
 import { Redis } from 'ioredis'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { openPresenceStore, person, settled } from '../testing/presence.ts'
+import { encodeRegistration } from './registration.ts'
 import { definePresenceScripts } from './scripts.ts'
 import { createPresenceWrites } from './writes.ts'
 
@@ -42,7 +43,7 @@ describe('people', () => {
   })
 })
 
-test('writes that Redis does not answer all reject, with no other effect', async () => {
+test('writes that Redis does not answer all reject', async () => {
   const silent = createServer((socket) => socket.resume()).listen(0, '127.0.0.1')
   await once(silent, 'listening')
   const { port } = silent.address() as AddressInfo
@@ -62,10 +63,68 @@ test('writes that Redis does not answer all reject, with no other effect', async
   silent.close()
 })
 
+test.for(['person', 'room'] as const)('a %s that can not be written keeps no other from it', async (kind) => {
+  const org = randomUUID()
+  const conversationIds = { ada: randomUUID(), bob: randomUUID(), cyd: randomUUID() }
+  const ids = ['ada', 'bob', 'cyd'] as const
+  const keyOf = (id: (typeof ids)[number]) =>
+    kind === 'person' ? presenceKey(org, 'user', id) : roomPresenceKey(conversationIds[id], 'user')
+  const writes = createPresenceWrites(redis)
+  const change = (id: (typeof ids)[number]) => {
+    const registration =
+      kind === 'person'
+        ? person(org, 'socket', id)
+        : ({ kind, conversationId: conversationIds[id], type: 'user', id } as const)
+    return { generation: org, registration, tell: true, always: false }
+  }
+  const holds = (id: string) =>
+    redis.sismember(heldKey(org), encodeRegistration(change(id as 'ada').registration))
+  const spoiled = async (work: () => Promise<unknown>[]) => {
+    await redis.rename(keyOf('bob'), `${org}:aside`).catch(() => undefined)
+    await redis.set(keyOf('bob'), 'something else')
+    const outcomes = await Promise.allSettled(work())
+    await redis.del(keyOf('bob'))
+    await redis.rename(`${org}:aside`, keyOf('bob')).catch(() => undefined)
+    return outcomes.map(({ status }) => status)
+  }
+  const present = () => Promise.all(ids.map((id) => redis.exists(keyOf(id))))
+
+  expect(await spoiled(() => ids.map((id) => writes.add(change(id))))).toEqual([
+    'fulfilled',
+    'rejected',
+    'fulfilled',
+  ])
+  expect(await present()).toEqual([1, 0, 1])
+  await writes.add(change('bob'))
+  expect(await spoiled(() => ids.map((id) => writes.remove(change(id))))).toEqual([
+    'fulfilled',
+    'rejected',
+    'fulfilled',
+  ])
+  expect(await present()).toEqual([0, 1, 0])
+  expect(await Promise.all(ids.map(holds))).toEqual([0, 1, 0])
+  await writes.remove(change('bob'))
+  expect(await present()).toEqual([0, 0, 0])
+  if (kind === 'person')
+    expect(await store.told(org)).toEqual([
+      'ada online',
+      'cyd online',
+      'bob online',
+      'ada offline',
+      'cyd offline',
+      'bob offline',
+    ])
+  await redis.del(heldKey(org))
+})
+
 test('the scripts of a room keep which generations hold whom, and tell of the first and the last, also after a wipe', async () => {
   const id = fc.constantFrom('ada', 'a b', 'ada:1')
   const generation = fc.constantFrom('g#1', 'g#11', 'gg#1')
-  const entries = fc.array(fc.record({ id, generation, tell: fc.boolean() }), { minLength: 1, maxLength: 3 })
+  const room = fc.constantFrom(0, 1)
+  const entries = fc.array(fc.record({ room, id, generation, tell: fc.boolean() }), {
+    minLength: 1,
+    maxLength: 3,
+  })
   const step = fc.oneof(
     { weight: 5, arbitrary: fc.record({ do: fc.constant('enter' as const), entries }) },
     { weight: 5, arbitrary: fc.record({ do: fc.constant('leave' as const), entries }) },
@@ -73,18 +132,19 @@ test('the scripts of a room keep which generations hold whom, and tell of the fi
   )
   await fc.assert(
     fc.asyncProperty(fc.array(step, { maxLength: 30 }), async (steps) => {
-      const key = roomPresenceKey(randomUUID(), 'user')
-      const channel = randomUUID()
-      await subscriber.subscribe(channel)
-      const model = new Map<string, string[]>()
-      const lines: string[] = []
+      const keys = [0, 1].map(() => roomPresenceKey(randomUUID(), 'user'))
+      const channels = [randomUUID(), randomUUID()]
+      await subscriber.subscribe(...channels)
+      const models = [new Map<string, string[]>(), new Map<string, string[]>()]
+      const lines: string[][] = [[], []]
       for (const one of steps) {
         if (one.do === 'wipe') {
-          await redis.del(key)
-          model.clear()
+          await redis.del(...keys)
+          for (const model of models) model.clear()
           continue
         }
-        const answers = one.entries.map(({ id, generation, tell }) => {
+        const answers = one.entries.map(({ room, id, generation, tell }) => {
+          const model = models[room] ?? new Map<string, string[]>()
           const held = model.get(id) ?? []
           const isHeld = held.includes(generation)
           const rest = held.filter((other) => other !== generation)
@@ -93,27 +153,30 @@ test('the scripts of a room keep which generations hold whom, and tell of the fi
           const now = one.do === 'enter' ? [...held, ...(isHeld ? [] : [generation])] : rest
           if (now.length > 0) model.set(id, now)
           else model.delete(id)
-          if (isTold) lines.push(`${one.do} ${id}`)
+          if (isTold) lines[room]?.push(`${one.do} ${id}`)
           return [Number(isTold), rest, Number(isHeld)]
         })
-        const each = one.entries.flatMap(({ id, generation, tell }) => [
+        const each = one.entries.flatMap(({ room, id, generation, tell }) => [
           id,
           generation,
-          channel,
+          channels[room] ?? '',
           `${one.do} ${id}`,
           tell ? '1' : '0',
         ])
-        const keys = one.entries.map(() => key)
-        if (one.do === 'enter') await redis.roomEnter(keys.length, ...keys, ...each)
-        else expect(await redis.roomLeave(keys.length, ...keys, ...each)).toEqual(answers)
+        const of = one.entries.map(({ room }) => keys[room] ?? '')
+        if (one.do === 'enter') await redis.roomEnter(of.length, ...of, ...each)
+        else expect(await redis.roomLeave(of.length, ...of, ...each)).toEqual(answers)
       }
-      const stored = Object.entries(await redis.hgetall(key)).map(([who, held]) => [who, held.split(' ')])
-      expect(new Map(stored as [string, string[]][])).toEqual(model)
-      await redis.publish(channel, 'end')
-      const told = () => heard.filter((one) => one.channel === channel).map(({ message }) => message)
-      await vi.waitFor(() => expect(told()).toEqual([...lines, 'end']), { interval: 1 })
-      await subscriber.unsubscribe(channel)
-      await redis.del(key)
+      for (const [room, key] of keys.entries()) {
+        const stored = Object.entries(await redis.hgetall(key)).map(([who, held]) => [who, held.split(' ')])
+        expect(new Map(stored as [string, string[]][])).toEqual(models[room])
+        const channel = channels[room] ?? ''
+        await redis.publish(channel, 'end')
+        const told = () => heard.filter((one) => one.channel === channel).map(({ message }) => message)
+        await vi.waitFor(() => expect(told()).toEqual([...(lines[room] ?? []), 'end']), { interval: 1 })
+      }
+      await subscriber.unsubscribe(...channels)
+      await redis.del(...keys)
     }),
   )
 })

@@ -14,7 +14,7 @@ import { z } from 'zod'
 import { busMessage } from '../bus/bus.ts'
 import { inOneWrite } from './one-write.ts'
 import { encodeRegistration, type Person, type Registration } from './registration.ts'
-import type { RemovalAnswer } from './scripts.ts'
+import type { Answers, RemovalAnswer } from './scripts.ts'
 
 /** Milliseconds in which changes are gathered: when many come and go, most commands then serve all of them. */
 const GATHER_MS = 10
@@ -106,31 +106,36 @@ export function createPresenceWrites(redis: Redis, now: () => Date = () => new D
   const letGo = (changes: readonly Change[]) =>
     Promise.all(byGeneration(changes).map(([key, members]) => redis.srem(key, ...members)))
 
-  async function addPeople(changes: readonly Change<Of<'person'>>[]): Promise<void> {
+  async function addPeople(changes: readonly Change<Of<'person'>>[]): Promise<Answers<number>> {
     inOneWrite(redis)
-    await Promise.all([
+    const [, answers] = await Promise.all([
       hold(changes),
       redis.presenceAdd(...aboutPeople(changes, 'online')),
       listOnline(changes.map(({ registration }) => registration)),
     ])
+    return answers
   }
 
-  async function enterRooms(changes: readonly Change<Of<'room'>>[]): Promise<void> {
+  async function enterRooms(changes: readonly Change<Of<'room'>>[]): Promise<Answers<number>> {
     inOneWrite(redis)
-    await Promise.all([hold(changes), redis.roomEnter(...aboutRooms(changes, 'joined'))])
+    const [, answers] = await Promise.all([hold(changes), redis.roomEnter(...aboutRooms(changes, 'joined'))])
+    return answers
   }
 
-  async function removePeople(changes: readonly Change<Of<'person'>>[]): Promise<Removed[]> {
+  async function removePeople(changes: readonly Change<Of<'person'>>[]): Promise<Answers<Removed>> {
     const answers = await redis.presenceRemove(...aboutPeople(changes, 'offline'))
-    const last = changes.filter((_, index) => answers[index]?.[0] === 1)
+    const last = pick(changes, answers, ([told]) => told === 1)
     inOneWrite(redis)
-    await Promise.all([letGo(changes), listOffline(last.map(({ registration }) => registration))])
+    await Promise.all([
+      letGo(pick(changes, answers)),
+      listOffline(last.map(({ registration }) => registration)),
+    ])
     return answers.map(removedOf)
   }
 
-  async function leaveRooms(changes: readonly Change<Of<'room'>>[]): Promise<Removed[]> {
+  async function leaveRooms(changes: readonly Change<Of<'room'>>[]): Promise<Answers<Removed>> {
     const answers = await redis.roomLeave(...aboutRooms(changes, 'left'))
-    await letGo(changes)
+    await letGo(pick(changes, answers))
     return answers.map(removedOf)
   }
 
@@ -155,7 +160,7 @@ export function createPresenceWrites(redis: Redis, now: () => Date = () => new D
   return {
     listOffline,
     /** Rejects if Redis is away; to be repeated then. */
-    add({ generation, registration, tell: flag }: Addition): Promise<void> {
+    add({ generation, registration, tell: flag }: Addition): Promise<unknown> {
       return registration.kind === 'person'
         ? people.add({ generation, registration, flag })
         : rooms.add({ generation, registration, flag })
@@ -171,18 +176,15 @@ export function createPresenceWrites(redis: Redis, now: () => Date = () => new D
 
 /** Gathers the additions and the removals of one kind of registration. */
 function createBatches<R extends Registration>(
-  addAll: (changes: readonly Change<R>[]) => Promise<void>,
-  removeAll: (changes: readonly Change<R>[]) => Promise<Removed[]>,
+  addAll: (changes: readonly Change<R>[]) => Promise<Answers<number>>,
+  removeAll: (changes: readonly Change<R>[]) => Promise<Answers<Removed>>,
 ) {
   const together = {
     cache: false,
     maxBatchSize: BATCH_SIZE,
     batchScheduleFn: (run: () => void) => void setTimeout(run, GATHER_MS),
   }
-  const additions = new DataLoader<Change<R>, void>(async (changes) => {
-    await addAll(changes)
-    return changes.map(() => undefined)
-  }, together)
+  const additions = new DataLoader<Change<R>, number>(addAll, together)
   const removals = new DataLoader<Change<R>, Removed>(removeAll, together)
   return {
     add: (change: Change<R>) => additions.load(change),
@@ -190,7 +192,20 @@ function createBatches<R extends Registration>(
   }
 }
 
-const removedOf = ([, rest, found]: RemovalAnswer): Removed => ({ rest, found: found === 1 })
+const removedOf = (answer: RemovalAnswer | Error): Removed | Error =>
+  answer instanceof Error ? answer : { rest: answer[1], found: answer[2] === 1 }
+
+/** Those for whom it went well, and as it says. */
+function pick<C>(
+  changes: readonly C[],
+  answers: Answers<RemovalAnswer>,
+  isSo: (answer: RemovalAnswer) => boolean = () => true,
+): C[] {
+  return changes.filter((_, index) => {
+    const answer = answers[index]
+    return Array.isArray(answer) && isSo(answer)
+  })
+}
 
 /** The generation in a member of a person's set. */
 export const generationOf = (member: string): string => {
