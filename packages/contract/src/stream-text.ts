@@ -16,11 +16,13 @@ export function joinStreamText(fields: Record<string, string>): string {
 }
 
 /**
- * What is left of the text of a stream that has ended: nobody owns it, so what a late owner still has to say is refused.
- * It takes the text's place in one step, or gateways would begin the stream anew for the next to join.
+ * Lua that ends the text of a stream, its key the only one: nobody owns what is left, so what a late owner still has to
+ * say is refused, for a minute. That takes the text's place in one step, or gateways would begin the stream anew for the
+ * next to join. A script and no transaction, which a Redis without memory would refuse: here it has deleted something
+ * before it writes.
  */
-export const ENDED_STREAM = {
-  fields: { owner: '' },
-  /** Milliseconds for which it is kept. */
-  keptMs: 60_000,
-} as const
+export const END_STREAM_TEXT = `
+redis.call('DEL', KEYS[1])
+redis.call('HSET', KEYS[1], 'owner', '')
+redis.call('PEXPIRE', KEYS[1], 60000)
+`

@@ -1,4 +1,4 @@
-import { ENDED_STREAM, joinStreamText, roomStreamsKey, streamTextKey } from '@parley/contract'
+import { END_STREAM_TEXT, joinStreamText, roomStreamsKey, streamTextKey } from '@parley/contract'
 import { createPeriodic, type Logger } from '@parley/service-kit'
 import type { Redis } from 'ioredis'
 import type { Collections } from '../database/collections.ts'
@@ -42,10 +42,9 @@ export function createStreamSweeper({ messages, redis, streams, logger, times }:
 
   /** An owner that only the api lost sight of would write the text again, and its agent would go on. */
   async function close(cid: string, id: string): Promise<void> {
-    const key = streamTextKey(id)
     try {
       await Promise.all([
-        redis.multi().del(key).hset(key, ENDED_STREAM.fields).pexpire(key, ENDED_STREAM.keptMs).exec(),
+        redis.eval(END_STREAM_TEXT, 1, streamTextKey(id)),
         redis.hdel(roomStreamsKey(cid), id),
       ])
     } catch (error) {

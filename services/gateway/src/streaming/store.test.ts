@@ -1,11 +1,13 @@
 import { randomUUID } from 'node:crypto'
 import { streamTextKey } from '@parley/contract'
+import { startRedis, throwAwayFolder } from '@parley/devstack'
 import { createLogger } from '@parley/service-kit'
 import fc from 'fast-check'
 import { Redis } from 'ioredis'
 import { afterAll, beforeAll, expect, inject, test, vi } from 'vitest'
 import { createStreamStore, type StreamStore } from './store.ts'
 
+const logger = createLogger({ name: 'test', level: 'silent' })
 let redis: Redis
 let subscriber: Redis
 let store: StreamStore
@@ -14,7 +16,7 @@ beforeAll(async () => {
   redis = new Redis(inject('redisUrl'))
   subscriber = new Redis(inject('redisUrl'))
   subscriber.on('message', (_channel, message) => heard.push(message))
-  store = createStreamStore({ redis, logger: createLogger({ name: 'test', level: 'silent' }) })
+  store = createStreamStore({ redis, logger })
 })
 afterAll(async () => {
   await Promise.all([redis.quit(), subscriber.quit()])
@@ -79,6 +81,25 @@ test('a stream is listed in its room until it has ended, and then nobody owns it
   expect(await stream.append('mine', 0, 'late')).toBe('ended')
   expect(await store.hold(stream.id)).toBeNull()
   expect(await redis.pttl(streamTextKey(stream.id))).toBeGreaterThan(0)
+})
+
+test('a stream ends although Redis is full', async () => {
+  const folder = await throwAwayFolder()
+  const { url, process } = await startRedis({ dataDir: folder.path, log: () => undefined })
+  const own = new Redis(url)
+  try {
+    const full = createStreamStore({ redis: own, logger })
+    await full.claim('room', 'answer', 1, 'mine')
+    await own.config('SET', 'maxmemory', '1')
+    await expect(own.set('anything', 1)).rejects.toThrow('OOM')
+    await full.close('room', 'answer')
+    await own.config('SET', 'maxmemory', '0')
+    expect(await full.touch('answer', 'mine')).toBe('ended')
+  } finally {
+    await own.quit()
+    await process.destroy()
+    await folder.remove()
+  }
 })
 
 test('what is held gets nothing more, not even from who owns it by then, until it is released', async () => {

@@ -1,4 +1,4 @@
-import { ENDED_STREAM, joinStreamText, roomStreamsKey, streamTextKey } from '@parley/contract'
+import { END_STREAM_TEXT, joinStreamText, roomStreamsKey, streamTextKey } from '@parley/contract'
 import { defineScript, type Logger } from '@parley/service-kit'
 import type { Redis, Result } from 'ioredis'
 
@@ -117,10 +117,9 @@ export function createStreamStore({ redis, logger }: { redis: Redis; logger: Log
 
     /** It has ended: a gateway that still believes it owns it can no longer write. Best effort. */
     async close(conversationId: string, messageId: string): Promise<void> {
-      const key = streamTextKey(messageId)
       try {
         await Promise.all([
-          redis.multi().del(key).hset(key, ENDED_STREAM.fields).pexpire(key, ENDED_STREAM.keptMs).exec(),
+          redis.eval(END_STREAM_TEXT, 1, streamTextKey(messageId)),
           redis.hdel(roomStreamsKey(conversationId), messageId),
         ])
       } catch (error) {
