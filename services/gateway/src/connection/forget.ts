@@ -7,20 +7,16 @@ import type { ChatServer, ChatSocket } from '../sockets.ts'
  * Engine.IO makes up for its middlewares (measured: 2 KiB each). If a later Engine.IO keeps it elsewhere, it stays.
  */
 export function createForget(io: ChatServer): (socket: ChatSocket) => void {
-  const responses = new WeakMap<IncomingMessage, ServerResponse>()
-  io.engine.use((request: IncomingMessage, response: ServerResponse, next: () => void) => {
-    // Polling has a real response, which ends with its request.
-    if (!(response instanceof ServerResponse)) responses.set(request, response)
+  io.engine.use((_request: IncomingMessage, response: ServerResponse, next: () => void) => {
     next()
+    // Polling has a real response, which ends with its request.
+    if (!(response instanceof ServerResponse)) Object.assign(response, { req: null })
   })
   return ({ conn, handshake }) => {
     handshake.headers = {}
     handshake.auth = {}
-    const { request } = conn
     // A connection may try to connect more than once.
-    if (!request) return
-    const response = responses.get(request)
-    if (response) Object.assign(response, { req: null })
+    if (!conn.request) return
     // Socket.IO's documentation does the same; only its types say that a connection always has a request.
     Object.assign(conn, { request: null })
   }
