@@ -105,7 +105,7 @@ export function createAgent(options: AgentOptions): Agent {
     const { signal } = stopping
     let cursor: string | null = null
     do {
-      const query: ConversationFilter = { status: 'active', limit: 100, signal, ...(cursor && { cursor }) }
+      const query: ConversationFilter = { status: 'active', limit: 100, signal, cursor }
       const { data, page } = await insist(() => parley.conversations.list(query), signal)
       for (const { id, lastSeq, lastMessage, me } of data) {
         const news = me !== null && me.unread > 0 && lastSeq > (following.seenUntil(id) ?? 0)

@@ -1,4 +1,4 @@
-import type { JoinResult, Message } from '@parley/contract'
+import type { JoinResult, Message, Page, Participant } from '@parley/contract'
 import type { Parley } from './client.ts'
 
 /** How far an agent looks back for what it has not answered. */
@@ -52,15 +52,15 @@ export async function findUnanswered(
 
 /** When the agent began to take part, however many did before it; null: it doesn't. */
 async function joinedAt(parley: Parley, conversationId: string, self: string): Promise<string | null> {
-  let cursor: string | null | undefined
+  let cursor: string | null = null
   do {
-    const { data, page } = await parley.participants.list(conversationId, {
+    const { data, page }: Page<Participant> = await parley.participants.list(conversationId, {
       limit: 100,
-      ...(cursor ? { cursor } : {}),
+      cursor,
     })
     const me = data.find(({ type, id }) => type === 'agent' && id === self)
     if (me) return me.joinedAt
     cursor = page.nextCursor
-  } while (cursor)
+  } while (cursor !== null)
   return null
 }

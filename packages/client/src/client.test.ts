@@ -820,6 +820,27 @@ describe('small signals', () => {
     await expect(room.read(3)).resolves.toEqual({ readSeq: 3, unread: 0 })
   })
 
+  it('cancels an answer though the connection goes meanwhile, or is gone, as long as its caller waits', async () => {
+    const { parley, room } = await joined()
+    const lost = () =>
+      new Promise((resolve) => {
+        parley.once('disconnected', resolve)
+        for (const each of servers) each.dropAll()
+      })
+    server().faults.loseAcks = 1
+    await room.cancel('answer')
+    await lost()
+    await room.cancel('answer')
+    expect(servers.flatMap((each) => each.of('message:cancel'))).toEqual(
+      Array(3).fill({ conversationId: world.conversationId, messageId: 'answer' }),
+    )
+    await lost()
+    const stop = new AbortController()
+    const given = room.cancel('answer', { signal: stop.signal })
+    stop.abort()
+    await expect(given).rejects.toMatchObject({ code: 'aborted' })
+  })
+
   it('sends no read position that nobody asked for', async () => {
     const { room } = await joined()
     const inTurn = room.read(3).then(() => room.read(7))

@@ -4,7 +4,8 @@ import { toJson } from './json.ts'
 import { abortedBy, anySignal, backoff, raceSignal, sleep } from './timing.ts'
 import { RENEW_AGAIN_MS, RENEWALS, type TokenSource } from './tokens.ts'
 
-export type Query = Record<string, string | number | boolean | undefined>
+/** What is undefined or null is left out. */
+export type Query = Record<string, string | number | boolean | null | undefined>
 
 export interface RequestOptions {
   query?: Query | undefined
@@ -120,7 +121,7 @@ export function createHttp(urls: readonly string[], tokens: TokenSource, closed:
 function queryString(query: Query | undefined): string {
   const parameters = new URLSearchParams()
   for (const [name, value] of Object.entries(query ?? {})) {
-    if (value !== undefined) parameters.set(name, String(value))
+    if (value !== undefined && value !== null) parameters.set(name, String(value))
   }
   const text = parameters.toString()
   return text === '' ? '' : `?${text}`

@@ -84,8 +84,8 @@ export interface Room {
   /** Marks everything up to `seq` as read; of calls in quick succession the highest goes out. */
   read(seq?: number): Promise<ReadResult>
   online(): Promise<Online>
-  /** Ends an agent's answer that is being written. */
-  cancel(messageId: string): Promise<void>
+  /** Ends an agent's answer that is being written; while there is no connection, on the next one. */
+  cancel(messageId: string, options?: CallOptions): Promise<void>
 }
 
 /** A room with the methods that the client needs. */
@@ -221,15 +221,12 @@ export function createRoom(id: string, deps: RoomDependencies): RoomInside {
     setState(catchUp.running ? 'filling' : 'live')
   }
 
-  async function joinUntilDone(place: Place, stayed: AbortSignal): Promise<JoinResult> {
-    const signal = anySignal(stayed, closed)
+  /** On this connection or a later one, until it is done or refused. */
+  async function untilDone<T>(work: () => Promise<T>, signal: AbortSignal | undefined): Promise<T> {
     for (let failures = 1; ; failures++) {
       await connection.connect(signal)
       try {
-        const result = await enter(place, stayed)
-        // A listener may have left at what came with it.
-        if (stayed.aborted) throw abortedBy(stayed)
-        return result
+        return await work()
       } catch (thrown) {
         const error = toParleyError(thrown)
         if (!error.retryable) throw error
@@ -238,7 +235,16 @@ export function createRoom(id: string, deps: RoomDependencies): RoomInside {
     }
   }
 
-  /** Joins, on this connection or a later one, until that is done or refused. */
+  async function joinUntilDone(place: Place, stayed: AbortSignal): Promise<JoinResult> {
+    const join = async () => {
+      const result = await enter(place, stayed)
+      // A listener may have left at what came with it.
+      if (stayed.aborted) throw abortedBy(stayed)
+      return result
+    }
+    return untilDone(join, anySignal(stayed, closed))
+  }
+
   function follow(place: Place = {}): Promise<JoinResult> {
     if (joining) return joining
     const before = state
@@ -435,8 +441,10 @@ export function createRoom(id: string, deps: RoomDependencies): RoomInside {
     typing: (isTyping = true) => typist.type(isTyping),
     read: (seq = timeline.seq) => reader.read(seq),
     online: () => connection.request('conversation:online', { conversationId: id }),
-    async cancel(messageId) {
-      await connection.request('message:cancel', { conversationId: id, messageId })
+    async cancel(messageId, { signal: given } = {}) {
+      const signal = anySignal(given, closed)
+      const payload = { conversationId: id, messageId }
+      await untilDone(() => connection.request('message:cancel', payload, { signal }), signal)
     },
   }
 }

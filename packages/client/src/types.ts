@@ -31,7 +31,8 @@ export interface StreamProgress extends StreamUpdate {
 export interface PageOptions extends CallOptions {
   /** 1–100, default 50. */
   limit?: number
-  cursor?: string
+  /** The `nextCursor` or `prevCursor` of another page; null is as good as none. */
+  cursor?: string | null | undefined
 }
 
 /** Where to look in a conversation; at most one of `before`, `after`, `around` and `cursor`. */

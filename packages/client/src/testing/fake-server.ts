@@ -14,7 +14,7 @@ import { Server, type Socket } from 'socket.io'
 
 /** What a test may make the server do. Each field holds until the test changes it. */
 export interface Faults {
-  /** Close the socket before what a message or a read position came to is acknowledged, this many times. */
+  /** Close the socket before a message, a read position or a cancel is acknowledged, this many times. */
   loseAcks: number
   /** Keep this many live messages from the room. */
   swallowLive: number
@@ -267,6 +267,7 @@ export async function startFakeServer(...worlds: World[]) {
       return { readSeq: 'seq' in read ? read.seq : 0, unread: 0 }
     })
     on('message:typing', () => ({}))
+    on('message:cancel', () => (losesAck() ? null : {}))
     on<ClientPayload<'conversation:leave'>>('conversation:leave', ({ conversationId }) => {
       socket.leave(conversationId)
       return {}
