@@ -66,10 +66,13 @@ async function admitted(url: string, token: string, onRefused?: () => void): Pro
   }
 }
 
-/** Hangs up, and waits until the server has noticed. */
+/** Milliseconds after which a gateway has told of those who left: the next round would pay for it. */
+const GONE_MS = 3_000
+
+/** Hangs up, and waits until the server is done with it. */
 export async function depart(clients: readonly RawClient[]): Promise<void> {
   for (const client of clients) client.close()
-  await new Promise((resolve) => setTimeout(resolve, 500 + clients.length / 5))
+  await new Promise((resolve) => setTimeout(resolve, GONE_MS + clients.length / 5))
 }
 
 export const UNLIMITED = { RATE_LIMIT_CONNECT: '0', RATE_LIMIT_EVENTS: '0', RATE_LIMIT_REST: '0' }
