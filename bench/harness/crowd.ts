@@ -37,7 +37,7 @@ export async function arrive(
     join = true,
     afterSeq,
     onRefused,
-  }: { width?: number; join?: boolean; afterSeq?: number; onRefused?: () => void } = {},
+  }: { width?: number; join?: boolean; afterSeq?: number | undefined; onRefused?: () => void } = {},
 ): Promise<RawClient[]> {
   const clients: RawClient[] = []
   await each(people, width, async (person) => {

@@ -18,6 +18,10 @@ export function spread(figures: readonly number[]): Spread {
   return { median: at(0.5), low: at(0.25), high: at(0.75) }
 }
 
+/** The median of figures of which the first so many were taken while it warmed up. */
+export const settled = (figures: readonly number[], warmUps: number): number =>
+  spread(figures.slice(warmUps)).median
+
 export const percentile = (figures: readonly number[], share: number): number => {
   const sorted = [...figures].sort((a, b) => a - b)
   return sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? Number.NaN

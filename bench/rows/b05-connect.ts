@@ -1,6 +1,6 @@
 import { GATEWAY_FLAGS, startStack } from '@parley/devstack'
 import { arrive, createCrowd, depart, UNLIMITED } from '../harness/crowd.ts'
-import { cpuMs, inPairs, spread } from '../harness/measure.ts'
+import { cpuMs, inPairs, settled } from '../harness/measure.ts'
 import type { Row } from '../harness/report.ts'
 import { startRival } from '../harness/rival.ts'
 
@@ -42,7 +42,7 @@ export const row: Row = {
         name: `${PEOPLE} connects, 32 at a time`,
         figure: ratio,
         bar: { atLeast: 0.75 },
-        note: `${parley.median.toFixed(0)}/s to ${theirs.median.toFixed(0)}/s, ${usEach(cpuUs.parley)} to ${usEach(cpuUs.rival)} µs of its process each`,
+        note: `${parley.median.toFixed(0)}/s to ${theirs.median.toFixed(0)}/s, ${settled(cpuUs.parley, WARM_UPS).toFixed(0)} to ${settled(cpuUs.rival, WARM_UPS).toFixed(0)} µs of its process each`,
       }
     } finally {
       await rival.close()
@@ -50,5 +50,3 @@ export const row: Row = {
     }
   },
 }
-
-const usEach = (figures: readonly number[]): string => spread(figures.slice(WARM_UPS)).median.toFixed(0)
