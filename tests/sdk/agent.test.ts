@@ -120,30 +120,38 @@ it('answers what was written while it was away also where many took part before 
   await eventually(() => expect(messages.get(2)?.content).toBe('re: is anybody there?'))
 })
 
-it('stops when a participant cancels, and keeps what was written', async () => {
-  const { agent, id, errors } = newAgent()
-  const aborted = Promise.withResolvers<string>()
-  agent.onMessage(async (_message, { stream, signal }) => {
-    const answer = stream()
-    while (!signal.aborted) {
-      answer.write('on and ')
-      await new Promise((resolve) => setTimeout(resolve, 30))
-    }
-    aborted.resolve(answer.text)
-  })
-  await agent.start()
-  const { room, messages, written } = await talk(id)
-  await room.send('tell me everything')
-  await eventually(() => expect(written.length).toBeGreaterThan(2))
-  const answer = messages.get(2)
-  if (!answer) throw new Error('no answer')
-  await room.cancel(answer.id)
-  const text = await aborted.promise
-  await eventually(() => expect(messages.get(2)?.status).toBe('cancelled'))
-  expect(text.startsWith(messages.get(2)?.content ?? '-')).toBe(true)
-  expect(messages.get(2)?.content).toContain('on and ')
-  expect(errors).toEqual([])
-})
+it.for([
+  ['is there', false],
+  ['was just killed', true],
+] as const)(
+  'stops when a participant cancels whose gateway %s, and keeps what was written',
+  async ([, killed]) => {
+    const { agent, id, errors } = newAgent()
+    const aborted = Promise.withResolvers<string>()
+    agent.onMessage(async (_message, { stream, signal }) => {
+      const answer = stream()
+      while (!signal.aborted) {
+        answer.write('on and ')
+        await new Promise((resolve) => setTimeout(resolve, 30))
+      }
+      aborted.resolve(answer.text)
+    })
+    await agent.start()
+    const { room, messages, written } = await talk(id)
+    await room.send('tell me everything')
+    await eventually(() => expect(written.length).toBeGreaterThan(2))
+    const answer = messages.get(2)
+    if (!answer) throw new Error('no answer')
+    if (killed) await stack.kill('gateway-0')
+    await room.cancel(answer.id)
+    const text = await aborted.promise
+    await eventually(() => expect(messages.get(2)?.status).toBe('cancelled'))
+    expect(text.startsWith(messages.get(2)?.content ?? '-')).toBe(true)
+    expect(messages.get(2)?.content).toContain('on and ')
+    expect(errors).toEqual([])
+    if (killed) await stack.waitReady()
+  },
+)
 
 it('goes on with its answer after its gateway was killed', async () => {
   const { agent, id, errors } = newAgent()
