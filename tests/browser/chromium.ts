@@ -1,3 +1,4 @@
+import { writeFile } from 'node:fs/promises'
 import { throwAwayFolder } from '@parley/devstack'
 import { inflate } from '@sparticuz/chromium'
 import { type Browser, chromium } from 'playwright-core'
@@ -35,6 +36,9 @@ async function unpack(folder: string) {
     const [executablePath = ''] = await Promise.all(
       ['chromium.br', 'al2023.tar.br', 'fonts.tar.br'].map((name) => inflate(archive(name))),
     )
+    // The package's own list looks for fonts in folders of its own choice only.
+    const fonts = `<dir>${folder}/fonts</dir><cachedir>${folder}/fonts-cache</cachedir>`
+    await writeFile(`${folder}/fonts/fonts.conf`, `<fontconfig>${fonts}</fontconfig>`)
     const libraries = `${folder}/al2023/lib:${LD_LIBRARY_PATH}`
     const env = { ...process.env, LD_LIBRARY_PATH: libraries, FONTCONFIG_PATH: `${folder}/fonts` }
     return { executablePath, env }
