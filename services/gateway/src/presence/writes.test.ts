@@ -67,18 +67,18 @@ test.for(['person', 'room'] as const)('a %s that can not be written keeps no oth
   const org = randomUUID()
   const conversationIds = { ada: randomUUID(), bob: randomUUID(), cyd: randomUUID() }
   const ids = ['ada', 'bob', 'cyd'] as const
-  const keyOf = (id: (typeof ids)[number]) =>
+  type Id = (typeof ids)[number]
+  const keyOf = (id: Id) =>
     kind === 'person' ? presenceKey(org, 'user', id) : roomPresenceKey(conversationIds[id], 'user')
   const writes = createPresenceWrites(redis)
-  const change = (id: (typeof ids)[number]) => {
+  const change = (id: Id) => {
     const registration =
       kind === 'person'
         ? person(org, 'socket', id)
         : ({ kind, conversationId: conversationIds[id], type: 'user', id } as const)
     return { generation: org, registration, tell: true, always: false }
   }
-  const holds = (id: string) =>
-    redis.sismember(heldKey(org), encodeRegistration(change(id as 'ada').registration))
+  const holds = (id: Id) => redis.sismember(heldKey(org), encodeRegistration(change(id).registration))
   const spoiled = async (work: () => Promise<unknown>[]) => {
     await redis.rename(keyOf('bob'), `${org}:aside`).catch(() => undefined)
     await redis.set(keyOf('bob'), 'something else')
